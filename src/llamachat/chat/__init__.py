@@ -1,0 +1,1 @@
+"""The chat: one loop, one turn, a table of commands."""

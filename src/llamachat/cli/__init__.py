@@ -1,0 +1,76 @@
+"""The command line: a parser, a table of subcommands, and the one error boundary.
+
+Each subcommand is a module of this package with `add_arguments(parser)` and `run(args) -> int`. It is
+imported only when it is the one that was asked for, so that `--help` and `--version` answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llamachat import __version__
+from llamachat.errors import ExitStatus, LlamachatError
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    name: str
+    summary: str
+    module: str
+
+
+COMMANDS = (
+    Command("serve", "run the server on a GGUF model", "llamachat.cli.serve"),
+    Command("chat", "talk to a running server", "llamachat.cli.chat"),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand and return its exit status; every expected error ends as one line on stderr."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(arguments)
+    except LlamachatError as error:
+        print(f"llamachat: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_status
+    except KeyboardInterrupt:
+        return ExitStatus.INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output is gone; without this the interpreter complains while it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitStatus.ERROR
+
+
+def _run(arguments: Sequence[str]) -> int:
+    parser = build_parser(arguments[0] if arguments else None)
+    try:
+        args = parser.parse_args(arguments)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    if args.command is None:
+        parser.print_help()
+        return ExitStatus.OK
+    command = next(c for c in COMMANDS if c.name == args.command)
+    return int(importlib.import_module(command.module).run(args))
+
+
+def build_parser(chosen: str | None) -> argparse.ArgumentParser:
+    """The parser; only the chosen subcommand's module is imported and gives its arguments."""
+    parser = argparse.ArgumentParser(
+        prog="llamachat",
+        description="A local Llama: `llamachat serve` in one terminal, `llamachat chat` in another.",
+    )
+    parser.add_argument("--version", action="version", version=f"llamachat {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for command in COMMANDS:
+        sub = subparsers.add_parser(
+            command.name, help=command.summary, description=command.summary, allow_abbrev=False
+        )
+        if command.name == chosen:
+            importlib.import_module(command.module).add_arguments(sub)
+    return parser

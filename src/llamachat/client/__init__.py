@@ -1,0 +1,1 @@
+"""The server as the chat sees it. The only importer of openai."""

@@ -1,0 +1,1 @@
+"""Pure values and functions: no IO, no third-party imports."""

@@ -1,0 +1,38 @@
+"""What the launcher tells the engine beyond `llama_cpp.server`'s own flags.
+
+The child's argv is exactly that of `python -m llama_cpp.server`, so these travel in one environment variable.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+ENVIRONMENT_VARIABLE = "LLAMACHAT_ENGINE"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """`kv_park` in bytes, None for the engine's default (a quarter of the free memory), 0 for off.
+
+    `cache_dir` is the folder where KV state is kept between starts, None for none.
+    `host` is what the server is bound to: other `Host` headers are refused.
+    """
+
+    host: str = "127.0.0.1"
+    model_name: str = ""
+    embedded: bool = False
+    kv_shift: bool = True
+    kv_park: int | None = None
+    cache_dir: str | None = None
+    cors_origins: tuple[str, ...] = ()
+    parent_pid: int | None = None
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> EngineOptions:
+        values = json.loads(text)
+        values["cors_origins"] = tuple(values.get("cors_origins", ()))
+        return cls(**values)

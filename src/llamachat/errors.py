@@ -1,0 +1,86 @@
+"""Every error that a user can cause, with its exit status.
+
+    LlamachatError              1
+    ├── UsageError              2   a flag, an environment variable or config.toml is wrong
+    ├── ModelError              3   a model that can't be found, read, trusted or fitted into memory
+    ├── AddressError            4   a host or port that can't be listened on
+    ├── ServerError             5   the server is not there, died, or answered with an error
+    │   └── ContextExceeded     5   the prompt is larger than the model's window
+    ├── AuthError               6   a key that was refused
+    ├── NetworkError            7   a hub or mirror that can't be reached, a broken transfer
+    └── StoreError              8   the transcripts can't be read or written
+
+A foreign exception is translated into one of these where it enters (the adapter), with ``from``.
+`llamachat.cli.main` is the only place that turns one into a line on stderr and an exit status.
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class ExitStatus(enum.IntEnum):
+    OK = 0
+    ERROR = 1
+    USAGE = 2
+    MODEL = 3
+    ADDRESS = 4
+    SERVER = 5
+    AUTH = 6
+    NETWORK = 7
+    STORE = 8
+    INTERRUPTED = 130
+
+
+class LlamachatError(Exception):
+    """One line for the user: what happened, and in `hint` what to do next."""
+
+    exit_status = ExitStatus.ERROR
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        """Message and hint as the single line that is shown."""
+        return " ".join(f"{self.message} {self.hint}".split())
+
+
+class UsageError(LlamachatError):
+    exit_status = ExitStatus.USAGE
+
+
+class ModelError(LlamachatError):
+    exit_status = ExitStatus.MODEL
+
+
+class AddressError(LlamachatError):
+    exit_status = ExitStatus.ADDRESS
+
+
+class ServerError(LlamachatError):
+    exit_status = ExitStatus.SERVER
+
+
+class ContextExceeded(ServerError):
+    """The prompt does not fit: `prompt_tokens` into `n_ctx`, either None where the server did not say."""
+
+    def __init__(
+        self, message: str, hint: str = "", *, prompt_tokens: int | None = None, n_ctx: int | None = None
+    ) -> None:
+        super().__init__(message, hint)
+        self.prompt_tokens = prompt_tokens
+        self.n_ctx = n_ctx
+
+
+class AuthError(LlamachatError):
+    exit_status = ExitStatus.AUTH
+
+
+class NetworkError(LlamachatError):
+    exit_status = ExitStatus.NETWORK
+
+
+class StoreError(LlamachatError):
+    exit_status = ExitStatus.STORE

@@ -1,0 +1,1 @@
+"""Options: flags > `LLAMACHAT_*` > config.toml > defaults, each declared once as a field of a model here."""

@@ -1,0 +1,184 @@
+"""How an option that is declared once becomes a flag, an environment variable and a line of config.toml."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
+
+import platformdirs
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from llamachat.errors import UsageError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ENV_PREFIX = "LLAMACHAT_"
+
+
+def _split(value: object) -> object:
+    return tuple(part for part in value.split(",") if part) if isinstance(value, str) else value
+
+
+StrList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""A flag that may be repeated; separated by commas in the environment."""
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    metavar: str | None = None,
+    flags: tuple[str, ...] = (),
+    positional: bool = False,
+    **constraints: Any,
+) -> Any:
+    """A field that is also a flag.
+
+    `flags` are further spellings; `constraints` are those of `pydantic.Field` (ge, le, …).
+    A bool becomes `--name/--no-name`.
+    """
+    extra: dict[str, Any] = {"metavar": metavar, "flags": list(flags), "positional": positional}
+    return Field(default, description=help, json_schema_extra=extra, **constraints)
+
+
+class Options(BaseSettings):
+    """The base of one subcommand's options; `section` is its table in config.toml."""
+
+    section: ClassVar[str]
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_ignore_empty=True, extra="forbid")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        negated = InitSettingsSource(settings_cls, _negated_environment(settings_cls.model_fields))
+        file = InitSettingsSource(settings_cls, _config_table(cls.section))
+        return init_settings, negated, env_settings, file
+
+
+OptionsT = TypeVar("OptionsT", bound=Options)
+
+
+def config_path() -> Path:
+    """`LLAMACHAT_CONFIG`, else config.toml in the user's config folder."""
+    named = os.environ.get(ENV_PREFIX + "CONFIG")
+    return Path(named).expanduser() if named else platformdirs.user_config_path("llamachat") / "config.toml"
+
+
+def add_options(parser: argparse.ArgumentParser, options: type[Options]) -> None:
+    """Give `parser` a flag for every field of `options`; values stay as typed, `load` checks them."""
+    for name, field in options.model_fields.items():
+        _add_option(parser, name, field)
+
+
+def load(options: type[OptionsT], given: Mapping[str, Any]) -> OptionsT:
+    """Merge the flags that were given with the environment, config.toml and the defaults.
+
+    Raises UsageError with one line that names the flag, variable or file to change.
+    """
+    try:
+        return options(**{k: v for k, v in given.items() if k in options.model_fields})
+    except ValidationError as error:
+        raise UsageError(_explain(options, error, given)) from error
+
+
+def _add_option(parser: argparse.ArgumentParser, name: str, field: FieldInfo) -> None:
+    extra = field.json_schema_extra
+    assert isinstance(extra, dict), f"{name} is not declared with option()"
+    text = (field.description or "").replace("%", "%%")
+    if not isinstance(field.default, (bool, tuple)) and field.default not in (None, ""):
+        text += f" (default: {field.default})"
+    kind = _plain_type(field.annotation)
+    arguments: dict[str, Any] = {"help": text, "default": argparse.SUPPRESS, "metavar": extra["metavar"]}
+    if extra["positional"]:
+        parser.add_argument(name, nargs="?", **arguments)
+        return
+    kebab = f"--{name.replace('_', '-')}"
+    if kind is bool:
+        del arguments["metavar"]
+        parser.add_argument(kebab, dest=name, action=argparse.BooleanOptionalAction, **arguments)
+        return
+    if get_origin(kind) is Literal:
+        arguments["choices"] = get_args(kind)
+    elif get_origin(kind) is tuple:
+        arguments["action"] = "append"
+    arguments["metavar"] = arguments["metavar"] or (None if "choices" in arguments else name.upper())
+    flags = extra["flags"]
+    assert isinstance(flags, list)
+    parser.add_argument(kebab, *map(str, flags), dest=name, **arguments)
+
+
+def _plain_type(annotation: Any) -> Any:
+    """The annotation without `| None` and `Annotated`."""
+    if get_origin(annotation) is Annotated:
+        return _plain_type(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return _plain_type(next(a for a in get_args(annotation) if a is not type(None)))
+    return annotation
+
+
+def _negated_environment(fields: Mapping[str, FieldInfo]) -> dict[str, Any]:
+    """`LLAMACHAT_NO_STORE=1` means the same as `--no-store`; so do the other switches."""
+    names = (n for n, f in fields.items() if _plain_type(f.annotation) is bool)
+    return {n: False for n in names if _is_set(os.environ.get(f"{ENV_PREFIX}NO_{n.upper()}", ""))}
+
+
+def _is_set(value: str) -> bool:
+    return value.strip().lower() not in ("", "0", "false", "no", "off")
+
+
+def _config_table(section: str) -> dict[str, Any]:
+    path = config_path()
+    try:
+        with path.open("rb") as file:
+            table = tomllib.load(file).get(section, {})
+    except FileNotFoundError:
+        return {}
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path} can't be read: {error}.", "Mend it, or set LLAMACHAT_CONFIG.") from error
+    if not isinstance(table, dict):
+        raise UsageError(f"{path}: [{section}] must be a table.")
+    return {key.replace("-", "_"): value for key, value in table.items()}
+
+
+def _explain(options: type[Options], error: ValidationError, given: Mapping[str, Any]) -> str:
+    """One line for the first thing that is wrong, by the name under which it was given."""
+    first = error.errors(include_url=False)[0]
+    name = str(first["loc"][0]) if first["loc"] else ""
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(options.model_fields)
+        return f"{config_path()}: [{options.section}] has no option {name!r}; there are {known}."
+    reason = str(first["msg"]).removeprefix("Value error, ").rstrip(".")
+    return f"{_where(options, name, given)}: {first['input']!r}: {reason[:1].lower()}{reason[1:]}."
+
+
+def _where(options: type[Options], name: str, given: Mapping[str, Any]) -> str:
+    variable = f"{ENV_PREFIX}{name.upper()}"
+    if name in given:
+        extra = options.model_fields[name].json_schema_extra
+        positional = isinstance(extra, dict) and extra["positional"]
+        return name.upper() if positional else f"--{name.replace('_', '-')}"
+    if any(key.upper() == variable for key in os.environ):
+        return variable
+    return f"{config_path()}: {options.section}.{name}"

@@ -1,0 +1,23 @@
+"""The options of `llamachat chat`."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from llamachat.settings.base import Options, option
+
+
+class ChatSettings(Options):
+    section: ClassVar[str] = "chat"
+
+    base_url: str = option("http://localhost:8000/v1", "address of the server", metavar="URL")
+    api_key: str = option("not-needed", "the server's key", metavar="KEY")
+    model: str = option("local-model", "model name to ask for")
+    temperature: float = option(0.7, "randomness, 0 for none", ge=0)
+    max_tokens: int | None = option(None, "longest answer in tokens (default: a quarter of the window)", ge=1)
+    n_ctx: int | None = option(None, "the window, where the server does not say it (default: 2048)", ge=1)
+    lang: Literal["zh", "en", "auto"] = option("auto", "language of the seeded history")
+    system: str | None = option(None, "another system message", metavar="TEXT")
+    intro: bool = option(True, "ask the model to introduce itself first")
+    color: Literal["auto", "always", "never"] = option("auto", "colours")
+    wait: float = option(0.0, "wait so many seconds for the server", metavar="SECONDS", ge=0)

@@ -1,0 +1,42 @@
+"""The options of `llamachat serve`."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from llamachat.settings.base import Options, StrList, option
+
+
+class ServeSettings(Options):
+    section: ClassVar[str] = "serve"
+
+    model: str | None = option(
+        None,
+        "a GGUF file, or the name of one in the models folder (default: the only one there, else the embedded)",
+    )
+    host: str = option("127.0.0.1", "address to listen on; anything but loopback needs an API key")
+    port: int = option(8000, "port to listen on", ge=0, le=65535)
+    n_ctx: int = option(
+        2048, "context window in tokens, rounded up to a multiple of 256", flags=("--n_ctx",), ge=1
+    )
+    n_threads: int | None = option(None, "threads (default: physical cores)", flags=("--n_threads",), ge=1)
+    n_gpu_layers: int | None = option(
+        None,
+        "layers to offload, -1 for all (default: all where the build can, else 0)",
+        flags=("--n_gpu_layers",),
+        ge=-1,
+    )
+    api_key: str | None = option(None, "key that clients must send", metavar="KEY", flags=("--api_key",))
+    cors_origin: StrList = option(
+        (), "a web origin that may use the server, besides loopback ones; may be repeated"
+    )
+    kv_shift: bool = option(True, "reuse the cache behind a gap when old turns were dropped")
+    kv_park: str | None = option(
+        None, "memory for parked conversations, like 512M or 2G, 0 for none (default: 25% of what is free)"
+    )
+    keep: bool = option(True, "keep the cache of the last conversations on disk between starts")
+    chat: bool = option(False, "open a chat in this terminal once the server is ready")
+    plain: bool = option(False, "run the bare `python -m llama_cpp.server`, without llamachat's guards")
+    print_command: bool = option(False, "print the `python -m llama_cpp.server` command line and exit")
+    force: bool = option(False, "go on with a model that is too large for the memory")
+    verbose: bool = option(False, "show the server's own log")

@@ -1,0 +1,1 @@
+"""The only reader of stdin and writer of stdout in a chat."""
