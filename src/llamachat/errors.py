@@ -1,6 +1,7 @@
 """Every error that a user can cause, with its exit status.
 
     LlamachatError              1
+    ├── MessageTooLarge         1   a message that leaves its answer no room in the window
     ├── UsageError              2   a flag, an environment variable or config.toml is wrong
     ├── ModelError              3   a model that can't be found, read, trusted or fitted into memory
     ├── AddressError            4   a host or port that can't be listened on
@@ -45,6 +46,18 @@ class LlamachatError(Exception):
     def __str__(self) -> str:
         """Message and hint as the single line that is shown."""
         return " ".join(f"{self.message} {self.hint}".split())
+
+
+class MessageTooLarge(LlamachatError):
+    """A message of `tokens` that, with `others` that can't be left out, is over the `limit`."""
+
+    def __init__(self, *, tokens: int, others: int, limit: int) -> None:
+        super().__init__(
+            f"The message has {tokens} tokens, and {max(0, limit - others)} of {limit} are free."
+        )
+        self.tokens = tokens
+        self.others = others
+        self.limit = limit
 
 
 class UsageError(LlamachatError):

@@ -11,12 +11,17 @@ Role = Literal["system", "user", "assistant"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message. `finish_reason` belongs to answers: `stop`, `length`, `interrupted` or `error`."""
+    """One message.
+
+    `finish_reason` belongs to answers: `stop`, `length`, `interrupted` or `error`. A `note` was not
+    said: it sums up what has gone out of the window, and the newest one stays in it.
+    """
 
     role: Role
     content: str
     pinned: bool = False
     finish_reason: str | None = None
+    note: bool = False
 
     def as_request(self) -> dict[str, str]:
         """The message in the form that `/v1/chat/completions` takes."""
