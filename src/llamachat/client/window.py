@@ -1,6 +1,6 @@
 """The window of a server, and a counter for it: asked only where that can't disturb another client's reply.
 
-The stock `llama_cpp.server` knows none of these addresses. Those that it has for counting take the model's lock,
+The stock `llama_cpp.server` knows none of these addresses. Those that it has for counting take the lock,
 which by default cuts off the reply that is streaming, so they are never called.
 """
 
