@@ -20,12 +20,12 @@ N_CTX_STEP = 256
 # real fields.
 _VARIABLES = """
     api_key cache cache_size cache_type chat_format chat_template_kwargs clip_model_path config_file
-    disable_ping_events draft_model draft_model_num_pred_tokens embedding flash_attn
-    hf_model_repo_id hf_pretrained_model_name_or_path hf_tokenizer_config_path host
-    interrupt_requests kv_overrides last_n_tokens_size logits_all lora_base lora_path main_gpu model
-    model_alias mul_mat_q n_batch n_ctx n_gpu_layers n_threads n_threads_batch n_ubatch numa offload_kqv port
-    root_path rope_freq_base rope_freq_scale rope_scaling_type rpc_servers seed split_mode ssl_certfile ssl_keyfile tensor_split type_k
-    type_v use_mlock use_mmap verbose vocab_only yarn_attn_factor yarn_beta_fast yarn_beta_slow
+    disable_ping_events draft_model draft_model_num_pred_tokens embedding flash_attn hf_model_repo_id
+    hf_pretrained_model_name_or_path hf_tokenizer_config_path host interrupt_requests kv_overrides
+    last_n_tokens_size logits_all lora_base lora_path main_gpu model model_alias mul_mat_q n_batch n_ctx
+    n_gpu_layers n_threads n_threads_batch n_ubatch numa offload_kqv port root_path rope_freq_base
+    rope_freq_scale rope_scaling_type rpc_servers seed split_mode ssl_certfile ssl_keyfile tensor_split
+    type_k type_v use_mlock use_mmap verbose vocab_only yarn_attn_factor yarn_beta_fast yarn_beta_slow
     yarn_ext_factor yarn_orig_ctx
 """
 SERVER_VARIABLES = frozenset(_VARIABLES.split())
