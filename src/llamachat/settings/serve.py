@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from pydantic import ByteSize
+
 from llamachat.settings.base import Options, StrList, option
 
 
@@ -31,7 +33,7 @@ class ServeSettings(Options):
         (), "a web origin that may use the server, besides loopback ones; may be repeated"
     )
     kv_shift: bool = option(True, "reuse the cache behind a gap when old turns were dropped")
-    kv_park: str | None = option(
+    kv_park: ByteSize | None = option(
         None, "memory for parked conversations, like 512M or 2G, 0 for none (default: 25% of what is free)"
     )
     keep: bool = option(True, "keep the cache of the last conversations on disk between starts")
