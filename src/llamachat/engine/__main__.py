@@ -8,11 +8,11 @@ import sys
 from collections.abc import Callable
 
 from llamachat.core.engine_options import ENVIRONMENT_VARIABLE, EngineOptions
-from llamachat.engine import amx, parent
+from llamachat.engine import amx, kv_memory, parent
 from llamachat.errors import LlamachatError
 
 # Installed in this order. A guard that misses the hook it needs raises ServerError, which stops the start.
-GUARDS: tuple[Callable[[EngineOptions], None], ...] = (parent.install, amx.install)
+GUARDS: tuple[Callable[[EngineOptions], None], ...] = (parent.install, amx.install, kv_memory.install)
 
 
 def main() -> int:
