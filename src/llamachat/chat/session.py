@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from llamachat.chat.context import Context
+from llamachat.chat.sending import Sending
 from llamachat.chat.journal import Journal
 from llamachat.client import ChatClient
 from llamachat.core.conversation import Conversation, Message
@@ -28,7 +28,7 @@ class Session:
 
     terminal: Terminal
     client: ChatClient
-    context: Context
+    context: Sending
     journal: Journal
     conversation: Conversation
     model: str

@@ -12,7 +12,7 @@ import platformdirs
 
 from llamachat import __version__
 from llamachat.chat import commands, repl
-from llamachat.chat.context import WholeContext
+from llamachat.chat.sending import WholeConversation
 from llamachat.chat.journal import NoJournal
 from llamachat.chat.session import Session
 from llamachat.client import ChatClient, ServerFacts, address, facts
@@ -53,7 +53,7 @@ def _session(options: ChatSettings, terminal: Terminal, client: ChatClient, said
     return Session(
         terminal=terminal,
         client=client,
-        context=WholeContext(said.n_ctx or options.n_ctx),
+        context=WholeConversation(said.n_ctx or options.n_ctx),
         journal=NoJournal(),
         conversation=presets.seed(lang, options.system),
         model=options.model,

@@ -18,7 +18,7 @@ class Prompt:
     max_tokens: int | None
 
 
-class Context(Protocol):
+class Sending(Protocol):
     """The model's window, as the chat sees it."""
 
     def fit(self, candidate: Conversation, max_tokens: int | None) -> Prompt: ...
@@ -33,7 +33,7 @@ class Context(Protocol):
         """How full the window is, in a few characters; empty where that is not known."""
 
 
-class WholeContext:
+class WholeConversation:
     """Everything is sent, and its size is known when the answer says so."""
 
     def __init__(self, n_ctx: int | None) -> None:
