@@ -22,10 +22,11 @@ class Command:
     name: str
     summary: str
     module: str
+    takes_rest: bool = False  # what stands behind `--` is handed on as args.rest
 
 
 COMMANDS = (
-    Command("serve", "run the server on a GGUF model", "llamachat.cli.serve"),
+    Command("serve", "run the server on a GGUF model", "llamachat.cli.serve", takes_rest=True),
     Command("chat", "talk to a running server", "llamachat.cli.chat"),
 )
 
@@ -47,19 +48,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    parser = build_parser(arguments[0] if arguments else None)
+    chosen = next((c for c in COMMANDS if arguments and c.name == arguments[0]), None)
+    rest: list[str] = []
+    if chosen is not None and chosen.takes_rest and "--" in arguments:
+        split = list(arguments).index("--")
+        arguments, rest = arguments[:split], [*arguments[split + 1 :]]
+    parser = build_parser(chosen)
     try:
-        args = parser.parse_args(arguments)
+        args = parser.parse_args(arguments, argparse.Namespace(rest=rest))
     except SystemExit as stop:
         return int(stop.code or 0)
     if args.command is None:
         parser.print_help()
         return ExitStatus.OK
-    command = next(c for c in COMMANDS if c.name == args.command)
-    return int(importlib.import_module(command.module).run(args))
+    assert chosen is not None
+    return int(importlib.import_module(chosen.module).run(args))
 
 
-def build_parser(chosen: str | None) -> argparse.ArgumentParser:
+def build_parser(chosen: Command | None) -> argparse.ArgumentParser:
     """The parser; only the chosen subcommand's module is imported and gives its arguments."""
     parser = argparse.ArgumentParser(
         prog="llamachat",
@@ -71,6 +77,6 @@ def build_parser(chosen: str | None) -> argparse.ArgumentParser:
         sub = subparsers.add_parser(
             command.name, help=command.summary, description=command.summary, allow_abbrev=False
         )
-        if command.name == chosen:
+        if command == chosen:
             importlib.import_module(command.module).add_arguments(sub)
     return parser

@@ -8,11 +8,35 @@ import sys
 from collections.abc import Callable
 
 from llamachat.core.engine_options import ENVIRONMENT_VARIABLE, EngineOptions
-from llamachat.engine import amx, parent
+from llamachat.engine import (
+    amx,
+    counting,
+    doors,
+    facts,
+    failing,
+    literals,
+    parent,
+    pieces,
+    reading,
+    requests,
+    stream,
+)
 from llamachat.errors import LlamachatError
 
 # Installed in this order. A guard that misses the hook it needs raises ServerError, which stops the start.
-GUARDS: tuple[Callable[[EngineOptions], None], ...] = (parent.install, amx.install)
+GUARDS: tuple[Callable[[EngineOptions], None], ...] = (
+    parent.install,
+    amx.install,
+    pieces.install,
+    reading.install,
+    literals.install,
+    failing.install,
+    counting.install,
+    stream.install,
+    facts.install,
+    requests.install,
+    doors.install,
+)
 
 
 def main() -> int:

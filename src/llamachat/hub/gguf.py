@@ -6,22 +6,15 @@ The format is that of ggml's docs/gguf.md, versions 2 and 3, little endian.
 from __future__ import annotations
 
 import os
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from llamachat.errors import ModelError
 from llamachat.hub import impostors
+from llamachat.hub.gguf_reader import Reader, SkippedArray, Value
 
 MAGIC = b"GGUF"
-CHUNK = 1 << 20
-LONG_ARRAY = 4096  # longer arrays (a vocabulary, its merges) are skipped
-LONGEST_STRING = 1 << 26
-HEADER_LIMIT = 1 << 29
-
-_STRING, _ARRAY = 8, 9
-_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 
 # ggml_type: (values in a block, bytes of a block), as in gguf-py's GGML_QUANT_SIZES.
 TYPE_SIZES = {
@@ -31,16 +24,6 @@ TYPE_SIZES = {
     22: (256, 82), 23: (256, 136), 24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8),
     29: (256, 56), 30: (1, 2), 34: (256, 54), 35: (256, 66), 39: (32, 17),
 }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class SkippedArray:
-    """A long array of which only the length was kept."""
-
-    length: int
-
-
-Value = int | float | bool | str | tuple["Value", ...] | SkippedArray  # type: ignore[misc]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +86,7 @@ class GGUFHeader:
     @property
     def file_size(self) -> int:
         """The smallest size that the whole file can have."""
-        return self.data_offset + max((t.offset + t.n_bytes for t in self.tensors), default=0)
+        return max((self.data_offset + t.offset + t.n_bytes for t in self.tensors), default=0)
 
     def text(self, key: str) -> str:
         value = self.metadata.get(key, "")
@@ -123,19 +106,17 @@ def read_header(file: BinaryIO, source: str = "") -> GGUFHeader:
     `source` is the name to use in messages. Raises ModelError for what is no GGUF, and for a header cut off.
     """
     source = source or str(getattr(file, "name", "the file"))
-    reader = _Reader(file, source)
+    reader = Reader(file, source)
     head = reader.peek(512)
     if head[:4] != MAGIC:
         raise ModelError(f"{source} is not a GGUF file: {impostors.describe(head)}.", impostors.HINT)
     reader.skip(4)
     version = reader.scalar("I")
     if version not in (2, 3):
-        raise ModelError(
-            f"{source}: {_explain_version(version)}.", "Look for a newer conversion of the model."
-        )
+        raise ModelError(f"{source}: {_explain_version(version)}.", "Look for another conversion.")
     n_tensors, n_metadata = reader.scalar("Q"), reader.scalar("Q")
-    metadata = dict((reader.string(), reader.value(reader.scalar("I"))) for _ in range(n_metadata))
-    tensors = tuple(reader.tensor() for _ in range(n_tensors))
+    metadata = {reader.string(): reader.value(reader.scalar("I")) for _ in range(n_metadata)}
+    tensors = tuple(_read_tensor(reader) for _ in range(n_tensors))
     alignment = metadata.get("general.alignment", 32)
     if not isinstance(alignment, int) or alignment < 1:
         raise reader.broken("its alignment is no number")
@@ -164,110 +145,10 @@ def _explain_version(version: int) -> str:
     return f"GGUF version {version}, where this program knows 2 and 3"
 
 
-class _Reader:
-    """A cursor over a binary stream that only ever moves forward."""
-
-    def __init__(self, file: BinaryIO, source: str) -> None:
-        self._file = file
-        self._source = source
-        self._buffer = b""
-        self._at = 0
-        self._before = 0
-
-    @property
-    def position(self) -> int:
-        return self._before + self._at
-
-    def broken(self, why: str) -> ModelError:
-        return ModelError(f"{self._source} is damaged: {why}.", impostors.HINT)
-
-    def peek(self, n_bytes: int) -> bytes:
-        """Up to `n_bytes` of what comes next, fewer only at the end."""
-        while len(self._buffer) - self._at < n_bytes:
-            more = self._file.read(max(CHUNK, n_bytes))
-            if not more:
-                break
-            self._before += self._at
-            self._buffer, self._at = self._buffer[self._at :] + more, 0
-            if self._before > HEADER_LIMIT:
-                raise self.broken(f"its header is longer than {HEADER_LIMIT:,} bytes")
-        return self._buffer[self._at : self._at + n_bytes]
-
-    def skip(self, n_bytes: int) -> None:
-        self.take(n_bytes)
-
-    def take(self, n_bytes: int) -> bytes:
-        """Exactly `n_bytes`."""
-        taken = self.peek(n_bytes)
-        if len(taken) < n_bytes:
-            raise ModelError(
-                f"{self._source} is cut off: it ends within its header, at byte {self.position + len(taken):,}.",
-                impostors.HINT,
-            )
-        self._at += n_bytes
-        return taken
-
-    def scalar(self, code: str) -> int:
-        """One little-endian integer of struct's format `code`."""
-        (number,) = struct.unpack("<" + code, self.take(struct.calcsize("<" + code)))
-        return int(number)
-
-    def string(self) -> str:
-        return self.take(self._string_length()).decode("utf-8", "replace")
-
-    def _string_length(self) -> int:
-        length = self.scalar("Q")
-        if length > LONGEST_STRING:
-            raise self.broken(f"it claims a text of {length:,} bytes")
-        return length
-
-    def value(self, kind: int) -> Value:
-        if kind == _STRING:
-            return self.string()
-        if kind == _ARRAY:
-            return self._array(self.scalar("I"), self.scalar("Q"))
-        return self._numbers(kind, 1)[0]
-
-    def _numbers(self, kind: int, count: int) -> tuple[Value, ...]:
-        if kind not in _SCALARS:
-            raise self.broken(f"it has a value of unknown type {kind}")
-        layout = f"<{count}{_SCALARS[kind]}"
-        return struct.unpack(layout, self.take(struct.calcsize(layout)))
-
-    def _array(self, kind: int, count: int) -> Value:
-        if count > HEADER_LIMIT:
-            raise self.broken(f"it claims a list of {count:,} values")
-        if count > LONG_ARRAY:
-            self._skip_array(kind, count)
-            return SkippedArray(count)
-        if kind in (_STRING, _ARRAY):
-            return tuple(self.value(kind) for _ in range(count))
-        return self._numbers(kind, count)
-
-    def _skip_array(self, kind: int, count: int) -> None:
-        if kind == _STRING:
-            for _ in range(count):
-                self._skip_string()
-        elif kind == _ARRAY:
-            for _ in range(count):
-                self.value(kind)
-        else:
-            self._numbers(kind, count)
-
-    def _skip_string(self) -> None:
-        """Like string(), for the 400,000 of a vocabulary and its merges: all within the buffer, if it can be."""
-        start = self._at + 8
-        if start <= len(self._buffer):
-            end = start + int.from_bytes(self._buffer[self._at : start], "little")
-            if end <= len(self._buffer):
-                self._at = end
-                return
-        self.take(self._string_length())
-
-    def tensor(self) -> TensorInfo:
-        name = self.string()
-        n_dims = self.scalar("I")
-        if n_dims > 8:
-            raise self.broken(f"tensor {name!r} has {n_dims} dimensions")
-        shape = tuple(self.scalar("Q") for _ in range(n_dims))
-        return TensorInfo(name, shape, self.scalar("I"), self.scalar("Q"))
+def _read_tensor(reader: Reader) -> TensorInfo:
+    name = reader.string()
+    n_dims = reader.scalar("I")
+    if n_dims > 8:
+        raise reader.broken(f"tensor {name!r} has {n_dims} dimensions")
+    shape = tuple(reader.scalar("Q") for _ in range(n_dims))
+    return TensorInfo(name, shape, reader.scalar("I"), reader.scalar("Q"))

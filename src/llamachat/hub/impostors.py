@@ -1,4 +1,4 @@
-"""What a file is that should have been a GGUF model: said from its first bytes, its name and its neighbours."""
+"""What a file is that should have been a GGUF: told by its first bytes, its name and its neighbours."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ def check_is_file(path: Path) -> None:
         rests = [s for s in PARTIAL_SUFFIXES if path.with_name(path.name + s).exists()]
         if rests:
             rest = path.with_name(path.name + rests[0])
-            raise ModelError(
-                f"{path} is not there yet, only {rest.name}, a partial download.", "Finish it first."
-            )
+            raise ModelError(f"{path} is not complete: there is {rest.name}.", "Finish the download first.")
         raise ModelError(f"There is no file {path}.")
     if not path.is_file():
         raise ModelError(f"{path} is no regular file.")
     if path.suffix.lower() in PARTIAL_SUFFIXES:
-        raise ModelError(f"{path} is a partial download.", "Finish it first.")
+        raise ModelError(f"{path} is a partial download.", "Finish the download first.")
     control = path.with_name(path.name + ".aria2")
     if control.exists():
-        raise ModelError(f"{path} is a partial download: {control.name} lies next to it.", "Finish it first.")
+        raise ModelError(
+            f"{path} is a partial download: {control.name} lies next to it.", "Finish the download first."
+        )
     if path.stat().st_size == 0:
         raise ModelError(f"{path} is empty.", HINT)

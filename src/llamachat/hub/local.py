@@ -1,11 +1,11 @@
-"""Find the model that is meant: a path, a name in the models folder, the only one there, or the embedded one."""
+"""Find the model that is meant: a path, a name in the models folder, the only one, or the embedded one."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import platformdirs
@@ -78,7 +78,10 @@ def embedded_model() -> LocalModel | None:
 
 
 def check(model: LocalModel) -> gguf.GGUFHeader:
-    """Read the header, of every shard too. Raises ModelError for what is missing, cut off or no GGUF."""
+    """Read the header; of several shards the first, with the tensors of all.
+
+    Raises ModelError for what is missing, cut off or no GGUF.
+    """
     shards = _shards(model.path)
     missing = [path.name for path in shards if not path.exists()]
     if len(shards) > 1 and missing:
@@ -88,11 +91,9 @@ def check(model: LocalModel) -> gguf.GGUFHeader:
         )
     header, *others = [gguf.open_header(path) for path in shards]
     tensors = tuple(tensor for part in (header, *others) for tensor in part.tensors)
-    return (
-        header
-        if not others
-        else gguf.GGUFHeader(header.version, header.metadata, tensors, header.data_offset)
-    )
+    if not tensors:
+        raise ModelError(f"{model.path} has no weights, only a vocabulary.", "Name the model itself.")
+    return replace(header, tensors=tensors)
 
 
 def _by_name(name: str, folders: Sequence[Path]) -> LocalModel:
@@ -109,9 +110,8 @@ def _by_name(name: str, folders: Sequence[Path]) -> LocalModel:
     for partial in (path, *(folder / name for folder in folders)):
         if any(partial.with_name(partial.name + suffix).exists() for suffix in impostors.PARTIAL_SUFFIXES):
             impostors.check_is_file(partial)
-    there = (
-        f"{folders[0]} has {', '.join(m.name for m in known)}." if known else f"{folders[0]} has no model."
-    )
+    names = ", ".join(model.name for model in known)
+    there = f"{folders[0]} has {names}." if names else f"{folders[0]} has none."
     raise ModelError(f"There is no file {name}, and no model of that name.", there)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from pydantic import ByteSize
+
 from llamachat.settings.base import Options, StrList, option
 
 
@@ -12,7 +14,7 @@ class ServeSettings(Options):
 
     model: str | None = option(
         None,
-        "a GGUF file, or one's name in the models folder (default: the only one there, else the embedded)",
+        "a GGUF file, or the name of one in the models folder (default: the only one, else the embedded)",
     )
     host: str = option("127.0.0.1", "address to listen on; anything but loopback needs an API key")
     port: int = option(8000, "port to listen on", ge=0, le=65535)
@@ -31,7 +33,7 @@ class ServeSettings(Options):
         (), "a web origin that may use the server, besides loopback ones; may be repeated"
     )
     kv_shift: bool = option(True, "reuse the cache behind a gap when old turns were dropped")
-    kv_park: str | None = option(
+    kv_park: ByteSize | None = option(
         None, "memory for parked conversations, like 512M or 2G, 0 for none (default: 25% of what is free)"
     )
     keep: bool = option(True, "keep the cache of the last conversations on disk between starts")

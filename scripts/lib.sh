@@ -1,0 +1,98 @@
+# Shared by serve.sh and test.sh: make .venv where there is none, and install the project into it.
+# shellcheck shell=bash
+
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
+venv=$root/.venv
+log=$venv/setup.log
+
+say() { printf '%s\n' "$*" >&2; }
+fail() { say "$*"; exit 1; }
+
+# The folder of the venv's programs: Windows has its own name for it.
+bin() { if [ -d "$venv/Scripts" ]; then echo "$venv/Scripts"; else echo "$venv/bin"; fi; }
+
+find_python() {
+    local name
+    for name in ${PYTHON:+"$PYTHON"} python3 python python3.13 python3.12 python3.11 python3.10; do
+        if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+            command -v "$name"
+            return
+        fi
+    done
+    return 1
+}
+
+# With a CPU that has AMX, gcc builds a llama.cpp that dies at its first token (llama.cpp #20824, #26954).
+avoid_amx() {
+    local flags='-mno-amx-tile -mno-amx-int8 -mno-amx-bf16'
+    grep -qs amx_tile /proc/cpuinfo || return 0
+    # shellcheck disable=SC2086
+    "${CC:-cc}" $flags -E -x c /dev/null >/dev/null 2>&1 || return 0
+    export CFLAGS=${CFLAGS-$flags} CXXFLAGS=${CXXFLAGS-$flags}
+}
+
+# Run a long command with its output in the log; tell every half minute that it lives, and show why it failed.
+run_logged() {
+    local pid started=$SECONDS next=30
+    "$@" >>"$log" 2>&1 </dev/null &
+    pid=$!
+    trap 'kill "$pid" 2>/dev/null; exit 130' INT TERM
+    while kill -0 "$pid" 2>/dev/null; do
+        sleep 0.5
+        if [ $((SECONDS - started)) -ge "$next" ]; then
+            say "  … still at it after $((SECONDS - started)) s (log: $log)"
+            next=$((next + 30))
+        fi
+    done
+    trap - INT TERM
+    if wait "$pid"; then return; fi
+    tail -n 25 "$log" >&2
+    say
+    say "The installation failed; the last lines of $log are above. Run this again to try again."
+    if ! command -v c++ >/dev/null && ! command -v cl >/dev/null; then
+        say "There is no C++ compiler: install build-essential (Debian, Ubuntu), gcc-c++ (Fedora), the command line"
+        say "tools of Xcode (xcode-select --install), or the Build Tools for Visual Studio, and run this again."
+    fi
+    exit 1
+}
+
+make_venv() {
+    local python
+    if "$(bin)/python" -c '' 2>/dev/null; then return; fi
+    python=$(find_python) || python=
+    if command -v uv >/dev/null; then
+        say "Making $venv with uv."
+        uv venv --quiet --clear ${python:+--python "$python"} "$venv" || fail "uv could not make $venv."
+        return
+    fi
+    [ -n "$python" ] || fail "Python 3.10 or newer is needed. Install it, or set PYTHON to it."
+    say "Making $venv with $python."
+    "$python" -m venv --clear "$venv" ||
+        fail "$python could not make $venv. On Debian and Ubuntu: sudo apt install python3-venv"
+}
+
+# install_project FOR [OPTION…]: install the project with the embedded model, and what the options name.
+install_project() {
+    local purpose=$1 stamp state
+    shift
+    stamp=$venv/.installed-for-$purpose
+    state="$root $(cat "$root/pyproject.toml" "$root/constraints.txt" "$root/scripts/lib.sh" | cksum)"
+    if [ -x "$(bin)/python" ] || [ -x "$(bin)/python.exe" ]; then
+        if [ "$(cat "$stamp" 2>/dev/null)" = "$state" ]; then return; fi
+    fi
+    make_venv
+    avoid_amx
+    say "Installing llamachat and its model. The first time the engine, llama.cpp, is compiled:"
+    say "3 to 15 minutes, by the number of cores. Later starts skip all this."
+    : >"$log"
+    cd "$root"
+    if command -v uv >/dev/null; then
+        run_logged uv pip install --python "$(bin)/python" "$@" --editable '.[demo]'
+    else
+        if [ $# -gt 0 ]; then run_logged "$(bin)/python" -m pip install --upgrade 'pip>=25.1'; fi
+        run_logged "$(bin)/python" -m pip install "$@" --editable '.[demo]'
+    fi
+    cd "$OLDPWD"
+    printf '%s\n' "$state" >"$stamp"
+    say "Installed in $SECONDS s."
+}

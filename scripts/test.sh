@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Everything that CI checks: format, lint, strict types, tests. Arguments go to pytest.
+set -euo pipefail
+. "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
+
+install_project test --group dev --constraint constraints.txt
+cd "$root"
+run() { say "== $*"; "$(bin)/python" -m "$@"; }
+run ruff format --check .
+run ruff check .
+run mypy
+run pytest "$@"

@@ -1,0 +1,237 @@
+"""`llamachat serve`: find the model, check what can be checked, run the server, stop it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import sys
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+import psutil
+
+from llamachat.cli.loading import LoadingBar
+from llamachat.core.engine_options import EngineOptions
+from llamachat.errors import ExitStatus, LlamachatError, ModelError, UsageError
+from llamachat.hub import local, memory
+from llamachat.hub.gguf import GGUFHeader
+from llamachat.server import address, command, machine
+from llamachat.server.child import Child
+from llamachat.server.readiness import Endpoint
+from llamachat.server.supervisor import Signals, Supervisor
+from llamachat.settings.base import add_options, load
+from llamachat.settings.serve import ServeSettings
+
+KEY_FLAGS = ("--api-key", "--api_key")
+KEY_VARIABLE = "LLAMACHAT_API_KEY"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_options(parser, ServeSettings)
+    parser.add_argument("positional", nargs="?", metavar="MODEL", help="the same as --model")
+    parser.epilog = "Everything behind `--` goes to `python -m llama_cpp.server` as it is."
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that was decided before anything was started."""
+
+    model: local.LocalModel
+    options: command.ServerOptions
+    settings: ServeSettings
+    api_key: str | None
+    weight_bytes: int
+
+    @property
+    def endpoint(self) -> Endpoint:
+        host = address.reachable_host(self.options.host)
+        return Endpoint(self.options.scheme, host, self.options.port, self.api_key)
+
+    @property
+    def base_url(self) -> str:
+        return address.base_url(self.options.scheme, self.endpoint.host, self.options.port)
+
+    def launch(self) -> Child:
+        plain = self.settings.plain
+        engine = None if plain else _engine_options(self)
+        env = command.child_env(os.environ, self.api_key, engine)
+        run = command.plain_command(self.options) if plain else command.engine_command(self.options)
+        return Child(run, env, watched=not plain, echo=_say if self.settings.verbose else None)
+
+
+def run(args: argparse.Namespace) -> int:
+    if "api_key" in args and os.name == "posix":
+        _hide_key(args.api_key)
+    settings = _settings(args)
+    command.check_extra(args.rest)
+    if settings.print_command:
+        model = local.resolve(settings.model, local.models_folders(Path.cwd()))
+        print(command.quote(command.plain_command(_options(settings, model, settings.port, args.rest))))  # noqa: T201
+        return ExitStatus.OK
+    plan = _plan(settings, args.rest)
+    with Signals().caught() as signals:
+        return _serve(plan, signals)
+
+
+def _settings(args: argparse.Namespace) -> ServeSettings:
+    if args.positional is None:
+        return load(ServeSettings, vars(args))
+    if getattr(args, "model", args.positional) != args.positional:
+        raise UsageError(f"Two models are named: {args.positional} and {args.model}.", "Name one.")
+    return load(ServeSettings, vars(args) | {"model": args.positional})
+
+
+def _plan(settings: ServeSettings, extra: list[str]) -> Plan:
+    """Check everything that can be known before the model is loaded."""
+    model = local.resolve(settings.model, local.models_folders(Path.cwd()))
+    header = local.check(model)
+    port = address.claim(settings.host, settings.port)
+    options = _options(settings, model, port, extra)
+    if options.n_ctx != settings.n_ctx:
+        _say(f"n_ctx {settings.n_ctx} is rounded up to {options.n_ctx}, a multiple of {command.N_CTX_STEP}.")
+    _check_window(header, options.n_ctx)
+    if not settings.force and not (options.n_gpu_layers and sys.platform != "darwin"):
+        _check_memory(model, header, options.n_ctx)
+    key = settings.api_key
+    if not key and not address.is_loopback(settings.host):
+        key = secrets.token_hex(16)
+    return Plan(model, options, settings, key, header.weight_bytes)
+
+
+def _options(
+    settings: ServeSettings, model: local.LocalModel, port: int, extra: list[str]
+) -> command.ServerOptions:
+    layers = settings.n_gpu_layers
+    if layers is None:
+        layers = -1 if machine.supports_offload() else 0
+    return command.ServerOptions(
+        model=model.path,
+        host=settings.host,
+        port=port,
+        n_ctx=command.round_n_ctx(settings.n_ctx),
+        n_threads=settings.n_threads or machine.physical_cores(),
+        n_gpu_layers=layers,
+        extra=tuple(extra),
+    )
+
+
+def _engine_options(plan: Plan) -> EngineOptions:
+    settings = plan.settings
+    return EngineOptions(
+        host=settings.host,
+        model_name=plan.model.name,
+        embedded=plan.model.embedded,
+        kv_shift=settings.kv_shift,
+        kv_park=settings.kv_park,
+        cache_dir=str(platformdirs.user_cache_path("llamachat") / "kv") if settings.keep else None,
+        cors_origins=settings.cors_origin,
+        parent_pid=os.getpid(),
+    )
+
+
+def _check_window(header: GGUFHeader, n_ctx: int) -> None:
+    trained = header.n_ctx_train
+    if trained and n_ctx > trained:
+        _say(f"Warning: n_ctx {n_ctx} is more than the {trained} that the model was trained for.")
+
+
+def _check_memory(model: local.LocalModel, header: GGUFHeader, n_ctx: int) -> None:
+    need = memory.estimate(header, n_ctx).total
+    free = psutil.virtual_memory().available
+    if need > free:
+        raise ModelError(
+            f"{model.name} needs about {_gib(need)} of memory, and {_gib(free)} are free.",
+            "Close programs, lower --n-ctx, take a smaller model, or go on with --force.",
+        )
+
+
+def _gib(n_bytes: int) -> str:
+    return f"{n_bytes / 2**30:.1f} GiB"
+
+
+def _serve(plan: Plan, signals: Signals) -> int:
+    supervisor = Supervisor(plan.launch, plan.endpoint, _say)
+    with supervisor:
+        with LoadingBar(plan.model.name, plan.weight_bytes, plain=plan.settings.verbose) as bar:
+
+            def tick(child: Child) -> bool:
+                bar.show(child.resident_bytes)
+                return signals.received is None
+
+            ready = supervisor.start(tick)
+        if not ready:
+            return ExitStatus.INTERRUPTED if signals.interrupted else ExitStatus.OK
+        _announce(plan)
+        if plan.settings.chat:
+            return _chat(plan, supervisor, signals)
+        supervisor.watch(lambda: signals.received is not None)
+    return ExitStatus.OK
+
+
+def _announce(plan: Plan) -> None:
+    """One line with all that a client needs; a second for other computers, where they may connect."""
+    options = plan.options
+    key = plan.api_key
+    given = f"{KEY_VARIABLE}={key} " if key else ""
+    chat = f"{given}llamachat chat --base-url {plan.base_url}"
+    if plan.base_url == "http://127.0.0.1:8000/v1":
+        chat = f"{given}llamachat chat"
+    parts = (
+        f"Ready at {plan.base_url}",
+        plan.model.name,
+        f"n_ctx {options.n_ctx}",
+        f"{options.n_threads} threads",
+        f"connect: {chat}",
+        f"others: OPENAI_BASE_URL={plan.base_url} OPENAI_API_KEY={key or 'not-needed'}",
+    )
+    print(" · ".join(parts), flush=True)  # noqa: T201
+    if not address.is_loopback(options.host):
+        url = address.base_url(options.scheme, address.outside_host(options.host), options.port)
+        print(f"From another computer: {given}llamachat chat --base-url {url}", flush=True)  # noqa: T201
+
+
+def _chat(plan: Plan, supervisor: Supervisor, signals: Signals) -> int:
+    """The chat in this terminal, which gets Ctrl-C back; the child is watched behind it."""
+    from llamachat.cli import main
+
+    if supervisor.child is not None:
+        supervisor.child.silence()
+    os.environ[KEY_VARIABLE] = plan.api_key or "not-needed"
+    over = threading.Event()
+    watcher = threading.Thread(target=_watch_quietly, args=(supervisor, over), daemon=True)
+    watcher.start()
+    with ExitStack() as stack:
+        stack.callback(watcher.join)
+        stack.callback(over.set)
+        with signals.given_back():
+            return main(["chat", "--base-url", plan.base_url])
+
+
+def _watch_quietly(supervisor: Supervisor, over: threading.Event) -> None:
+    try:
+        supervisor.watch(over.is_set)
+    except LlamachatError as error:
+        _say(f"llamachat: {error}")
+
+
+def _hide_key(key: str) -> None:
+    """Become the same command with the key in the environment, where `ps` does not show it."""
+    line = [sys.executable, *sys.orig_argv[1:]]
+    for index, argument in enumerate(line):
+        if argument in KEY_FLAGS:
+            del line[index : index + 2]
+            break
+        if argument.startswith(tuple(f"{flag}=" for flag in KEY_FLAGS)):
+            del line[index]
+            break
+    else:
+        return
+    os.execve(sys.executable, line, {**os.environ, KEY_VARIABLE: key})
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201

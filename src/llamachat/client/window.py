@@ -1,0 +1,67 @@
+"""The window of a server, and a counter for it: asked only where that can't disturb another client's reply.
+
+The stock `llama_cpp.server` knows none of these addresses. Those that it has for counting take the lock,
+which by default cuts off the reply that is streaming, so they are never called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llamachat.client.counting import EstimatingCounter, ServerCounter, TokenCounter, requests
+from llamachat.core.conversation import Message
+from llamachat.errors import ServerError
+
+Call = Callable[[str, Mapping[str, Any] | None], Any]
+"""`call(path, body)`: JSON from the server's root; GET without a body. Raises ServerError."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerWindow:
+    """`n_ctx` in tokens, None where the server does not say; `counter` for the prompts sent to it."""
+
+    n_ctx: int | None
+    counter: TokenCounter
+
+
+def survey(call: Call, model: str) -> ServerWindow:
+    """Find out how the server counts: as llamachat's engine, llama-server or vLLM do, or not at all."""
+    for ask in (_engine, _llama_server, _vllm):
+        try:
+            return ask(call, model)
+        except (ServerError, LookupError, TypeError):
+            continue
+    return ServerWindow(None, EstimatingCounter())
+
+
+def _engine(call: Call, _model: str) -> ServerWindow:
+    n_ctx = int(call("/health", None)["n_ctx"])
+
+    def count(messages: Sequence[Message]) -> int:
+        return int(call("/extras/chat/tokenize/count", {"messages": requests(messages)})["count"])
+
+    return ServerWindow(n_ctx, ServerCounter(count))
+
+
+def _llama_server(call: Call, _model: str) -> ServerWindow:
+    n_ctx = int(call("/props", None)["default_generation_settings"]["n_ctx"])
+
+    def count(messages: Sequence[Message]) -> int:
+        prompt = call("/apply-template", {"messages": requests(messages)})["prompt"]
+        return len(
+            call("/tokenize", {"content": prompt, "add_special": True, "parse_special": True})["tokens"]
+        )
+
+    return ServerWindow(n_ctx, ServerCounter(count))
+
+
+def _vllm(call: Call, model: str) -> ServerWindow:
+    def tokenize(messages: Sequence[Message]) -> Mapping[str, Any]:
+        body = {"model": model, "messages": requests(messages), "add_generation_prompt": True}
+        answer: Mapping[str, Any] = call("/tokenize", body)
+        return answer
+
+    n_ctx = int(tokenize([Message("user", "x")])["max_model_len"])
+    return ServerWindow(n_ctx, ServerCounter(lambda messages: int(tokenize(messages)["count"])))

@@ -1,0 +1,76 @@
+"""One request to the model: what it asked for, who waits for it, and what became of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+from llamachat.engine.line import Ticket
+
+
+class Cancelled(Exception):
+    """The client has hung up, so nobody wants the rest."""
+
+
+@dataclass(slots=True)
+class Call:
+    """Written by the thread that generates, except `cancelled`, which the event loop sets.
+
+    Times are `time.monotonic()` seconds. `report` takes progress; None where nobody asked for it.
+    """
+
+    ticket: Ticket
+    include_usage: bool = False
+    return_progress: bool = False
+    report: Callable[[dict[str, Any]], None] | None = None
+    cancelled: bool = False
+    started: float = field(default_factory=time.monotonic)
+    read: float | None = None
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    sampled_tokens: int = 0
+    completion_tokens: int = 0
+    ended: float | None = None
+
+    def cancel(self) -> None:
+        """Called on the event loop: stop waiting, reading or writing as soon as possible."""
+        self.cancelled = True
+        self.ticket.give_up()
+
+    def check(self) -> None:
+        if self.cancelled:
+            raise Cancelled
+
+    def usage(self) -> dict[str, Any]:
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "total_tokens": self.prompt_tokens + self.completion_tokens,
+            "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
+        }
+
+    def timings(self) -> dict[str, float]:
+        """As llama-server names them; `predicted_n` counts the end token too, since it took its time."""
+        ended = self.ended or time.monotonic()
+        read = self.read or ended
+        prompt_n = self.prompt_tokens - self.cached_tokens
+        prompt_ms, predicted_ms = (read - self.started) * 1000, (ended - read) * 1000
+        return {
+            "cache_n": self.cached_tokens,
+            "prompt_n": prompt_n,
+            "prompt_ms": prompt_ms,
+            "prompt_per_second": _per_second(prompt_n, prompt_ms),
+            "predicted_n": self.sampled_tokens,
+            "predicted_ms": predicted_ms,
+            "predicted_per_second": _per_second(self.sampled_tokens, predicted_ms),
+        }
+
+
+def _per_second(count: int, milliseconds: float) -> float:
+    return count * 1000 / milliseconds if milliseconds else 0.0
+
+
+current: ContextVar[Call | None] = ContextVar("call", default=None)

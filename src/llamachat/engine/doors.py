@@ -1,0 +1,141 @@
+"""Guard: who may come in. Pages of other sites, rebound names and wrong keys may not.
+
+Stock, CORS is `*` with credentials and `Host` is not looked at: any web page that the user opens can talk to
+the model. Refusing a foreign `Origin`, instead of only not
+answering it with CORS headers, also stops the plain form posts that CORS lets through.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from llamachat.core.engine_options import EngineOptions
+from llamachat.engine import hooks
+from llamachat.engine.failures import Refused
+from llamachat.engine.requests import answer
+
+LOOPBACK_ORIGIN = r"https?://(localhost|([^/:@]+\.)?localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?"
+ANY_ADDRESS = ("0.0.0.0", "::", "")
+# Without a key, because it says nothing that a stranger could use: see `facts`.
+OPEN_PATHS = ("/health",)
+
+
+@dataclass(frozen=True)
+class Rules:
+    host: str
+    origins: tuple[str, ...] = ()
+    api_key: str | None = None
+    own_names: tuple[str, ...] = ()
+
+    def check(self, method: str, path: str, headers: Mapping[str, str]) -> None:
+        """Raise Refused for a request that may not come in."""
+        if not self.knows_host(headers.get("host", "")):
+            raise Refused(403, f"Host {headers.get('host', '')!r} is not this server's name.")
+        if "origin" in headers and not self.trusts(headers["origin"], headers.get("host", "")):
+            raise Refused(
+                403, f"Origin {headers['origin']!r} is not allowed; start with --cors-origin to add it."
+            )
+        if method != "OPTIONS" and self.needs_key(path) and not self.is_key(headers.get("authorization", "")):
+            raise Refused(401, "Invalid API key", code="invalid_api_key")
+
+    def knows_host(self, header: str) -> bool:
+        """A loopback name, the bound host, or, bound to every address, any address or own name.
+
+        A page that rebinds its own name to this machine sends that name: never an address.
+        """
+        name = host_name(header)
+        if is_loopback(name) or name == self.host.lower():
+            return True
+        return self.host in ANY_ADDRESS and (_address(name) is not None or name in self.own_names)
+
+    def trusts(self, origin: str, host: str) -> bool:
+        """A loopback page, one that was added, or one that this server itself sent (its /docs)."""
+        parts = urlsplit(origin)
+        own = parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
+        loopback = parts.scheme in ("http", "https") and is_loopback(host_name(parts.netloc))
+        return own or loopback or origin in self.origins or "*" in self.origins
+
+    def needs_key(self, path: str) -> bool:
+        if self.api_key is None or path in OPEN_PATHS:
+            return False
+        return is_api(path) or not is_loopback(self.host.lower())
+
+    def is_key(self, authorization: str) -> bool:
+        """Compared in constant time, so that nobody can guess it letter by letter."""
+        scheme, _, key = authorization.partition(" ")
+        return scheme.lower() == "bearer" and hmac.compare_digest(
+            key.strip().encode(), (self.api_key or "").encode()
+        )
+
+
+def is_api(path: str) -> bool:
+    return not path.startswith(("/docs", "/redoc", "/openapi.json"))
+
+
+def host_name(header: str) -> str:
+    """The name or address in a `Host` header, without port, brackets and the root's dot, in small letters."""
+    if header.startswith("["):
+        return header[1:].partition("]")[0].lower()
+    name = header if header.count(":") > 1 else header.partition(":")[0]
+    return name.rstrip(".").lower()
+
+
+def is_loopback(name: str) -> bool:
+    address = _address(name)
+    return address.is_loopback if address else name == "localhost" or name.endswith(".localhost")
+
+
+def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(name)
+    except ValueError:
+        return None
+
+
+def own_names() -> tuple[str, ...]:
+    """This machine's name, plain and as other machines of a home network find it."""
+    name = socket.gethostname().lower()
+    return name, name.partition(".")[0], name.partition(".")[0] + ".local"
+
+
+class Doors:
+    def __init__(self, app: ASGIApp, rules: Rules) -> None:
+        self._app, self._rules = app, rules
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+            try:
+                self._rules.check(scope["method"], scope["path"], headers)
+            except Refused as error:
+                return await answer(error)(scope, receive, send)
+        return await self._app(scope, receive, send)
+
+
+def install(options: EngineOptions) -> None:
+    import llama_cpp.server.app as server
+
+    settings = hooks.require(server, "get_server_settings")
+
+    def change(app: Any) -> None:
+        rules = Rules(options.host, options.cors_origins, next(settings()).api_key, own_names())
+        app.user_middleware[:] = [row for row in app.user_middleware if row.cls is not CORSMiddleware]
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=options.cors_origins,
+            allow_origin_regex=LOOPBACK_ORIGIN,
+            allow_methods=("GET", "POST"),
+            allow_headers=("*",),
+        )
+        app.add_middleware(Doors, rules=rules)
+
+    hooks.extend_app(change)

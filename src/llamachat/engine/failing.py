@@ -1,0 +1,59 @@
+"""Guard: what goes wrong in a whole reply is told as it is in a stream, and a bad grammar is no crash.
+
+Stock, every exception but a context overflow is a 500, which clients try again, and a grammar that doesn't
+parse is a null pointer in the chain of samplers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llamachat.core.engine_options import EngineOptions
+from llamachat.engine import call as calls
+from llamachat.engine import hooks
+from llamachat.engine.failures import Refused, refusal
+
+if TYPE_CHECKING:
+    from llama_cpp import Llama as Base
+else:
+    Base = object
+
+CLIENT_CLOSED_REQUEST = 499
+
+
+class Failing(Base):
+    def create_chat_completion(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().create_chat_completion(*args, **kwargs)
+        except calls.Cancelled as error:
+            raise Refused(CLIENT_CLOSED_REQUEST, "The client hung up.") from error
+        except Exception as error:
+            raise refusal(error) from error
+
+    def create_completion(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            if kwargs.get("grammar") is not None:
+                self._check_grammar(kwargs["grammar"])
+            return super().create_completion(*args, **kwargs)
+        except calls.Cancelled as error:
+            raise Refused(CLIENT_CLOSED_REQUEST, "The client hung up.") from error
+        except Exception as error:
+            raise refusal(error) from error
+
+    def _check_grammar(self, grammar: Any) -> None:
+        import llama_cpp
+
+        vocab = llama_cpp.llama_model_get_vocab(self.model)
+        text, root = grammar._grammar.encode(), grammar._root.encode()
+        sampler = llama_cpp.llama_sampler_init_grammar(vocab, text, root)
+        if not sampler:
+            raise Refused(400, "The grammar does not parse.", param="grammar")
+        llama_cpp.llama_sampler_free(sampler)
+
+
+def install(options: EngineOptions) -> None:
+    import llama_cpp
+
+    for name in ("llama_model_get_vocab", "llama_sampler_init_grammar", "llama_sampler_free"):
+        hooks.require(llama_cpp, name)
+    hooks.extend_llama(Failing, "create_chat_completion", "create_completion")

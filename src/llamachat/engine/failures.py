@@ -1,0 +1,46 @@
+"""Errors in OpenAI's shape, for a body of JSON and for an event of a stream alike."""
+
+from __future__ import annotations
+
+import re
+import sys
+import traceback
+from typing import Any
+
+from fastapi import HTTPException
+
+OVERFLOW = re.compile(r"Requested tokens \((\d+)\) exceed context window of (\d+)")
+
+
+class Refused(HTTPException):
+    """A request that can't be served: an HTTPException, the one kind that the stock routes pass on."""
+
+    def __init__(self, status: int, message: str, **more: Any) -> None:
+        super().__init__(status, message)
+        kind = "server_error" if status >= 500 else "invalid_request_error"
+        self.error: dict[str, Any] = {"message": message, "type": kind, "param": None, "code": None, **more}
+
+
+def refusal(error: Exception) -> Refused:
+    """What the client is told about `error`: 400 where its request is to blame, else 500."""
+    if isinstance(error, Refused):
+        return error
+    if overflow := OVERFLOW.search(str(error)):
+        return _context_exceeded(*map(int, overflow.groups()))
+    # What the library and chat templates raise on parameters and messages that they can't take.
+    if isinstance(error, (ValueError, TypeError)) or type(error).__module__.startswith("jinja2"):
+        return Refused(400, str(error) or type(error).__name__)
+    traceback.print_exception(error, file=sys.stderr)
+    return Refused(500, f"{type(error).__name__}: {error}")
+
+
+def _context_exceeded(prompt_tokens: int, n_ctx: int) -> Refused:
+    return Refused(
+        400,
+        f"This model's maximum context length is {n_ctx} tokens, but the prompt has {prompt_tokens} tokens. "
+        "Shorten the messages, or start the server with a larger n_ctx.",
+        param="messages",
+        code="context_length_exceeded",
+        n_prompt_tokens=prompt_tokens,
+        n_ctx=n_ctx,
+    )

@@ -1,0 +1,56 @@
+"""The line before the model: first come, first served, and everyone may ask how many are ahead."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+
+class Line:
+    """Lives on the event loop; the first in it has the model."""
+
+    def __init__(self) -> None:
+        self.tickets: list[Ticket] = []
+
+    def join(self) -> Ticket:
+        ticket = Ticket(self)
+        self.tickets.append(ticket)
+        return ticket
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.tickets)
+
+    @property
+    def waiting(self) -> int:
+        return max(len(self.tickets) - 1, 0)
+
+
+class Ticket:
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._moved = asyncio.Event()
+
+    async def ahead(self) -> AsyncIterator[int]:
+        """How many are ahead, at first and at every change; ends when it is this one's turn or it gave up."""
+        told = 0
+        while self in self._line.tickets and (position := self._line.tickets.index(self)):
+            self._moved.clear()
+            if position != told:
+                told = position
+                yield position
+            else:
+                await self._moved.wait()
+
+    def leave(self) -> None:
+        """Give the place to the next; a second call does nothing."""
+        if self in self._line.tickets:
+            self._line.tickets.remove(self)
+            for ticket in self._line.tickets:
+                ticket._moved.set()
+
+    def give_up(self) -> None:
+        """Leave if still waiting; who already has the model keeps it until the work has stopped."""
+        if self in self._line.tickets and self._line.tickets[0] is not self:
+            self.leave()
+            self._moved.set()

@@ -1,0 +1,194 @@
+"""Guard: every request is read whole, checked and put in line before a route of llama_cpp.server sees it.
+
+Stock, what doesn't validate is a 500, which clients try again, a body may be of any size, and a client that
+hangs up before its whole reply is there keeps the model to the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ValidationError
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from llamachat.core.engine_options import EngineOptions
+from llamachat.engine import call as calls
+from llamachat.engine import hooks, wishes
+from llamachat.engine.failures import Refused
+from llamachat.engine.line import Line
+
+MAX_BODY_BYTES = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How one path's body is put into the library's words and checked, and whether it needs the model."""
+
+    translate: Callable[[Mapping[str, Any]], dict[str, Any]]
+    model: type[BaseModel]
+    needs_model: bool
+
+
+def kinds() -> dict[str, Kind]:
+    from llama_cpp.server import types
+
+    chat, text = types.CreateChatCompletionRequest, types.CreateCompletionRequest
+    return {
+        "/v1/chat/completions": Kind(wishes.chat, chat, True),
+        "/v1/completions": Kind(wishes.completion, text, True),
+        "/v1/engines/copilot-codex/completions": Kind(wishes.completion, text, True),
+        "/v1/embeddings": Kind(dict, types.CreateEmbeddingRequest, True),
+        "/extras/chat/tokenize/count": Kind(wishes.chat, chat, False),
+        "/extras/tokenize": Kind(dict, types.TokenizeInputRequest, False),
+        "/extras/tokenize/count": Kind(dict, types.TokenizeInputRequest, False),
+        "/extras/detokenize": Kind(dict, types.DetokenizeInputRequest, False),
+    }
+
+
+class Requests:
+    """ASGI middleware; the only reader of bodies, and the one that notices a client's leaving."""
+
+    def __init__(self, app: ASGIApp, line: Line, kinds: Mapping[str, Kind]) -> None:
+        self._app, self._line, self._kinds = app, line, kinds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST":
+            return await self._app(scope, receive, send)
+        kind = self._kinds.get(scope["path"])
+        try:
+            content = await read_body(scope, receive)
+            body = checked(content, kind) if kind else None
+        except Refused as error:
+            return await answer(error)(scope, receive, send)
+        except ConnectionResetError:
+            return None
+        if kind and body is not None:
+            content = json.dumps(body).encode()
+            scope = {**scope, "headers": _with_length(scope["headers"], len(content))}
+        if kind is None or body is None or not kind.needs_model:
+            return await self._app(scope, _replay(content, receive), send)
+        return await self._serve(body, content, scope, receive, send)
+
+    async def _serve(
+        self, body: dict[str, Any], content: bytes, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Queue, and free the model when the client leaves. A stream waits in its publisher and says so."""
+        options = body.get("stream_options")
+        call = calls.Call(
+            self._line.join(),
+            include_usage=isinstance(options, dict) and options.get("include_usage") is True,
+            return_progress=body.get("return_progress") is True,
+        )
+        calls.current.set(call)
+        gone = anyio.Event()
+        with _watching(receive, call, gone):
+            try:
+                if body.get("stream") is not True:
+                    async for _ in call.ticket.ahead():
+                        pass
+                if not call.cancelled:
+                    await self._app(scope, _replay(content, _leaving(gone)), send)
+            finally:
+                call.ticket.leave()
+
+
+@contextlib.contextmanager
+def _watching(receive: Receive, call: calls.Call, gone: anyio.Event) -> Iterator[None]:
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        gone.set()
+        call.cancel()
+
+    task = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+def _leaving(gone: anyio.Event) -> Receive:
+    async def receive() -> Message:
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    return receive
+
+
+def _replay(content: bytes, rest: Receive) -> Receive:
+    messages: list[Message] = [{"type": "http.request", "body": content, "more_body": False}]
+
+    async def receive() -> Message:
+        return messages.pop() if messages else await rest()
+
+    return receive
+
+
+def _with_length(headers: list[tuple[bytes, bytes]], length: int) -> list[tuple[bytes, bytes]]:
+    ours = (b"content-length", b"content-type", b"transfer-encoding")
+    kept = [(name, value) for name, value in headers if name not in ours]
+    return [*kept, (b"content-length", b"%d" % length), (b"content-type", b"application/json")]
+
+
+async def read_body(scope: Scope, receive: Receive) -> bytes:
+    """The whole body; ConnectionResetError where the client left before its end."""
+    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    content = bytearray()
+    more = True
+    while more:
+        if len(content) > MAX_BODY_BYTES or (length.isdigit() and int(length) > MAX_BODY_BYTES):
+            raise Refused(413, f"The body is larger than {MAX_BODY_BYTES // 1024 // 1024} MiB.")
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionResetError
+        content += message.get("body", b"")
+        more = message.get("more_body", False)
+    if len(content) > MAX_BODY_BYTES:
+        raise Refused(413, f"The body is larger than {MAX_BODY_BYTES // 1024 // 1024} MiB.")
+    return bytes(content)
+
+
+def checked(content: bytes, kind: Kind) -> dict[str, Any]:
+    """The body in the library's words, checked against the library's own model of it."""
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise Refused(400, f"The body is not JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise Refused(400, "The body must be a JSON object.")
+    wanted = kind.translate(body)
+    try:
+        kind.model.model_validate(wanted)
+    except ValidationError as error:
+        raise _invalid(error) from error
+    return wanted
+
+
+def _invalid(error: ValidationError) -> Refused:
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    param = ".".join(str(part) for part in first["loc"])
+    return Refused(400, f"{param}: {first['msg']}", param=param)
+
+
+def answer(error: HTTPException) -> JSONResponse:
+    value = error.error if isinstance(error, Refused) else Refused(error.status_code, str(error.detail)).error
+    return JSONResponse({"error": value}, error.status_code, error.headers)
+
+
+def install(options: EngineOptions) -> None:
+    table = kinds()
+
+    def change(app: Any) -> None:
+        app.state.line = line = Line()
+        app.add_middleware(Requests, line=line, kinds=table)
+        app.add_exception_handler(HTTPException, lambda _, error: answer(error))
+
+    hooks.extend_app(change)

@@ -1,0 +1,149 @@
+"""Guard: a stream says what happens, in order: queued, reading, text, the end with its figures, or the error.
+
+Stock, a stream ends without a word on any exception, `stream_options` is ignored (abetlen/llama-cpp-python
+#1082), a second request ends it (#867) and every token is pulled through a thread hop of its own. Here one
+thread writes the whole reply and the event loop carries off what has come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import anyio
+from anyio.streams.memory import MemoryObjectSendStream
+
+from llamachat.core.engine_options import EngineOptions
+from llamachat.engine import call as calls
+from llamachat.engine import failures, hooks
+
+DONE = b"data: [DONE]\n\n"
+
+
+async def publish(
+    request: Any,
+    inner_send_chan: MemoryObjectSendStream[bytes],
+    body: Any,
+    body_model: str | None,
+    llama_call: Callable[..., Any],
+    kwargs: dict[str, Any],
+) -> None:
+    """What `llama_cpp.server` calls to write the events of one stream; its arguments are named there."""
+    call = calls.current.get()
+    assert call is not None, "a stream outside of the doors"
+    reply = _Reply(call, body, body_model, llama_call, kwargs)
+    writing = asyncio.create_task(reply.write())
+    try:
+        async with inner_send_chan:
+            async for events in reply.outbox:
+                await inner_send_chan.send(events)
+    finally:
+        call.cancel()
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait({writing})
+
+
+class _Outbox:
+    """Events on their way from the thread that generates to the event loop, all that have come at a time."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._events: list[bytes] = []
+        self._news = asyncio.Event()
+        self._closed = False
+
+    def put(self, event: bytes) -> None:
+        """From any thread."""
+        self._events.append(event)
+        self._loop.call_soon_threadsafe(self._news.set)
+
+    def close(self) -> None:
+        self._closed = True
+        self._news.set()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while self._events or not self._closed:
+            await self._news.wait()
+            self._news.clear()
+            events, self._events = self._events, []
+            if events:
+                yield b"".join(events)
+
+
+class _Reply:
+    """One streamed reply: waits in line, generates in one thread, leaves the line when the model is free."""
+
+    def __init__(
+        self,
+        call: calls.Call,
+        body: Any,
+        body_model: str | None,
+        llama_call: Callable[..., Any],
+        kwargs: dict[str, Any],
+    ) -> None:
+        self.outbox = _Outbox()
+        self._call, self._body, self._body_model = call, body, body_model
+        self._llama_call, self._kwargs = llama_call, kwargs
+        chat = hasattr(body, "messages")
+        self._head = {
+            "id": ("chatcmpl-" if chat else "cmpl-") + str(uuid.uuid4()),
+            "object": "chat.completion.chunk" if chat else "text_completion",
+            "created": int(time.time()),
+            "model": body_model or "",
+        }
+        if call.return_progress:
+            call.report = lambda progress: self._put({"choices": [], "prompt_progress": progress})
+
+    async def write(self) -> None:
+        """Never raises: what goes wrong is an event."""
+        import llama_cpp.server.app as server
+
+        try:
+            async for position in self._call.ticket.ahead():
+                self._put({"choices": [], "queue": {"position": position}})
+            self._call.check()
+            async with contextlib.asynccontextmanager(server.get_llama_proxy)() as proxy:
+                llama = server.prepare_request_resources(self._body, proxy, self._body_model, self._kwargs)
+                await anyio.to_thread.run_sync(self._generate, llama)
+        except calls.Cancelled:
+            pass
+        except Exception as error:  # noqa: BLE001
+            self.outbox.put(_event({"error": failures.refusal(error).error}))
+        finally:
+            self._call.ticket.leave()
+            self.outbox.close()
+
+    def _generate(self, llama: Any) -> None:
+        """Runs in the one thread of this reply."""
+        self._head["model"] = self._body_model or llama.model_path
+        with contextlib.closing(self._llama_call(llama, **self._kwargs)) as chunks:
+            for chunk in chunks:
+                self._call.check()
+                ends = chunk["choices"][0]["finish_reason"] is not None
+                if ends and not self._call.include_usage:
+                    chunk["timings"] = self._finish()
+                self._put(chunk)
+        if self._call.include_usage:
+            timings = self._finish()
+            self._put({"choices": [], "usage": self._call.usage(), "timings": timings})
+        self.outbox.put(DONE)
+
+    def _finish(self) -> dict[str, float]:
+        self._call.ended = time.monotonic()
+        return self._call.timings()
+
+    def _put(self, chunk: dict[str, Any]) -> None:
+        self.outbox.put(_event({**chunk, **self._head}))
+
+
+def _event(value: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(value).encode() + b"\n\n"
+
+
+def install(options: EngineOptions) -> None:
+    hooks.replace_event_publisher(publish, "get_llama_proxy", "prepare_request_resources")

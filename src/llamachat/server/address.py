@@ -1,0 +1,126 @@
+"""Addresses: which may be listened on, who has a port already, and how others reach us."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import socket
+
+import psutil
+
+from llamachat.errors import AddressError
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody outside this computer can reach `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def reachable_host(host: str) -> str:
+    """Where this computer itself reaches a server that listens on `host`."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
+def outside_host(host: str) -> str:
+    """Where other computers most likely reach a server that listens on `host`."""
+    if host not in ("0.0.0.0", "::"):
+        return host
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # a datagram socket sends nothing by this, it only picks a route
+            return str(probe.getsockname()[0])
+        except OSError:
+            return socket.gethostname()
+
+
+def base_url(scheme: str, host: str, port: int) -> str:
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/v1"
+
+
+def claim(host: str, port: int) -> int:
+    """Check that `host` and `port` can be listened on, and return the port: a free one where it is 0.
+
+    Raises AddressError. The port is not held: the server binds it itself, once the model is loaded.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError) as error:
+        raise AddressError(f"The host {host!r} is not known.", "Use --host 127.0.0.1 or 0.0.0.0.") from error
+    for family, kind, protocol, _, address in found:
+        port = _try_bind(family, kind, protocol, (address[0], port, *address[2:]), host)
+    if _answers(reachable_host(host), port):
+        raise _in_use(port)
+    return port
+
+
+def _try_bind(family: int, kind: int, protocol: int, address: tuple[object, ...], host: str) -> int:
+    with socket.socket(family, kind, protocol) as probe:
+        if os.name == "posix":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+            probe.listen(1)
+        except OSError as error:
+            raise _translate(error, host, int(str(address[1]))) from error
+        return int(probe.getsockname()[1])
+
+
+def _translate(error: OSError, host: str, port: int) -> AddressError:
+    if error.errno == errno.EADDRINUSE:
+        return _in_use(port)
+    if error.errno == errno.EADDRNOTAVAIL:
+        return AddressError(
+            f"{host} is no address of this computer.", "Use --host 127.0.0.1, or 0.0.0.0 for the network."
+        )
+    if error.errno == errno.EACCES:
+        return AddressError(
+            f"Port {port} may not be used by this account.", "Choose another, like --port 8001."
+        )
+    return AddressError(
+        f"{host}:{port} can't be listened on: {error.strerror}.", "Try another --host or --port."
+    )
+
+
+def _answers(host: str, port: int) -> bool:
+    """Whether somebody listens there: some systems let two programs bind the same port."""
+    try:
+        with socket.create_connection((host, port), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def _in_use(port: int) -> AddressError:
+    owner = _owner(port)
+    by = f" by {owner}" if owner else ""
+    return AddressError(
+        f"Port {port} is in use{by}.", f"Stop that, or choose another: --port {_next_free(port)}."
+    )
+
+
+def _owner(port: int) -> str:
+    """Who listens on `port`, as far as the system tells."""
+    try:
+        pids = [c.pid for c in psutil.net_connections("tcp") if c.laddr and c.laddr.port == port and c.pid]
+        if not pids:
+            return ""
+        process = psutil.Process(pids[0])
+        ours = any("llamachat.engine" in part or "llama_cpp.server" in part for part in process.cmdline())
+        return f"{'a llama server' if ours else process.name()} (process {process.pid})"
+    except (psutil.Error, OSError):
+        return ""
+
+
+def _next_free(port: int) -> int:
+    for candidate in range(port + 1, min(port + 50, 65536)):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", candidate))
+            except OSError:
+                continue
+            return candidate
+    return 0

@@ -1,0 +1,58 @@
+"""Why a child died, in one line: its signal by name, or what it said last."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Sequence
+
+_TELLING = (
+    re.compile(r"^llamachat: (?P<why>.+)"),
+    re.compile(r"error loading model: (?P<why>.+)"),
+    re.compile(r"failed to (?:initialize|create) (?P<why>.+)"),
+    re.compile(r"\[Errno \d+\] (?P<why>.+)"),
+    re.compile(r": error: (?P<why>.+)"),
+    re.compile(r"^(?P<why>(?:\w+\.)*\w*(?:Error|Exception): .+)"),
+)
+_VALIDATION = re.compile(r"^\d+ validation errors? for ")
+_WINDOWS = {
+    0xC0000005: "an access violation",
+    0xC000001D: "an illegal instruction",
+    0xC00000FD: "a stack overflow",
+}
+_HINTS = {
+    "SIGKILL": ", as the system does when memory runs out",
+    "SIGILL": ": llama.cpp was built for another CPU",
+}
+
+
+def explain(returncode: int, log: Sequence[str]) -> str:
+    """`returncode` as subprocess gives it: negative for a signal."""
+    if returncode < 0:
+        name = signal_name(-returncode)
+        return f"killed by {name}{_HINTS.get(name, '')}"
+    if returncode & 0xFFFFFFFF in _WINDOWS:
+        return f"ended by {_WINDOWS[returncode & 0xFFFFFFFF]}"
+    said = last_words(log)
+    return f"ended with status {returncode}" + (f": {said}" if said else "")
+
+
+def signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def last_words(log: Sequence[str]) -> str:
+    """The line of the log that says most about an error."""
+    lines = [line.strip() for line in log if line.strip()]
+    for index, line in enumerate(lines):
+        if _VALIDATION.match(line):
+            return " ".join(part.split(" [type=")[0] for part in lines[index + 1 : index + 3])
+    for pattern in _TELLING:
+        for line in reversed(lines):
+            match = pattern.search(line)
+            if match:
+                return match["why"].strip().rstrip(".")
+    return lines[-1] if lines else ""

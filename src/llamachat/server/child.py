@@ -1,0 +1,122 @@
+"""The child process: out of reach of the terminal's signals, its log read, stopped politely, then firmly."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+
+import psutil
+
+from llamachat.server import cause
+
+LOG_LINES = 500
+POLITE_SECONDS = 3.5
+FIRM_SECONDS = 1.0
+
+# `--plain` has no guard that watches its parent. Linux can signal a child when its parent dies; this sets
+# that and becomes the command. macOS and Windows offer nothing that a bare command would obey.
+_DIE_WITH_PARENT = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 15)
+if os.getppid() != int(sys.argv[1]):
+    raise SystemExit(1)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+class Child:
+    """One run of the server. `echo` gets its log by lines; `watched`: the engine watches our pipe."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        watched: bool,
+        echo: Callable[[str], None] | None = None,
+    ) -> None:
+        if not watched and sys.platform == "linux":
+            command = [sys.executable, "-c", _DIE_WITH_PARENT, str(os.getpid()), *command]
+        self._log: deque[str] = deque(maxlen=LOG_LINES)
+        self._echo = echo
+        self._process = subprocess.Popen(
+            command,
+            env=dict(env),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=os.name == "posix",
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        )
+        self._reader = threading.Thread(target=self._read_log, name="server-log", daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def resident_bytes(self) -> int:
+        """Memory that it occupies by now; 0 where that can't be known."""
+        try:
+            return int(psutil.Process(self.pid).memory_info().rss)
+        except psutil.Error:
+            return 0
+
+    def cause_of_death(self) -> str:
+        """Why it ended; to be asked of a dead one."""
+        self._reader.join(timeout=2)
+        return cause.explain(self._process.wait(), tuple(self._log))
+
+    def silence(self) -> None:
+        """Show no more of the log, because the terminal belongs to somebody else now."""
+        self._echo = None
+
+    def stop(self) -> None:
+        """Ask it to end, and make it end where it does not; gives back pipes and threads."""
+        if self.alive:
+            self._process.terminate() if os.name == "posix" else self._interrupt()
+        stdin = self._process.stdin
+        if stdin is not None:
+            with contextlib.suppress(OSError):
+                stdin.close()
+        try:
+            self._process.wait(POLITE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join(FIRM_SECONDS)
+
+    def _interrupt(self) -> None:
+        """Ctrl-Break is what Windows has for a polite end."""
+        with contextlib.suppress(OSError):
+            self._process.send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM))
+
+    def _read_log(self) -> None:
+        stream = self._process.stdout
+        assert stream is not None
+        with stream:
+            for raw in stream:
+                line = raw.decode("utf-8", "replace").rstrip()
+                self._log.append(line)
+                if self._echo:
+                    self._echo(line)

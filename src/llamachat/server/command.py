@@ -1,0 +1,120 @@
+"""The child's command line and environment: pure functions of the options."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from llamachat.core.engine_options import ENVIRONMENT_VARIABLE, EngineOptions
+from llamachat.errors import UsageError
+
+N_CTX_STEP = 256
+
+# Every field of llama_cpp.server's settings is read from the environment too, without a prefix and in any
+# case of letters; HOST, PORT and CONFIG_FILE even override the command line. A test compares this with the
+# real fields.
+_VARIABLES = """
+    api_key cache cache_size cache_type chat_format chat_template_kwargs clip_model_path config_file
+    disable_ping_events draft_model draft_model_num_pred_tokens embedding flash_attn hf_model_repo_id
+    hf_pretrained_model_name_or_path hf_tokenizer_config_path host interrupt_requests kv_overrides
+    last_n_tokens_size logits_all lora_base lora_path main_gpu model model_alias mul_mat_q n_batch n_ctx
+    n_gpu_layers n_threads n_threads_batch n_ubatch numa offload_kqv port root_path rope_freq_base
+    rope_freq_scale rope_scaling_type rpc_servers seed split_mode ssl_certfile ssl_keyfile tensor_split
+    type_k type_v use_mlock use_mmap verbose vocab_only yarn_attn_factor yarn_beta_fast yarn_beta_slow
+    yarn_ext_factor yarn_orig_ctx
+"""
+SERVER_VARIABLES = frozenset(_VARIABLES.split())
+
+# What `llamachat serve` has an option for itself, and has to know.
+_OWN_FLAGS = ("model", "host", "port", "n_ctx", "n_threads", "n_gpu_layers", "api_key", "verbose")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """What `llama_cpp.server` is started with; `extra` goes to it as it is."""
+
+    model: Path
+    host: str
+    port: int
+    n_ctx: int
+    n_threads: int
+    n_gpu_layers: int
+    extra: tuple[str, ...] = ()
+
+    @property
+    def scheme(self) -> str:
+        return "https" if any(e.split("=")[0] == "--ssl_keyfile" for e in self.extra) else "http"
+
+
+def round_n_ctx(n_ctx: int) -> int:
+    """The next multiple of 256; llama.cpp pads to it, and llama-cpp-python breaks where the two differ."""
+    return -(-n_ctx // N_CTX_STEP) * N_CTX_STEP
+
+
+def argv(options: ServerOptions) -> list[str]:
+    """The arguments of `llama_cpp.server`.
+
+    Its defaults are wrong for a chat on a laptop: a second request ends a running stream, the logits of
+    every prompt token are kept (n_ctx × n_vocab float32), all weights are locked into memory, and prompts
+    are read by every CPU even where n_threads is fewer.
+    """
+    flags: dict[str, object] = {
+        "model": options.model,
+        "host": options.host,
+        "port": options.port,
+        "n_ctx": options.n_ctx,
+        "n_threads": options.n_threads,
+        "n_threads_batch": options.n_threads,
+        "n_gpu_layers": options.n_gpu_layers,
+        "interrupt_requests": "false",
+        "logits_all": "false",
+        "use_mlock": "false",
+    }
+    pairs = ((f"--{name}", str(value)) for name, value in flags.items())
+    return [*(part for pair in pairs for part in pair), *options.extra]
+
+
+def plain_command(options: ServerOptions) -> list[str]:
+    return [sys.executable, "-m", "llama_cpp.server", *argv(options)]
+
+
+def engine_command(options: ServerOptions) -> list[str]:
+    return [sys.executable, "-m", "llamachat.engine", *argv(options)]
+
+
+def quote(command: Sequence[str]) -> str:
+    """`command` as it is typed into this system's shell."""
+    return subprocess.list2cmdline(command) if os.name == "nt" else shlex.join(command)
+
+
+def child_env(
+    environ: Mapping[str, str], api_key: str | None, engine: EngineOptions | None
+) -> dict[str, str]:
+    """`environ` without what would reconfigure the server, with the key that `ps` must not show."""
+    env = {name: value for name, value in environ.items() if name.lower() not in SERVER_VARIABLES}
+    env.pop(ENVIRONMENT_VARIABLE, None)
+    env["PYTHONUTF8"] = "1"
+    env["PYTHONUNBUFFERED"] = "1"
+    if api_key:
+        env["API_KEY"] = api_key
+    if engine:
+        env[ENVIRONMENT_VARIABLE] = engine.to_json()
+    return env
+
+
+def check_extra(extra: Sequence[str]) -> None:
+    """Raise UsageError for a flag behind `--` that `llamachat serve` has itself."""
+    for argument in extra:
+        name = argument.removeprefix("--").split("=")[0]
+        if argument.startswith("--") and name in _OWN_FLAGS:
+            flag = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{flag} is an option of `llamachat serve`.", "Write it before the `--`.")
+        if argument.startswith("--") and name == "config_file":
+            raise UsageError(
+                "--config_file would replace everything that `llamachat serve` sets.", "Leave it out."
+            )

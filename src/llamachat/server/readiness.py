@@ -1,0 +1,96 @@
+"""Ready means that one token was generated: asked over HTTP, past any proxy, while the child is watched."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from llamachat.errors import ServerError
+from llamachat.server.child import Child
+
+POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where the child answers, and the key that it wants."""
+
+    scheme: str
+    host: str
+    port: int
+    api_key: str | None = None
+
+
+def wait_until_ready(child: Child, endpoint: Endpoint, tick: Callable[[], bool]) -> bool:
+    """Wait for the child's first token; False where `tick`, called all along, said to stop.
+
+    Raises ServerError where the child dies, or answers with an error.
+    """
+    while not _listens(endpoint):
+        if not child.alive:
+            raise ServerError(
+                f"The server did not start: {child.cause_of_death()}.", "--verbose shows its log."
+            )
+        if not tick():
+            return False
+        time.sleep(POLL_SECONDS)
+    return _first_token(child, endpoint, tick)
+
+
+def _first_token(child: Child, endpoint: Endpoint, tick: Callable[[], bool]) -> bool:
+    errors: list[str] = []
+    asker = threading.Thread(target=lambda: errors.append(_ask(endpoint)), name="first-token", daemon=True)
+    asker.start()
+    while asker.is_alive() and child.alive:
+        if not tick():
+            return False
+        asker.join(POLL_SECONDS)
+    if not child.alive:
+        raise ServerError(
+            f"The server died at its first token: {child.cause_of_death()}.", "--verbose shows its log."
+        )
+    if errors[0]:
+        raise ServerError(f"The server could not generate a token: {errors[0]}.", "--verbose shows its log.")
+    return True
+
+
+def _connect(endpoint: Endpoint, timeout: float | None) -> http.client.HTTPConnection:
+    if endpoint.scheme == "https":
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return http.client.HTTPSConnection(endpoint.host, endpoint.port, timeout=timeout, context=context)
+    return http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=timeout)
+
+
+def _listens(endpoint: Endpoint) -> bool:
+    connection = _connect(endpoint, timeout=1)
+    try:
+        connection.connect()
+    except OSError:
+        return False
+    finally:
+        connection.close()
+    return True
+
+
+def _ask(endpoint: Endpoint) -> str:
+    """Have one token generated; what went wrong, or nothing."""
+    connection = _connect(endpoint, timeout=None)
+    headers = {"Content-Type": "application/json"}
+    if endpoint.api_key:
+        headers["Authorization"] = f"Bearer {endpoint.api_key}"
+    try:
+        connection.request("POST", "/v1/completions", json.dumps({"prompt": "Hi", "max_tokens": 1}), headers)
+        answer = connection.getresponse()
+        body = answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        return str(error) or type(error).__name__
+    finally:
+        connection.close()
+    return "" if answer.status == 200 else f"HTTP {answer.status} {body[:200].decode('utf-8', 'replace')}"

@@ -1,0 +1,116 @@
+"""The child's life: started, waited for, started again where it dies, stopped at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+from llamachat.errors import ServerError
+from llamachat.server.child import Child
+from llamachat.server.readiness import POLL_SECONDS, Endpoint, wait_until_ready
+
+MOST_RESTARTS = 3
+RESTART_WINDOW = 60.0
+
+
+class Signals:
+    """While entered, Ctrl-C and a polite kill are noted in `received` rather than acted on."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+
+    @contextlib.contextmanager
+    def caught(self) -> Iterator[Signals]:
+        before = {number: signal.signal(number, self._note) for number in stop_signals()}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @property
+    def interrupted(self) -> bool:
+        return self.received == signal.SIGINT
+
+    @contextlib.contextmanager
+    def given_back(self) -> Iterator[None]:
+        """For a program in the foreground: Ctrl-C is its own again, and any other stop signal leaves it."""
+        before = {number: signal.getsignal(number) for number in stop_signals()}
+        for number in before:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else _leave)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.received = self.received or number
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(0)
+
+
+def stop_signals() -> tuple[int, ...]:
+    """SIGINT and SIGTERM, and this system's word for a terminal that is closed."""
+    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+    return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
+
+
+class Supervisor:
+    """Owns the child between `start` and `stop`. `say` gets one line for each restart."""
+
+    def __init__(self, launch: Callable[[], Child], endpoint: Endpoint, say: Callable[[str], None]) -> None:
+        self._launch = launch
+        self._endpoint = endpoint
+        self._say = say
+        self._restarts: deque[float] = deque()
+        self.child: Child | None = None
+
+    def __enter__(self) -> Supervisor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.child is not None:
+            self.child.stop()
+
+    def start(self, tick: Callable[[Child], bool]) -> bool:
+        """Start the child and wait for its first token; False where `tick` said to stop."""
+        child = self.child = self._launch()
+        return wait_until_ready(child, self._endpoint, lambda: tick(child))
+
+    def watch(self, stopped: Callable[[], bool]) -> None:
+        """Keep the child alive until `stopped()`. Raises ServerError where it dies too often."""
+        while not stopped():
+            if self.child is not None and not self.child.alive:
+                self._restart(self.child.cause_of_death(), stopped)
+            time.sleep(POLL_SECONDS)
+
+    def _restart(self, why: str, stopped: Callable[[], bool]) -> None:
+        while True:
+            self._count_restart(why)
+            self._say(f"The server died: {why}. Starting it again.")
+            try:
+                if self.start(lambda _: not stopped()):
+                    self._say("The server is back.")
+                return
+            except ServerError as error:
+                why = error.message.rstrip(".")
+                if self.child is not None:
+                    self.child.stop()
+
+    def _count_restart(self, why: str) -> None:
+        now = time.monotonic()
+        while self._restarts and now - self._restarts[0] > RESTART_WINDOW:
+            self._restarts.popleft()
+        if len(self._restarts) >= MOST_RESTARTS:
+            raise ServerError(
+                f"The server died {MOST_RESTARTS + 1} times within a minute, at last: {why}.",
+                "--verbose shows its log.",
+            )
+        self._restarts.append(now)

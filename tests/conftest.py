@@ -1,0 +1,34 @@
+"""What every test may use: a home of its own, and one real server on the real small model for the session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import ServerProcess, clean_env
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    """An environment whose configuration, data, cache and state are this test's own."""
+    return clean_env(tmp_path / "home")
+
+
+@pytest.fixture(scope="session")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """`llamachat serve`, ready, on a free port: `base_url`, `api_key`, `process`. Don't stop it."""
+    home = tmp_path_factory.mktemp("serve")
+    with ServerProcess(env=clean_env(home), cwd=home) as server:
+        yield server.wait_until_ready()
+
+
+@pytest.fixture(scope="session")
+def small_model() -> Path:
+    """The embedded model's file."""
+    from llamachat.hub.local import embedded_model
+
+    model = embedded_model()
+    assert model is not None, "the demo extra is not installed"
+    return model.path

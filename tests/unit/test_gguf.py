@@ -1,0 +1,129 @@
+"""Reading GGUF headers, and saying what else a file is."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llamachat.errors import ModelError
+from llamachat.hub.gguf import open_header, read_header
+from llamachat.hub.gguf_reader import SkippedArray
+from llamachat.hub.memory import estimate
+from tests.gguf_files import LLAMA, gguf
+
+
+class ForwardOnly(io.RawIOBase):
+    """A stream that gives a few bytes at a time and can't go back."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = io.BytesIO(data)
+
+    def read(self, size: int = -1) -> bytes:
+        return self._data.read(7)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        raise io.UnsupportedOperation
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_reads_metadata_and_tensors(version: int) -> None:
+    header = read_header(io.BytesIO(gguf(version=version, shapes=((64, 32), (5,)))))
+    assert (header.version, header.architecture, header.name) == (version, "llama", "Tiny")
+    assert header.n_ctx_train == 512
+    assert header.chat_template == "{{ messages }}"
+    assert [(t.name, t.shape, t.n_bytes) for t in header.tensors] == [
+        ("blk.0.weight", (64, 32), 8192),
+        ("blk.1.weight", (5,), 20),
+    ]
+    assert header.weight_bytes == 8212
+
+
+def test_reads_from_a_stream_that_only_moves_forward() -> None:
+    assert read_header(ForwardOnly(gguf())).architecture == "llama"  # type: ignore[arg-type]
+
+
+def test_long_arrays_are_counted_and_short_ones_kept() -> None:
+    tokens = [f"token{n}" for n in range(5000)]
+    metadata = {
+        **LLAMA,
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.token_type": range(5000),
+        "few": ["a", "b"],
+    }
+    header = read_header(io.BytesIO(gguf(metadata)))
+    assert header.metadata["tokenizer.ggml.tokens"] == SkippedArray(5000)
+    assert header.metadata["tokenizer.ggml.token_type"] == SkippedArray(5000)
+    assert header.metadata["few"] == ("a", "b")
+    assert header.n_vocab == 5000
+
+
+def test_the_real_model_is_read_whole(small_model: Path) -> None:
+    header = open_header(small_model)
+    assert header.file_size == small_model.stat().st_size
+    assert (header.architecture, header.n_ctx_train, header.n_vocab) == ("llama", 8192, 49152)
+
+
+def test_memory_is_weights_cache_and_buffers() -> None:
+    parts = estimate(read_header(io.BytesIO(gguf())), n_ctx=256)
+    assert parts.weights == 64 * 32 * 4
+    assert parts.kv_cache == 2 * 256 * 2 * (16 + 16) * 2  # layers × n_ctx × KV heads × (K + V) × float16
+    assert parts.total == parts.weights + parts.kv_cache + parts.buffers
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "empty"),
+        (b"\0" * 600, "only zeros"),
+        (b"<!DOCTYPE html><html><head>", "HTML page"),
+        (b"\n\n<html>", "HTML page"),
+        (b'{"error":"Repository not found"}', "JSON"),
+        (b'\x40\0\0\0\0\0\0\0{"__metadata__":{}}', "safetensors"),
+        (b"PK\x03\x04\x00\x00", "zip archive or a PyTorch"),
+        (b"\x80\x02}q\x00", "PyTorch"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "git-lfs pointer"),
+        (b"tjgg\x03\0\0\0", "older format"),
+        (b"\x1f\x8b\x08", "archive"),
+        (b"hello world", "begins with b'hello wo'"),
+    ],
+)
+def test_says_what_else_a_file_is(content: bytes, words: str) -> None:
+    with pytest.raises(ModelError, match=words):
+        read_header(io.BytesIO(content), "it.gguf")
+
+
+def test_big_endian_and_unknown_versions_are_named() -> None:
+    with pytest.raises(ModelError, match="big-endian"):
+        read_header(io.BytesIO(gguf(order=">")))
+    with pytest.raises(ModelError, match="version 9"):
+        read_header(io.BytesIO(gguf(version=9)))
+
+
+def test_a_truncated_file_is_named_with_both_sizes(tmp_path: Path) -> None:
+    whole = gguf()
+    path = tmp_path / "cut.gguf"
+    path.write_bytes(whole[:-100])
+    with pytest.raises(
+        ModelError, match=f"cut off: it has {len(whole) - 100:,} of at least {len(whole):,} bytes"
+    ):
+        open_header(path)
+
+
+@given(st.integers(min_value=0, max_value=len(gguf()) - 1))
+def test_every_cut_is_found(size: int) -> None:
+    data = gguf()[:size]
+    try:
+        header = read_header(io.BytesIO(data))
+    except ModelError:
+        return
+    assert size < header.file_size
+
+
+@given(st.binary(max_size=300))
+def test_noise_after_the_magic_never_crashes(noise: bytes) -> None:
+    with pytest.raises(ModelError):
+        read_header(io.BytesIO(b"GGUF\x03\0\0\0\x01" + noise[:7] + b"\x01" + noise))
