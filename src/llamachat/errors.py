@@ -6,7 +6,8 @@
     ├── ModelError              3   a model that can't be found, read, trusted or fitted into memory
     ├── AddressError            4   a host or port that can't be listened on
     ├── ServerError             5   the server is not there, died, or answered with an error
-    │   └── ContextExceeded     5   the prompt is larger than the model's window
+    │   ├── ContextExceeded     5   the prompt is larger than the model's window
+    │   └── BrokenAnswer        5   a stream that ended before the answer did
     ├── AuthError               6   a key that was refused
     ├── NetworkError            7   a hub or mirror that can't be reached, a broken transfer
     └── StoreError              8   the transcripts can't be read or written
@@ -85,6 +86,17 @@ class ContextExceeded(ServerError):
         super().__init__(message, hint)
         self.prompt_tokens = prompt_tokens
         self.n_ctx = n_ctx
+
+
+class BrokenAnswer(ServerError):
+    """A stream that ended without a `finish_reason`; `empty` where nothing at all came before the end.
+
+    A stock `llama_cpp.server` sends an empty stream where the prompt is larger than its window.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, empty: bool) -> None:
+        super().__init__(message, hint)
+        self.empty = empty
 
 
 class AuthError(LlamachatError):

@@ -1,1 +1,6 @@
 """The server as the chat sees it. The only importer of openai."""
+
+from llamachat.client.facts import ServerFacts
+from llamachat.client.stream import ChatClient, ReplyStream, Request
+
+__all__ = ["ChatClient", "ReplyStream", "Request", "ServerFacts"]

@@ -16,8 +16,18 @@ class ChatSettings(Options):
     temperature: float = option(0.7, "randomness, 0 for none", ge=0)
     max_tokens: int | None = option(None, "longest answer in tokens (default: a quarter of the window)", ge=1)
     n_ctx: int | None = option(None, "the window, where the server does not say it (default: 2048)", ge=1)
-    lang: Literal["zh", "en", "auto"] = option("auto", "language of the seeded history")
+    lang: Literal["zh", "en", "auto"] = option(
+        "auto", "language of the seeded history; auto: Chinese, but English for the embedded model"
+    )
     system: str | None = option(None, "another system message", metavar="TEXT")
     intro: bool = option(True, "ask the model to introduce itself first")
-    color: Literal["auto", "always", "never"] = option("auto", "colours")
+    color: Literal["auto", "always", "never"] = option(
+        "auto", "colours; auto: in a terminal, without NO_COLOR"
+    )
+    markdown: Literal["auto", "always", "never"] = option("auto", "draw Markdown; auto: in a terminal")
+    think: Literal["fold", "show", "hide"] = option(
+        "fold", "what the model thinks: one line, all of it, or none"
+    )
+    stats: bool = option(False, "numbers after each answer: tokens, speed, first-token time, window")
+    history: bool = option(True, "keep what is typed for the next chat's up key and Ctrl-R")
     wait: float = option(0.0, "wait so many seconds for the server", metavar="SECONDS", ge=0)

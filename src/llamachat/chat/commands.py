@@ -1,0 +1,114 @@
+"""The slash commands: one table, from which help, completion and docs/commands.md come."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from llamachat.chat import attachments, clipboard, revisions, values
+from llamachat.chat.session import Session
+from llamachat.errors import UsageError
+from llamachat.terminal.base import CommandHint
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """`run` gets what was typed after the name; `values` complete it with Tab."""
+
+    name: str
+    arguments: str
+    summary: str
+    run: Callable[[Session, str], None]
+    values: tuple[str, ...] = ()
+
+    @property
+    def usage(self) -> str:
+        return f"/{self.name} {self.arguments}".rstrip()
+
+
+def _help(session: Session, argument: str) -> None:
+    if argument:
+        command = find(argument.removeprefix("/"))
+        session.terminal.write(f"{command.usage}: {command.summary}")
+        return
+    session.terminal.table([(c.usage, c.summary) for c in COMMANDS])
+    session.terminal.write(KEYS)
+
+
+def _exit(session: Session, argument: str) -> None:
+    session.leaving = True
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command("help", "[COMMAND]", "shows the commands, or one of them", _help),
+    Command("exit", "", "leaves, as bye, quit, exit and Ctrl-D do", _exit),
+    Command("clear", "", "begins a new conversation", revisions.clear),
+    Command("system", "[TEXT]", "shows the system message, or replaces it", revisions.system),
+    Command(
+        "lang", "[zh|en]", "shows or changes the language of new conversations", revisions.lang, ("zh", "en")
+    ),
+    Command("retry", "", "asks the last question again", revisions.retry),
+    Command("undo", "", "takes back the last question and its answer", revisions.undo),
+    Command("edit", "", "takes back the last question and gives it back for editing", revisions.edit),
+    Command("continue", "", "goes on with an answer that was stopped or cut", revisions.go_on),
+    Command(
+        "set",
+        "KEY VALUE",
+        "changes a value that /show lists; `default` leaves it to the server",
+        values.change,
+        values.NAMES,
+    ),
+    Command("show", "[KEY]", "shows the values that /set changes", values.show, values.NAMES),
+    Command("model", "[NAME]", "shows or changes the model that is asked", values.model),
+    Command(
+        "stats",
+        "[on|off]",
+        "shows the numbers of the last answer, or of every one",
+        values.stats,
+        ("on", "off"),
+    ),
+    Command(
+        "file",
+        "PATH[:FROM-TO]",
+        "attaches a text file, or lines of it, to the next message",
+        attachments.file,
+    ),
+    Command(
+        "copy", "[N]", "copies the last answer, or its N-th code block, to the clipboard", clipboard.copy
+    ),
+)
+
+KEYS = (
+    'Enter sends; Alt-Enter, Ctrl-J, a \\ at the end or """ around a block make more lines; Ctrl-R searches '
+    "what was typed; Ctrl-X Ctrl-E opens an editor; // begins a message with a slash."
+)
+
+
+def find(name: str) -> Command:
+    """The command of that name; UsageError names the nearest where there is none."""
+    found = next((c for c in COMMANDS if c.name == name.lower()), None)
+    if found:
+        return found
+    near = difflib.get_close_matches(name.lower(), [c.name for c in COMMANDS], n=1, cutoff=0.5)
+    advice = f"Did you mean /{near[0]}?" if near else "/help lists them."
+    raise UsageError(
+        f"There is no command /{name}.", f"{advice} A message with a slash in front begins with //."
+    )
+
+
+def run(session: Session, line: str) -> None:
+    """Run what was typed, slash and all."""
+    name, _, argument = line[1:].partition(" ")
+    find(name.strip()).run(session, argument.strip())
+
+
+def hints() -> Iterator[CommandHint]:
+    """The table for the terminal's completion."""
+    return (CommandHint(c.name, c.arguments, c.summary, c.values) for c in COMMANDS)
+
+
+def as_markdown() -> str:
+    """The table for docs/commands.md."""
+    rows = "\n".join(f"| `{c.usage.replace('|', chr(92) + '|')}` | {c.summary} |" for c in COMMANDS)
+    return f"| command | what it does |\n| --- | --- |\n{rows}\n"

@@ -1,0 +1,70 @@
+"""The loop: it tells a message, a command, Ctrl-C, Ctrl-D and an error apart, and outlives any turn."""
+
+from __future__ import annotations
+
+from llamachat.chat import commands, turn
+from llamachat.chat.session import Session
+from llamachat.core.presets import INTRODUCE
+from llamachat.errors import AuthError, ExitStatus, LlamachatError
+
+FAREWELL = "BYE BYE!"
+_LEAVE = ("bye", "quit", "exit")
+
+
+def run(session: Session, *, intro: bool) -> ExitStatus:
+    """Chat until the user leaves; the status of the last failure where no person could mend it."""
+    session.journal.started(session.conversation)
+    if intro:
+        _introduce(session)
+    warned = False
+    while not session.leaving:
+        try:
+            text = session.terminal.read_message(session.take_draft())
+        except EOFError:
+            break
+        except KeyboardInterrupt:
+            if warned:
+                break
+            warned = True
+            session.terminal.notice("Ctrl-C again leaves, and so does Ctrl-D.")
+            continue
+        warned = False
+        _attempt(session, text)
+    session.terminal.farewell(FAREWELL)
+    return ExitStatus.OK if session.terminal.interactive else session.exit_status
+
+
+def _introduce(session: Session) -> None:
+    """The article's first question. A key that is refused now is refused for ever."""
+    try:
+        turn.ask(session, INTRODUCE[session.lang])
+    except AuthError:
+        raise
+    except LlamachatError as error:
+        session.terminal.error(str(error))
+
+
+def _attempt(session: Session, text: str) -> None:
+    """Do what was typed; whatever fails, the text comes back for editing."""
+    try:
+        _handle(session, text)
+    except LlamachatError as error:
+        session.terminal.error(str(error))
+        session.draft = text
+        session.exit_status = error.exit_status
+    except KeyboardInterrupt:
+        session.terminal.notice("Stopped.")
+        session.draft = text
+
+
+def _handle(session: Session, text: str) -> None:
+    if not text.strip():
+        return
+    if text.strip().lower() in _LEAVE:
+        session.leaving = True
+    elif text.startswith("//"):
+        turn.ask(session, text[1:])
+    elif text.startswith("/"):
+        commands.run(session, text)
+    else:
+        turn.ask(session, text)

@@ -1,0 +1,85 @@
+"""Commands that change what was said."""
+
+from __future__ import annotations
+
+from llamachat.chat import turn
+from llamachat.chat.session import Session
+from llamachat.core import presets
+from llamachat.core.conversation import Conversation, Message
+from llamachat.errors import UsageError
+
+
+def clear(session: Session, argument: str) -> None:
+    session.conversation = presets.seed(session.lang, session.system)
+    session.cut = None
+    session.attached.clear()
+    session.journal.started(session.conversation)
+    session.terminal.notice("A new conversation.")
+
+
+def system(session: Session, argument: str) -> None:
+    if not argument:
+        message = session.conversation.system
+        session.terminal.write(message.content if message else "There is no system message.")
+        return
+    session.system = argument
+    session.conversation = session.conversation.with_system(argument)
+    session.journal.changed(session.conversation)
+    session.terminal.notice("The system message is changed.")
+
+
+def lang(session: Session, argument: str) -> None:
+    if not argument:
+        session.terminal.write(session.lang)
+        return
+    if argument not in presets.SYSTEM:
+        raise UsageError(f"There is no language {argument!r}.", "There are zh and en.")
+    before = presets.SYSTEM[session.lang]
+    session.lang = argument
+    message = session.conversation.system
+    if message and message.content == before:
+        session.conversation = session.conversation.with_system(presets.SYSTEM[session.lang])
+        session.journal.changed(session.conversation)
+    session.terminal.notice(f"The system message is {argument} from now on.")
+
+
+def retry(session: Session, argument: str) -> None:
+    question = _last_question(session)
+    candidate = session.conversation.without_last_turn().with_message(question)
+    session.journal.rewound(candidate)
+    turn.answer_to(session, candidate)
+
+
+def undo(session: Session, argument: str) -> None:
+    _rewind(session)
+    session.terminal.notice("The last question and its answer are taken back.")
+
+
+def edit(session: Session, argument: str) -> None:
+    session.draft = _rewind(session).content
+
+
+def go_on(session: Session, argument: str) -> None:
+    messages = session.conversation.messages
+    if session.cut:
+        turn.go_on(session, session.cut.conversation, session.cut.part)
+    elif messages and messages[-1].role == "assistant":
+        turn.go_on(session, Conversation(messages[:-1]), messages[-1])
+    else:
+        raise UsageError("There is no answer to go on with.")
+
+
+def _rewind(session: Session) -> Message:
+    """Take back the last turn; its question."""
+    question = _last_question(session)
+    session.conversation = session.conversation.without_last_turn()
+    session.cut = None
+    session.journal.rewound(session.conversation)
+    return question
+
+
+def _last_question(session: Session) -> Message:
+    for message in reversed(session.conversation.messages):
+        if message.role == "user":
+            return message
+    raise UsageError("Nothing was asked yet.")

@@ -1,0 +1,28 @@
+"""The numbers of one answer, in one line."""
+
+from __future__ import annotations
+
+from llamachat.core.events import Done
+
+
+def footer(done: Done, first: float | None, last: float, window: str) -> str:
+    """Tokens read and written, speed, first-token time and window use, as far as they are known."""
+    t, usage = done.timings, done.usage
+    cached = int(t.get("cache_n", 0))
+    read = int(t["prompt_n"]) + cached if "prompt_n" in t else usage.prompt_tokens if usage else None
+    written = int(t["predicted_n"]) if "predicted_n" in t else usage.completion_tokens if usage else None
+    parts: list[str] = []
+    if read is not None:
+        parts.append(f"read {read}" + (f" ({cached} from the cache)" if cached else ""))
+    if written is not None:
+        parts.append(f"wrote {written}")
+    speed = t.get("predicted_per_second")
+    if speed is None and written and first is not None and last > first:
+        speed = (written - 1) / (last - first)
+    if speed:
+        parts.append(f"{speed:.1f} tokens/s")
+    if first is not None:
+        parts.append(f"first token after {first:.2f} s")
+    if window:
+        parts.append(f"window {window}")
+    return " · ".join(parts)

@@ -1,0 +1,95 @@
+"""`llamachat chat`: the wiring of a chat."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import platformdirs
+
+from llamachat import __version__
+from llamachat.chat import commands, repl
+from llamachat.chat.sending import WholeConversation
+from llamachat.chat.journal import NoJournal
+from llamachat.chat.session import Session
+from llamachat.client import ChatClient, ServerFacts, address, facts
+from llamachat.core import presets
+from llamachat.core.sampling import Sampling
+from llamachat.errors import ServerError
+from llamachat.settings import base
+from llamachat.settings.chat import ChatSettings
+from llamachat.terminal.base import Look, Terminal
+from llamachat.terminal.interactive import open_terminal
+from llamachat.terminal.plain import PlainTerminal, use_utf8
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    base.add_options(parser, ChatSettings)
+
+
+def run(args: argparse.Namespace) -> int:
+    options = base.load(ChatSettings, vars(args))
+    url = address.check(options.base_url)
+    use_utf8(sys.stdin, sys.stdout, sys.stderr)
+    said = facts.wait(url, options.api_key, options.wait, _tell_waiting)
+    client = ChatClient(url, options.api_key)
+    try:
+        with _terminal(options) as terminal:
+            if terminal.interactive:
+                _banner(terminal, url, options.model, said)
+            client.warm_up()
+            session = _session(options, terminal, client, said)
+            return repl.run(session, intro=options.intro and terminal.interactive)
+    finally:
+        client.close()
+
+
+def _session(options: ChatSettings, terminal: Terminal, client: ChatClient, said: ServerFacts) -> Session:
+    auto: presets.Lang = "en" if said.embedded else "zh"
+    lang = auto if options.lang == "auto" else options.lang
+    return Session(
+        terminal=terminal,
+        client=client,
+        context=WholeConversation(said.n_ctx or options.n_ctx),
+        journal=NoJournal(),
+        conversation=presets.seed(lang, options.system),
+        model=options.model,
+        lang=lang,
+        system=options.system,
+        sampling=Sampling(temperature=options.temperature, max_tokens=options.max_tokens),
+        show_stats=options.stats,
+    )
+
+
+@contextmanager
+def _terminal(options: ChatSettings) -> Iterator[Terminal]:
+    """A person's terminal, where stdin and stdout are one that can more than a typewriter; else a pipe."""
+    person = sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    look = Look(
+        color=_decide(options.color, person and not os.environ.get("NO_COLOR")),
+        markdown=_decide(options.markdown, person),
+        think=options.think,
+    )
+    if not person:
+        yield PlainTerminal(sys.stdin, sys.stdout, sys.stderr, look)
+        return
+    history = platformdirs.user_state_path("llamachat") / "input_history" if options.history else None
+    with open_terminal(sys.stdin, sys.stdout, sys.stderr, look, history, tuple(commands.hints())) as terminal:
+        yield terminal
+
+
+def _decide(choice: str, auto: bool) -> bool:
+    return auto if choice == "auto" else choice == "always"
+
+
+def _banner(terminal: Terminal, url: str, model: str, said: ServerFacts) -> None:
+    window = f", a window of {said.n_ctx} tokens" if said.n_ctx else ""
+    terminal.notice(f"llamachat {__version__}: {said.model or model}{window}, at {url}")
+    terminal.notice("/help shows what can be done; bye or Ctrl-D leaves.")
+
+
+def _tell_waiting(error: ServerError) -> None:
+    print(f"llamachat: {error} Waiting for it.", file=sys.stderr)  # noqa: T201

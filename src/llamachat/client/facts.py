@@ -1,0 +1,97 @@
+"""What a server says about itself on `/health`, which takes no model's lock anywhere."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.error import HTTPError, URLError
+
+from llamachat.client import address
+from llamachat.client.failures import refused_key, unreachable
+from llamachat.core.visible import one_line
+from llamachat.errors import ServerError
+
+TIMEOUT = 5.0
+_LIMIT = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """None where the server does not say; a foreign server says nothing."""
+
+    model: str | None = None
+    n_ctx: int | None = None
+    n_ctx_train: int | None = None
+    embedded: bool = False
+
+
+def fetch(base_url: str, api_key: str) -> ServerFacts:
+    """Ask the server once. Raises ServerError where none answers yet, AuthError where it refuses the key."""
+    request = urllib.request.Request(
+        address.root(base_url) + "/health", headers={"Authorization": f"Bearer {api_key}"}
+    )
+    no_proxy = [urllib.request.ProxyHandler({})] if address.is_loopback(base_url) else []
+    try:
+        with urllib.request.build_opener(*no_proxy).open(request, timeout=TIMEOUT) as response:
+            return _read(response.read(_LIMIT))
+    except HTTPError as error:
+        return _from_status(error.code, base_url)
+    except URLError as error:
+        raise unreachable(base_url, error) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise unreachable(base_url, error) from error
+
+
+def wait(
+    base_url: str,
+    api_key: str,
+    seconds: float,
+    on_wait: Callable[[ServerError], None],
+    sleep: Callable[[float], None] = time.sleep,
+) -> ServerFacts:
+    """Like `fetch`, but a server that does not answer is asked again for so many seconds."""
+    deadline = time.monotonic() + seconds
+    told = False
+    while True:
+        try:
+            return fetch(base_url, api_key)
+        except ServerError as error:
+            if time.monotonic() >= deadline:
+                raise
+            if not told:
+                on_wait(error)
+                told = True
+        sleep(0.3)
+
+
+def _from_status(status: int, base_url: str) -> ServerFacts:
+    if status in (401, 403):
+        raise refused_key()
+    if status == 503:
+        raise ServerError(f"The server at {base_url} is still loading its model.", "Try --wait 60.")
+    return ServerFacts()
+
+
+def _read(body: bytes) -> ServerFacts:
+    try:
+        said = json.loads(body)
+    except ValueError:
+        return ServerFacts()
+    if not isinstance(said, Mapping):
+        return ServerFacts()
+    model = said.get("model")
+    return ServerFacts(
+        model=one_line(model, 80) if isinstance(model, str) and model else None,
+        n_ctx=_positive(said.get("n_ctx")),
+        n_ctx_train=_positive(said.get("n_ctx_train")),
+        embedded=said.get("embedded") is True,
+    )
+
+
+def _positive(value: Any) -> int | None:
+    return value if isinstance(value, int) and value > 0 else None

@@ -1,0 +1,107 @@
+"""Foreign exceptions, translated into ours where they enter."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from llamachat.core.visible import one_line
+from llamachat.errors import AuthError, BrokenAnswer, ContextExceeded, LlamachatError, ModelError, ServerError
+
+if TYPE_CHECKING:
+    from openai import APIStatusError
+
+_TOO_LONG = re.compile(r"context (length|size|window)|context_length_exceeded|exceed_context_size", re.I)
+_SIZES = (
+    # llama_cpp.server and vLLM: "maximum context length is 2048 tokens. However, you requested 3010 tokens"
+    re.compile(r"context length is (?P<n_ctx>\d+) tokens.*?requested (?P<prompt>\d+) tokens", re.I | re.S),
+    # llama-server: "request (3010 tokens) exceeds the available context size (2048 tokens)"
+    re.compile(r"request \((?P<prompt>\d+) tokens\) exceeds .*?size \((?P<n_ctx>\d+) tokens\)", re.I | re.S),
+    # llama_cpp's own: "Requested tokens (3010) exceed context window of 2048"
+    re.compile(r"requested tokens \((?P<prompt>\d+)\) exceed context window of (?P<n_ctx>\d+)", re.I),
+)
+
+
+def translate(error: Exception, base_url: str, model: str, *, started: bool) -> LlamachatError:
+    """The error of a turn; `started` says whether anything of the answer had come."""
+    import openai
+
+    if isinstance(error, openai.APIConnectionError):
+        return broken(empty=False) if started else unreachable(base_url, error)
+    if isinstance(error, openai.APIStatusError):
+        return _from_status(error, base_url, model)
+    if isinstance(error, openai.APIError):
+        return _from_message(error.message, error.code, error.body)
+    return ServerError(f"What the server sent can't be read: {one_line(str(error), 120)}.")
+
+
+def refused_key() -> AuthError:
+    return AuthError(
+        "The server refused the key.", "Give the one it was started with: --api-key or LLAMACHAT_API_KEY."
+    )
+
+
+def broken(*, empty: bool) -> BrokenAnswer:
+    if empty:
+        return BrokenAnswer(
+            "The server ended the stream without a word.",
+            "The conversation may be larger than its window: /clear starts a new one.",
+            empty=True,
+        )
+    return BrokenAnswer("The connection broke off before the answer was complete.", "", empty=False)
+
+
+def unreachable(base_url: str, error: BaseException) -> ServerError:
+    """No connection, with the reason where the user can do something about it."""
+    causes = list(_causes(error))
+    if any(isinstance(c, socket.gaierror) for c in causes):
+        return ServerError(f"The address of {base_url} is not known.", "Look at --base-url.")
+    if any(isinstance(c, TimeoutError) or "imeout" in type(c).__name__ for c in causes):
+        return ServerError(f"The server at {base_url} does not answer in time.", "Look at --base-url.")
+    if any("SSL" in type(c).__name__ or "SSL" in str(c) for c in causes):
+        return ServerError(f"{base_url} speaks no TLS that can be trusted.", "Should it be http://?")
+    return ServerError(
+        f"No server answers at {base_url}.", "Start one with `llamachat serve` in another terminal."
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The exception and all that led to it."""
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        reason = getattr(seen, "reason", None)
+        seen = reason if isinstance(reason, BaseException) else seen.__cause__ or seen.__context__
+
+
+def _from_status(error: APIStatusError, base_url: str, model: str) -> LlamachatError:
+    if error.status_code in (401, 403):
+        return refused_key()
+    if error.status_code == 404:
+        if "model" in error.message.lower():
+            return ModelError(f"The server has no model {model!r}.", "Name another with --model or /model.")
+        return ServerError(f"No chat is served at {base_url}.", "Should --base-url end in /v1?")
+    if error.status_code == 503 and "oading" in error.message:
+        return ServerError("The server is still loading its model.", "Try again in a moment.")
+    message = error.body.get("message") if isinstance(error.body, Mapping) else None
+    return _from_message(str(message or error.message), error.code, error.body)
+
+
+def _from_message(message: str, code: str | None, body: object) -> LlamachatError:
+    text = one_line(message)
+    if code != "context_length_exceeded" and not _TOO_LONG.search(message):
+        return ServerError(f"The server answered with an error: {text.rstrip('.')}.")
+    found = next((m for m in (p.search(message) for p in _SIZES) if m), None)
+    said: Mapping[str, Any] = body if isinstance(body, Mapping) else {}
+    return ContextExceeded(
+        f"The conversation is larger than the model's window: {text.rstrip('.')}.",
+        "/clear starts a new one; `llamachat serve --n-ctx` makes the window larger.",
+        prompt_tokens=int(found["prompt"]) if found else _number(said.get("n_prompt_tokens")),
+        n_ctx=int(found["n_ctx"]) if found else _number(said.get("n_ctx")),
+    )
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) else None

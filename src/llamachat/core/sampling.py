@@ -1,0 +1,61 @@
+"""How the next token is chosen, as `/set` changes it and as a request carries it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from llamachat.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """None leaves a value to the server."""
+
+    temperature: float | None = 0.7
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    repeat_penalty: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] | None = None
+
+    def given(self) -> dict[str, float | int | list[str]]:
+        """The values that are set, in the form that a request takes."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items() if v is not None}
+
+    def with_value(self, name: str, text: str) -> Sampling:
+        """This with `name` read from `text`; `default` leaves it to the server. Raises UsageError."""
+        if text.lower() in ("default", "none"):
+            return replace(self, **{name: None})
+        parse, lowest, highest = _PARSERS[name]
+        try:
+            value: Any = parse(text)
+        except ValueError as error:
+            raise UsageError(f"{name} can't be {text!r}: a number is wanted.") from error
+        if isinstance(value, (int, float)) and not lowest <= value <= highest:
+            wanted = f"at least {lowest:g}" if highest == _ANY else f"{lowest:g} to {highest:g}"
+            raise UsageError(f"{name} can't be {text}: it must be {wanted}.")
+        return replace(self, **{name: value})
+
+
+def _stops(text: str) -> tuple[str, ...]:
+    """Stop texts, separated by spaces; `\\n` stands for a new line."""
+    return tuple(part.replace("\\n", "\n") for part in text.split())
+
+
+_ANY = float("inf")
+_PARSERS: Mapping[str, tuple[Callable[[str], object], float, float]] = {
+    "temperature": (float, 0, 10),
+    "top_p": (float, 0, 1),
+    "top_k": (int, 0, _ANY),
+    "min_p": (float, 0, 1),
+    "repeat_penalty": (float, 0, 10),
+    "max_tokens": (int, 1, _ANY),
+    "seed": (int, 0, 2**32 - 1),
+    "stop": (_stops, 0, _ANY),
+}
+NAMES = tuple(_PARSERS)

@@ -1,0 +1,124 @@
+"""The input line: keys, several lines, completion, history. prompt-toolkit does the editing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+from prompt_toolkit.formatted_text import StyleAndTextTuples
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.keys import Keys
+from prompt_toolkit.output import ColorDepth
+from prompt_toolkit.styles import Style
+
+from llamachat.terminal.base import CommandHint
+from llamachat.terminal.history import open_history
+
+BLOCK = '"""'
+_STATUS_LEAST_WIDTH = 60
+
+
+class InputLine:
+    """Reads one message, of one line or many."""
+
+    def __init__(self, history: Path | None, commands: Sequence[CommandHint], color: bool) -> None:
+        self._status = ""
+        style = {"": "ansibrightred bold", "rprompt": "noinherit ansibrightblack"} if color else {}
+        self._session: PromptSession[str] = PromptSession(
+            "> ",
+            multiline=True,
+            prompt_continuation="… ",
+            history=open_history(history),
+            key_bindings=_keys(),
+            completer=_CommandCompleter(commands),
+            complete_while_typing=False,
+            enable_open_in_editor=True,
+            enable_suspend=True,
+            tempfile_suffix=".md",
+            rprompt=self._right,
+            style=Style.from_dict(style),
+            color_depth=None if color else ColorDepth.DEPTH_1_BIT,
+        )
+
+    def read(self, draft: str) -> str:
+        """EOFError for Ctrl-D, KeyboardInterrupt for Ctrl-C, each on an empty line."""
+        return unwrap(self._session.prompt(default=draft))
+
+    def set_status(self, text: str) -> None:
+        self._status = text
+
+    def _right(self) -> StyleAndTextTuples:
+        wide = self._session.app.output.get_size().columns >= _STATUS_LEAST_WIDTH
+        return [("class:rprompt", self._status)] if wide and self._status else []
+
+
+def is_open(text: str) -> bool:
+    '''Whether Enter goes on with another line: after a `\\` at the end, and inside a `"""` block.'''
+    if text.lstrip().startswith(BLOCK):
+        body = text.lstrip()[len(BLOCK) :]
+        return not body.rstrip().endswith(BLOCK)
+    return text.endswith("\\")
+
+
+def unwrap(text: str) -> str:
+    """The message without the marks that joined its lines, and without blank lines around it."""
+    stripped = text.strip()
+    if stripped.startswith(BLOCK):
+        stripped = stripped.removeprefix(BLOCK).removesuffix(BLOCK)
+    return stripped.strip("\n") if stripped else ""
+
+
+def _keys() -> KeyBindings:
+    keys = KeyBindings()
+
+    @keys.add(Keys.Enter)
+    def _enter(event: KeyPressEvent) -> None:
+        buffer = event.current_buffer
+        if buffer.complete_state:
+            buffer.complete_state = None
+        elif buffer.document.is_cursor_at_the_end and is_open(buffer.text):
+            if not buffer.text.lstrip().startswith(BLOCK):
+                buffer.delete_before_cursor()
+            buffer.insert_text("\n")
+        else:
+            buffer.validate_and_handle()
+
+    @keys.add(Keys.Escape, Keys.Enter)
+    @keys.add(Keys.ControlJ)
+    def _new_line(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    @keys.add(Keys.ControlC)
+    @keys.add(Keys.SIGINT)
+    def _interrupt(event: KeyPressEvent) -> None:
+        if event.current_buffer.text:
+            event.current_buffer.reset()
+        else:
+            event.app.exit(exception=KeyboardInterrupt)
+
+    return keys
+
+
+class _CommandCompleter(Completer):
+    """Slash commands, and the values of those that take a known one."""
+
+    def __init__(self, commands: Sequence[CommandHint]) -> None:
+        self._commands = {c.name: c for c in commands}
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
+        text = document.text_before_cursor
+        if not text.startswith("/") or "\n" in text:
+            return
+        name, space, argument = text[1:].partition(" ")
+        if not space:
+            for command in self._commands.values():
+                if command.name.startswith(name):
+                    shown = f"/{command.name} {command.arguments}".rstrip()
+                    yield Completion(command.name, -len(name), display=shown, display_meta=command.summary)
+        elif name in self._commands and " " not in argument:
+            for value in self._commands[name].values:
+                if value.startswith(argument):
+                    yield Completion(value, -len(argument))

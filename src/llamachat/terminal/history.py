@@ -1,0 +1,38 @@
+"""The history of what was typed: a file that only the user reads, to which several chats append."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+
+
+class PrivateFileHistory(FileHistory):
+    """prompt-toolkit's file format; each entry is one write, so that two chats don't mix theirs."""
+
+    def store_string(self, string: str) -> None:
+        lines = "".join(f"+{line}\n" for line in string.split("\n"))
+        entry = f"\n# {datetime.now()}\n{lines}".encode("utf-8", "replace")
+        # A full disk takes the history, not the chat.
+        with suppress(OSError):
+            file = os.open(self.filename, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            try:
+                os.write(file, entry)
+            finally:
+                os.close(file)
+
+
+def open_history(path: Path | None) -> History:
+    """The history at `path`, made where it is missing; one in memory for None or where it can't be used."""
+    if path is None:
+        return InMemoryHistory()
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        path.chmod(0o600)
+    except OSError:
+        return InMemoryHistory()
+    return PrivateFileHistory(str(path))

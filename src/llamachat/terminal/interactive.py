@@ -1,0 +1,111 @@
+"""A person at a terminal: prompt-toolkit reads, rich draws."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from llamachat.core.visible import visible
+from llamachat.errors import UsageError
+from llamachat.terminal import theme
+from llamachat.terminal.answer import drawing
+from llamachat.terminal.base import AnswerView, CommandHint, Look
+from llamachat.terminal.modes import guarded, interrupts_call
+from llamachat.terminal.screen import Screen
+
+_CLIPBOARD_LIMIT = 74_000
+"""Bytes: what terminals take in one OSC 52 is 100,000 characters of base64."""
+
+
+@contextmanager
+def open_terminal(
+    stdin: TextIO,
+    stdout: TextIO,
+    stderr: TextIO,
+    look: Look,
+    history: Path | None,
+    commands: Sequence[CommandHint],
+) -> Iterator[InteractiveTerminal]:
+    """A terminal whose state is given back at the end; `history` None keeps none."""
+    screen = Screen(stdout, look.color)
+    with guarded(stdin, stdout, lambda: screen.base_code):
+        yield InteractiveTerminal(screen, stderr, look, history, commands)
+
+
+class InteractiveTerminal:
+    interactive = True
+
+    def __init__(
+        self,
+        screen: Screen,
+        stderr: TextIO,
+        look: Look,
+        history: Path | None,
+        commands: Sequence[CommandHint],
+    ) -> None:
+        from llamachat.terminal.editor import InputLine
+
+        self._screen = screen
+        self._stderr = stderr
+        self._look = look
+        self._input = InputLine(history, commands, look.color)
+
+    def read_message(self, draft: str = "") -> str:
+        self._screen.set_base(theme.INPUT)
+        self._screen.flush()
+        try:
+            return self._input.read(draft)
+        finally:
+            self._screen.set_base(None)
+            self._screen.flush()
+
+    @contextmanager
+    def answer(self, on_interrupt: Callable[[], None]) -> Iterator[AnswerView]:
+        from llamachat.terminal.waiting import WaitingLine
+
+        self._screen.write("\n")
+        waiting = WaitingLine(self._screen)
+        with interrupts_call(on_interrupt), drawing(self._screen, self._look, waiting) as answer:
+            yield answer
+
+    def write(self, text: str) -> None:
+        self._screen.write(visible(text) + "\n")
+        self._screen.flush()
+
+    def table(self, rows: Iterable[Sequence[str]]) -> None:
+        from rich.table import Table
+        from rich.text import Text
+
+        grid = Table.grid(padding=(0, 2))
+        for row in rows:
+            grid.add_row(*(Text(visible(cell)) for cell in row))
+        self._screen.write(self._screen.draw(grid, self._screen.width))
+        self._screen.flush()
+
+    def notice(self, text: str) -> None:
+        self._screen.write(visible(text), "dim")
+        self._screen.write("\n")
+        self._screen.flush()
+
+    def error(self, text: str) -> None:
+        shown = visible(text)
+        if self._screen.color:
+            shown = f"{theme.sgr(theme.STYLES['error'])}{shown}{theme.sgr(theme.RESET)}"
+        print(shown, file=self._stderr, flush=True)
+
+    def farewell(self, text: str) -> None:
+        self._screen.set_base(None)
+        self.write(text)
+
+    def status(self, text: str) -> None:
+        self._input.set_status(text)
+
+    def copy(self, text: str) -> None:
+        data = text.encode()
+        if len(data) > _CLIPBOARD_LIMIT:
+            raise UsageError(f"{len(data)} bytes are more than terminals take at once.", "Copy a code block.")
+        self._screen.write(f"\033]52;c;{base64.b64encode(data).decode()}\a")
+        self._screen.flush()

@@ -1,0 +1,122 @@
+"""The terminal's modes during a chat, and its state given back on every way of leaving."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from types import FrameType
+from typing import TextIO
+
+RESTORE = "\033[0m\033[?25h\033[?2004l"
+"""Colours off, cursor shown, bracketed paste off."""
+
+
+@contextmanager
+def guarded(stdin: TextIO, stdout: TextIO, color_again: Callable[[], str]) -> Iterator[None]:
+    """Keep what is typed ahead for the next prompt, unechoed, and give everything back at the end.
+
+    SIGTERM and SIGHUP become SystemExit, so that they too pass by here. After a suspension `color_again`
+    says which colour was on.
+    """
+    with ExitStack() as stack:
+        stack.callback(_write, stdout, RESTORE)
+        if sys.platform == "win32":
+            stack.enter_context(_windows_console())
+        else:
+            stack.enter_context(_quiet_input(stdin, stdout, color_again))
+        stack.enter_context(_exit_on_signals())
+        yield
+
+
+@contextmanager
+def interrupts_call(on_interrupt: Callable[[], None]) -> Iterator[None]:
+    """Ctrl-C calls `on_interrupt` instead of raising somewhere in the middle of drawing."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        on_interrupt()
+
+    with _handler(signal.SIGINT, handle):
+        yield
+
+
+@contextmanager
+def _handler(number: signal.Signals, handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    before = signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
+@contextmanager
+def _exit_on_signals() -> Iterator[None]:
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    with ExitStack() as stack:
+        for name in ("SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):
+                stack.enter_context(_handler(signal.Signals[name], leave))
+        yield
+
+
+def _write(stdout: TextIO, text: str) -> None:
+    """Write and flush; a terminal that is gone is no reason to complain on the way out."""
+    with suppress(OSError, ValueError):
+        stdout.write(text)
+        stdout.flush()
+
+
+if sys.platform != "win32":
+    import termios
+
+    @contextmanager
+    def _quiet_input(stdin: TextIO, stdout: TextIO, color_again: Callable[[], str]) -> Iterator[None]:
+        fd = stdin.fileno()
+        before = termios.tcgetattr(fd)
+        quiet = termios.tcgetattr(fd)
+        # Without ICRNL an Enter that is typed ahead still is one when the prompt reads it, not a Ctrl-J.
+        quiet[0] &= ~termios.ICRNL
+        quiet[3] &= ~(termios.ECHO | termios.ICANON)
+
+        def suspend(number: int, frame: FrameType | None) -> None:
+            now = termios.tcgetattr(fd)
+            termios.tcsetattr(fd, termios.TCSADRAIN, before)
+            _write(stdout, RESTORE)
+            os.kill(os.getpid(), signal.SIGSTOP)
+            termios.tcsetattr(fd, termios.TCSADRAIN, now)
+            _write(stdout, color_again())
+
+        termios.tcsetattr(fd, termios.TCSADRAIN, quiet)
+        try:
+            with _handler(signal.SIGTSTP, suspend):
+                yield
+        finally:
+            with suppress(termios.error):
+                termios.tcsetattr(fd, termios.TCSADRAIN, before)
+
+
+if sys.platform == "win32":
+    import ctypes
+
+    _STDOUT, _UTF8, _VT = -11, 65001, 0x0004
+
+    @contextmanager
+    def _windows_console() -> Iterator[None]:
+        kernel = ctypes.windll.kernel32
+        handle = kernel.GetStdHandle(_STDOUT)
+        mode = ctypes.c_uint32()
+        has_mode = kernel.GetConsoleMode(handle, ctypes.byref(mode))
+        code_page = kernel.GetConsoleOutputCP()
+        kernel.SetConsoleOutputCP(_UTF8)
+        if has_mode:
+            kernel.SetConsoleMode(handle, mode.value | _VT)
+        try:
+            yield
+        finally:
+            kernel.SetConsoleOutputCP(code_page)
+            if has_mode:
+                kernel.SetConsoleMode(handle, mode.value)

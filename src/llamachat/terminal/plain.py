@@ -1,0 +1,71 @@
+"""Without a terminal: one message a line in, answers out, no prompt and no colour."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TextIO
+
+from llamachat.core.visible import visible
+from llamachat.errors import UsageError
+from llamachat.terminal.answer import drawing
+from llamachat.terminal.base import AnswerView, Look
+from llamachat.terminal.modes import interrupts_call
+from llamachat.terminal.screen import Screen
+
+
+class PlainTerminal:
+    """Lines from `stdin`, answers to `stdout`, everything else to `stderr`."""
+
+    interactive = False
+
+    def __init__(self, stdin: TextIO, stdout: TextIO, stderr: TextIO, look: Look) -> None:
+        self._stdin = stdin
+        self._stderr = stderr
+        self._look = look
+        self._screen = Screen(stdout, look.color)
+
+    def read_message(self, draft: str = "") -> str:
+        if self._stdin.isatty():
+            self._stderr.write("> ")
+            self._stderr.flush()
+        line = self._stdin.readline()
+        if not line:
+            raise EOFError
+        return line.rstrip("\r\n")
+
+    @contextmanager
+    def answer(self, on_interrupt: Callable[[], None]) -> Iterator[AnswerView]:
+        with interrupts_call(on_interrupt), drawing(self._screen, self._look) as answer:
+            yield answer
+
+    def write(self, text: str) -> None:
+        self._screen.write(visible(text) + "\n")
+        self._screen.flush()
+
+    def table(self, rows: Iterable[Sequence[str]]) -> None:
+        for row in rows:
+            self.write("\t".join(row))
+
+    def notice(self, text: str) -> None:
+        self.error(text)
+
+    def error(self, text: str) -> None:
+        print(visible(text), file=self._stderr, flush=True)
+
+    def farewell(self, text: str) -> None:
+        pass
+
+    def status(self, text: str) -> None:
+        pass
+
+    def copy(self, text: str) -> None:
+        raise UsageError("There is no terminal that has a clipboard.", "Copy in a chat that is not piped.")
+
+
+def use_utf8(*streams: TextIO) -> None:
+    """Read and write UTF-8 whatever the system's own encoding is; what can't be read becomes U+FFFD."""
+    for stream in streams:
+        if isinstance(stream, type(sys.__stdout__)):
+            stream.reconfigure(encoding="utf-8", errors="replace")

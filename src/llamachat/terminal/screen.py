@@ -1,0 +1,68 @@
+"""The one writer of stdout: everything drawn passes here."""
+
+from __future__ import annotations
+
+import os
+from io import StringIO
+from typing import TYPE_CHECKING, TextIO
+
+from llamachat.terminal import theme
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_DEFAULT_WIDTH = 80
+
+
+class Screen:
+    """Writes text in a base colour, with styled pieces in between; `color` False leaves all codes out."""
+
+    def __init__(self, stdout: TextIO, color: bool) -> None:
+        self.stdout = stdout
+        self.color = color
+        self.base: str | None = None
+
+    @property
+    def width(self) -> int:
+        """Columns, asked anew each time, because a window can be resized at any moment."""
+        try:
+            return max(20, os.get_terminal_size(self.stdout.fileno()).columns)
+        except (OSError, ValueError):
+            return _DEFAULT_WIDTH
+
+    def write(self, text: str, style: str | None = None) -> None:
+        if style and self.color and text:
+            text = f"{theme.sgr('0;' + theme.STYLES[style])}{text}{theme.sgr('0')}{self.base_code}"
+        self.stdout.write(text)
+
+    def flush(self) -> None:
+        self.stdout.flush()
+
+    @property
+    def base_code(self) -> str:
+        return theme.sgr(self.base) if self.color and self.base else ""
+
+    def set_base(self, code: str | None) -> None:
+        """All that follows is in the colour `code`; None gives the terminal its own back."""
+        self.base = code
+        if self.color:
+            self.stdout.write(theme.sgr(code or theme.RESET))
+
+    def draw(self, renderable: RenderableType, width: int | None = None) -> str:
+        """What rich makes of `renderable`: lines of text with SGR codes only."""
+        from rich.console import Console
+
+        console = Console(
+            file=StringIO(),
+            force_terminal=self.color,
+            color_system="standard" if self.color else None,
+            width=width or self.width,
+            legacy_windows=False,
+            highlight=False,
+            emoji=False,
+            markup=False,
+            _environ={},
+        )
+        with console.capture() as capture:
+            console.print(renderable, soft_wrap=width is None)
+        return "\n".join(line.rstrip() for line in capture.get().split("\n"))

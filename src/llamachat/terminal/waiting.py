@@ -1,0 +1,72 @@
+"""While there is nothing to read yet: a spinner with seconds, a bar while the prompt is read, the queue."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.progress import Progress as Bars
+from rich.text import Text
+
+from llamachat.core.events import Progress, Queued, ThinkingDelta
+from llamachat.terminal.screen import Screen
+
+_LEAST_FOR_BAR = 64
+"""Tokens to be read below which a bar would only flash."""
+
+
+class WaitingLine:
+    """One line at the bottom that is redrawn in place, and cleared by `stop`."""
+
+    def __init__(self, screen: Screen) -> None:
+        console = Console(
+            file=screen.stdout,
+            force_terminal=True,
+            color_system="standard" if screen.color else None,
+            no_color=not screen.color,
+            legacy_windows=False,
+        )
+        self._thought = 0
+        self._bars = Bars(
+            SpinnerColumn("line"),
+            TextColumn("{task.description}", style="dim"),
+            _KnownBar(bar_width=24),
+            _Seconds(),
+            console=console,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._task = self._bars.add_task("waiting", total=None)
+        self._bars.start()
+
+    def show(self, event: Progress | Queued | ThinkingDelta) -> None:
+        if isinstance(event, Queued):
+            self._bars.update(self._task, description=_queue(event.position), total=None)
+        elif isinstance(event, ThinkingDelta):
+            self._thought += 1
+            self._bars.update(self._task, description=f"thinking, {self._thought} tokens", total=None)
+        elif event.total - event.cache >= _LEAST_FOR_BAR:
+            text = f"reading {event.processed - event.cache}/{event.total - event.cache} tokens"
+            done = event.processed - event.cache
+            self._bars.update(self._task, description=text, total=event.total - event.cache, completed=done)
+
+    def stop(self) -> None:
+        self._bars.stop()
+
+
+class _KnownBar(BarColumn):
+    """A bar only where the end is known."""
+
+    def render(self, task: Task) -> Text:  # type: ignore[override]
+        return Text("") if task.total is None else super().render(task)  # type: ignore[return-value]
+
+
+class _Seconds(ProgressColumn):
+    max_refresh = 0.1
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.elapsed or 0:.0f} s", style="dim")
+
+
+def _queue(position: int) -> str:
+    return "waiting in the queue" + (f", {position} ahead" if position else "")

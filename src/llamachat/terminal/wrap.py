@@ -1,0 +1,93 @@
+"""Words put on lines that fit the screen, one after the other, without ever going back."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from rich.cells import cell_len
+
+from llamachat.terminal.inline import Span
+from llamachat.terminal.screen import Screen
+
+_HANGING = 2
+"""Columns left free at the right, into which a closing mark may hang instead of starting a line."""
+_PIECES = re.compile(r"[^\S\xa0]+|[^\s]+|\xa0+")
+
+
+class Wrapper:
+    """Writes styled text to a screen, wrapped at words; a new line begins at `indent`."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._column = 0
+        self.indent = ""
+
+    def start_line(self, lead: str, indent: str, style: str | None = None) -> None:
+        """Begin a line with `lead`; its continuation begins with `indent`."""
+        self._screen.write(lead, style)
+        self._column = cell_len(lead)
+        self.indent = indent
+
+    def write(self, spans: Iterable[Span]) -> None:
+        for word in _words(spans):
+            self._put(word)
+
+    def end_line(self) -> None:
+        self._screen.write("\n")
+        self._column = 0
+
+    def _put(self, word: list[Span]) -> None:
+        width = sum(cell_len(s.text) for s in word)
+        room = self._screen.width - _HANGING - self._column
+        first = word[0].text[0]
+        if first.isspace():
+            if room <= 0:
+                return
+        elif width > room + _HANGING * _closes(first) and self._column > cell_len(self.indent):
+            self._screen.write("\n" + self.indent)
+            self._column = cell_len(self.indent)
+        for span in word:
+            self._screen.write(span.text, span.style)
+        self._column = (self._column + width) % max(1, self._screen.width)
+
+
+def _words(spans: Iterable[Span]) -> Iterable[list[Span]]:
+    """Spans cut into words, blanks and single wide characters; a word may change its style inside."""
+    word: list[Span] = []
+    for span in spans:
+        for piece in _cut(span.text):
+            if piece.isspace() or _is_wide(piece[0]):
+                if word:
+                    yield word
+                    word = []
+                yield [Span(piece.replace("\t", "    "), span.style)]
+            else:
+                word.append(Span(piece, span.style))
+    if word:
+        yield word
+
+
+def _cut(text: str) -> Iterable[str]:
+    for match in _PIECES.finditer(text):
+        narrow = ""
+        for char in match[0]:
+            if _is_wide(char):
+                if narrow:
+                    yield narrow
+                narrow = ""
+                yield char
+            else:
+                narrow += char
+        if narrow:
+            yield narrow
+
+
+def _is_wide(char: str) -> bool:
+    """An ideograph or the like, at which a line may end. Emoji stay with what joins them."""
+    return unicodedata.east_asian_width(char) in "WF" and unicodedata.category(char) != "So"
+
+
+def _closes(char: str) -> bool:
+    return char in "，。、！？；：）】》」』”’…,.!?;:)]}"

@@ -1,0 +1,227 @@
+"""A server that plays what a real one can't be asked for: the last user message names the scene.
+
+`python -m tests.fakes.server` prints its port and serves until it is killed; `--health JSON` is what it says
+about itself, `--key KEY` the only key it takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Play = Iterator[dict[str, Any]]
+HOSTILE = (
+    "\x1b]0;owned\x07\x1b]52;c;ZXZpbA==\x07\x1b[2J\x1b[31mred\x1b[0m\x9b31m\rover\x08\x7f\x00 "
+    "\u202egnp.exe\u2066x\u2069 end\r\nnext"
+)
+MARKDOWN = (
+    "# Title of it\n\nSome **bold words** and `code here`, then a [link](http://x.test/a).\n\n"
+    "- first item that is long enough to be wrapped on a narrow screen of forty columns\n- 第二项是中文\n\n"
+    "```python\ndef f(x):\n    return x + 1\n```\n\n| name | n |\n|---|--:|\n| one | 1 |\n| 二 | 22 |\n\n"
+    "The end.\n"
+)
+
+
+def text(content: str, finish_reason: str | None = None) -> dict[str, Any]:
+    delta = {"content": content} if content else {}
+    return {
+        "id": "x",
+        "object": "chat.completion.chunk",
+        "created": 0,
+        "model": "fake",
+        "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}],
+    }
+
+
+def extra(**fields: object) -> dict[str, Any]:
+    return {
+        "id": "x",
+        "object": "chat.completion.chunk",
+        "created": 0,
+        "model": "fake",
+        "choices": [],
+        **fields,
+    }
+
+
+def end(reason: str = "stop") -> Play:
+    yield text("", reason)
+    timings = {"prompt_n": 10, "cache_n": 90, "predicted_n": 7, "predicted_per_second": 42.0}
+    yield extra(usage={"prompt_tokens": 100, "completion_tokens": 7, "total_tokens": 107}, timings=timings)
+
+
+def say(content: str, size: int = 7, pause: float = 0.0) -> Play:
+    for start in range(0, len(content), size):
+        time.sleep(pause)
+        yield text(content[start : start + size])
+
+
+def progress() -> Play:
+    for processed in (100, 500, 900, 1100):
+        yield extra(prompt_progress={"total": 1100, "cache": 100, "processed": processed, "time_ms": 10})
+        time.sleep(0.3)
+    yield from say("read all")
+    yield from end()
+
+
+def queued() -> Play:
+    for position in (2, 1):
+        yield extra(queue={"position": position})
+        time.sleep(0.4)
+    yield from say("at last")
+    yield from end()
+
+
+def thinking() -> Play:
+    yield from say("<think>deep thoughts\nabout it</think>\n\nthe answer", 5)
+    yield from end()
+
+
+def reasoning() -> Play:
+    for word in ("deep ", "thoughts"):
+        chunk = text("")
+        chunk["choices"][0]["delta"] = {"reasoning_content": word}
+        yield chunk
+    yield from say("the answer")
+    yield from end()
+
+
+def endless() -> Play:
+    for number in range(10_000):
+        yield text(f"word{number} ")
+        time.sleep(0.02)
+
+
+def silent() -> Play:
+    time.sleep(60)
+    yield from end()
+
+
+def die() -> Play:
+    yield from say("the part before death ")
+    time.sleep(0.2)
+    os._exit(1)
+
+
+def both(content: str, reason: str = "stop") -> Callable[[], Play]:
+    def play() -> Play:
+        yield from say(content)
+        yield from end(reason)
+
+    return play
+
+
+SCENES: dict[str, Callable[[], Play]] = {
+    "cut": lambda: say("only a part"),
+    "empty": lambda: iter(()),
+    "blank": both(""),
+    "error": lambda: iter([{"error": {"message": "the model\nfell over", "type": "x", "code": "boom"}}]),
+    "context": lambda: iter(
+        [
+            {
+                "error": {
+                    "message": "This model's maximum context length is 2048 tokens. "
+                    "However, you requested 3010 tokens",
+                    "type": "invalid_request_error",
+                    "param": "messages",
+                    "code": "context_length_exceeded",
+                }
+            }
+        ]
+    ),
+    "length": both("as long as it may be", "length"),
+    "progress": progress,
+    "queued": queued,
+    "thinking": thinking,
+    "reasoning": reasoning,
+    "endless": endless,
+    "silent": silent,
+    "die": die,
+    "hostile": both(HOSTILE),
+    "markdown": both(MARKDOWN),
+    "stutter": lambda: (c for part in (say(MARKDOWN, 3, 0.02), end()) for c in part),
+}
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    health: dict[str, Any] | None = None
+    key = ""
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        if self.path == "/health" and self.health is not None:
+            self._json(200, self.health)
+        else:
+            self._json(404, {"detail": "Not Found"})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.key and self.headers.get("Authorization") != f"Bearer {self.key}":
+            self._json(401, {"error": {"message": "Invalid API key", "type": "x", "code": None}})
+        elif body["model"] == "missing":
+            self._json(404, {"error": {"message": "model 'missing' not found", "code": "not_found"}})
+        else:
+            self._stream(body)
+
+    def _stream(self, body: dict[str, Any]) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        asked = next(m["content"] for m in reversed(body["messages"]) if m["role"] == "user")
+        try:
+            for chunk in self._scene(asked, body):
+                self._chunk(f"data: {json.dumps(chunk)}\n\n")
+            self._chunk("data: [DONE]\n\n")
+            self._chunk("")
+        except OSError:
+            self.close_connection = True
+
+    def _scene(self, asked: str, body: dict[str, Any]) -> Play:
+        scene = SCENES.get(asked)
+        if scene:
+            return scene()
+        if asked == "request":
+            said = {"headers": dict(self.headers), **body}
+            return both(json.dumps(said, ensure_ascii=False))()
+        return both(f"you said {len(asked)}: {asked}")()
+
+    def _chunk(self, data: str) -> None:
+        raw = data.encode()
+        self.wfile.write(f"{len(raw):x}\r\n".encode() + raw + b"\r\n")
+        self.wfile.flush()
+
+    def _json(self, status: int, value: object) -> None:
+        raw = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--health", type=json.loads)
+    parser.add_argument("--key", default="")
+    args = parser.parse_args()
+    Handler.health, Handler.key = args.health, args.key
+    server = ThreadingHTTPServer(("127.0.0.1", args.port), Handler)
+    server.daemon_threads = True
+    sys.stdout.write(f"{server.server_address[1]}\n")
+    sys.stdout.flush()
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""A chat in a real pty, with a screen that shows what a person would see."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pexpect
+import pyte
+import pytest
+
+from tests.fakes import server as scenes
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 40.0
+"""Seconds for what takes a moment; a busy machine is no failure."""
+
+
+class FakeServer:
+    """tests.fakes.server as a process, which can be killed and started again on its port."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._arguments = arguments
+        self.port = 0
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", scenes.__name__, "--port", str(self.port), *self._arguments]
+        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout
+        self.port = int(self.process.stdout.readline())
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout
+        self.process.stdout.close()
+
+
+@contextmanager
+def fake_server(*arguments: str) -> Iterator[FakeServer]:
+    server = FakeServer(*arguments)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def fake() -> Iterator[FakeServer]:
+    """Shared; a test that lets it die starts it again."""
+    with fake_server() as server:
+        yield server
+
+
+class Chat:
+    """`llamachat chat` in a pty; `raw` is every byte it wrote, `screen` what is to be seen of them."""
+
+    def __init__(self, arguments: list[str], env: dict[str, str], columns: int = 80, rows: int = 24) -> None:
+        self.screen = pyte.HistoryScreen(columns, rows, history=2000)
+        self._stream = pyte.ByteStream(self.screen)
+        self.raw = b""
+        self.process = pexpect.spawn(
+            sys.executable,
+            ["-m", "llamachat", "chat", *arguments],
+            env=env,
+            dimensions=(rows, columns),
+            timeout=PATIENCE,
+        )
+        self.process.delaybeforesend = None
+
+    def type(self, text: str) -> None:
+        self.process.send(text)
+
+    def enter(self, text: str = "") -> None:
+        self.type(text + "\r")
+
+    def pump(self, seconds: float = 0.05) -> None:
+        """Read what has come, for at most so long."""
+        try:
+            data = self.process.read_nonblocking(65536, timeout=seconds)
+        except pexpect.TIMEOUT:
+            return
+        self.raw += data
+        self._stream.feed(data)
+        # A prompt asks where the cursor is, as it does of a real terminal.
+        for _ in range(data.count(b"\x1b[6n")):
+            self.process.send(f"\x1b[{self.screen.cursor.y + 1};{self.screen.cursor.x + 1}R")
+
+    def until(self, met: Callable[[], bool], what: str = "it") -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not met():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"waited for {what}; the screen was:\n{self.text}\n{self.raw[-600:]!r}")
+            try:
+                self.pump()
+            except pexpect.EOF:
+                assert met(), f"ended before {what}; the screen was:\n{self.text}"
+                return
+
+    def see(self, text: str) -> None:
+        self.until(lambda: text in self.text, repr(text))
+
+    def prompt(self, draft: str = "") -> None:
+        """The prompt is up, with `draft` in it and at most the window's status beside it."""
+        line = re.compile(rf"{re.escape(f'> {draft}'.rstrip())}(\s+\d+/\d+)?")
+        self.until(lambda: line.fullmatch(self.last_line) is not None, f"a prompt with {draft!r}")
+
+    def ask(self, text: str) -> None:
+        self.prompt()
+        self.enter(text)
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines above and on the screen, without blanks at their ends."""
+        above = ["".join(row[x].data for x in range(self.screen.columns)) for row in self.screen.history.top]
+        return [line.rstrip() for line in [*above, *self.screen.display]]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines).rstrip()
+
+    @property
+    def last_line(self) -> str:
+        return self.text.rsplit("\n", 1)[-1]
+
+    def resize(self, columns: int, rows: int = 24) -> None:
+        self.screen.resize(rows, columns)
+        self.process.setwinsize(rows, columns)
+
+    def wait(self) -> int:
+        """Read to the end; the exit status, negative for a signal."""
+        try:
+            while True:
+                self.pump(PATIENCE)
+        except pexpect.EOF:
+            pass
+        self.process.close()
+        if self.process.signalstatus is not None:
+            return -int(self.process.signalstatus)
+        return int(self.process.exitstatus)
+
+    def kill(self) -> None:
+        if self.process.isalive():
+            self.process.kill(signal.SIGKILL)
+        self.process.close()
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    """An environment of its own, in which nothing of the user's is read or changed."""
+    keep = {k: v for k, v in os.environ.items() if not k.startswith(("LLAMACHAT_", "XDG_", "OPENAI_"))}
+    keep.pop("NO_COLOR", None)
+    folders = {name: str(tmp_path / name) for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")}
+    return {**keep, **folders, "TERM": "xterm-256color", "LANG": "C.UTF-8"}
+
+
+@pytest.fixture
+def chat(env: dict[str, str], fake: FakeServer) -> Iterator[Callable[..., Chat]]:
+    """Opens chats with the fake server, without the introduction, and ends them after the test."""
+    opened: list[Chat] = []
+
+    def open_chat(*arguments: str, columns: int = 80, rows: int = 24, **more: str) -> Chat:
+        given = ["--base-url", fake.url, "--no-intro", *arguments]
+        opened.append(Chat(given, {**env, **more}, columns, rows))
+        return opened[-1]
+
+    yield open_chat
+    for one in opened:
+        one.kill()
