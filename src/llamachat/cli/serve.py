@@ -91,11 +91,11 @@ def _plan(settings: ServeSettings, extra: list[str]) -> Plan:
     header = local.check(model)
     port = address.claim(settings.host, settings.port)
     options = _options(settings, model, port, extra)
+    if not settings.force and not (options.n_gpu_layers and sys.platform != "darwin"):
+        _check_memory(model, header, options.n_ctx)
     if options.n_ctx != settings.n_ctx:
         _say(f"n_ctx {settings.n_ctx} is rounded up to {options.n_ctx}, a multiple of {command.N_CTX_STEP}.")
     _check_window(header, options.n_ctx)
-    if not settings.force and not (options.n_gpu_layers and sys.platform != "darwin"):
-        _check_memory(model, header, options.n_ctx)
     key = settings.api_key
     if not key and not address.is_loopback(settings.host):
         key = secrets.token_hex(16)

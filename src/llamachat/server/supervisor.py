@@ -88,7 +88,9 @@ class Supervisor:
         """Keep the child alive until `stopped()`. Raises ServerError where it dies too often."""
         while not stopped():
             if self.child is not None and not self.child.alive:
-                self._restart(self.child.cause_of_death(), stopped)
+                why = self.child.cause_of_death()
+                self.child.stop()
+                self._restart(why, stopped)
             time.sleep(POLL_SECONDS)
 
     def _restart(self, why: str, stopped: Callable[[], bool]) -> None:
