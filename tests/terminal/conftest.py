@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -17,6 +16,7 @@ import pyte
 import pytest
 
 from tests.fakes import server as scenes
+from tests.support import clean_env
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 40.0
@@ -159,11 +159,7 @@ class Chat:
 
 @pytest.fixture
 def env(tmp_path: Path) -> dict[str, str]:
-    """An environment of its own, in which nothing of the user's is read or changed."""
-    keep = {k: v for k, v in os.environ.items() if not k.startswith(("LLAMACHAT_", "XDG_", "OPENAI_"))}
-    keep.pop("NO_COLOR", None)
-    folders = {name: str(tmp_path / name) for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")}
-    return {**keep, **folders, "TERM": "xterm-256color", "LANG": "C.UTF-8"}
+    return {**clean_env(tmp_path / "home"), "TERM": "xterm-256color", "LANG": "C.UTF-8"}
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def _help(session: Session, argument: str) -> None:
         session.terminal.write(f"{command.usage}: {command.summary}")
         return
     session.terminal.table([(c.usage, c.summary) for c in COMMANDS])
-    session.terminal.write(KEYS)
+    session.terminal.notice(KEYS)
 
 
 def _exit(session: Session, argument: str) -> None:

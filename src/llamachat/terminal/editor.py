@@ -30,7 +30,7 @@ class InputLine:
         self._session: PromptSession[str] = PromptSession(
             "> ",
             multiline=True,
-            prompt_continuation="… ",
+            prompt_continuation=_continuation,
             history=open_history(history),
             key_bindings=_keys(),
             completer=_CommandCompleter(commands),
@@ -69,6 +69,11 @@ def unwrap(text: str) -> str:
     if stripped.startswith(BLOCK):
         stripped = stripped.removeprefix(BLOCK).removesuffix(BLOCK)
     return stripped.strip("\n") if stripped else ""
+
+
+def _continuation(width: int, line: int, wrapped: int) -> str:
+    """What stands before a further line; a line that the screen wraps is no new one."""
+    return " " * width if wrapped else "… "
 
 
 def _keys() -> KeyBindings:

@@ -18,7 +18,7 @@ _MOST_HELD = 240
 _PLAIN = re.compile(r"[^\\`*_~\[\]!&<>]*\Z")
 _WIDE = "\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60"
 _BOUNDARY = re.compile(rf"\s|(?<=[{_WIDE}])|(?=[{_WIDE}])")
-_MARKER = re.compile(r"\\.?|`+|\*+|_+|~~|!?\[|\]\([^)\s]*\)?|\]|&[#\w]*;?|<[^>\s]*>?", re.S)
+_MARKER = re.compile(r"\\.?|`+|\*+|_+|~~|\[|\]\([^)\s]*\)?|\]|&[#\w]*;?|<[^>\s]*>?", re.S)
 
 
 class Span(NamedTuple):
@@ -37,10 +37,9 @@ class InlineStream:
 
     def feed(self, text: str) -> list[Span]:
         self._held += text
-        whole = last_boundary(self._held, len(self._held))
-        end = last_boundary(self._held, min(whole, open_mark(self._held)))
-        if end == 0 and len(self._held) >= _MOST_HELD:
-            end = whole or len(self._held)
+        end = settled(self._held)
+        if len(self._held) - end >= _MOST_HELD:
+            end = len(self._held)
         return self._give(end)
 
     def finish(self) -> list[Span]:
@@ -64,48 +63,58 @@ def spans(text: str) -> list[Span]:
     return [p for p in pieces if p.text]
 
 
-def open_mark(text: str) -> int:
-    """Where the first marker is that is still open, so that what follows may change how it looks."""
-    marks: list[tuple[str, int]] = []
-    code: tuple[str, int] | None = None
-    for match in _MARKER.finditer(text):
-        mark, start = match[0], match.start()
-        if code:
-            code = None if mark == code[0] else code
-        elif mark[0] == "`":
-            code = (mark, start)
-        elif mark[0] in "*_~":
-            _toggle(marks, mark, start, text)
-        elif mark in ("[", "!["):
-            marks.append(("[", start))
-        elif mark[0] == "]" and any(m == "[" for m, _ in marks):
-            if match.end() == len(text) and not mark.endswith(")"):
-                break
-            del marks[next(i for i, (m, _) in enumerate(marks) if m == "[") :]
-        elif match.end() == len(text):
-            marks.append((mark, start))
-    starts = [start for _, start in marks] + ([code[1]] if code else [])
-    return min(starts, default=len(text))
+def settled(text: str) -> int:
+    """How much of `text` no more text can change: whole words, and no marker that may still be closed.
 
-
-def _toggle(marks: list[tuple[str, int]], mark: str, start: int, text: str) -> None:
-    """Close the mark that is like this one, or open it where CommonMark lets it."""
-    before, after = text[start - 1 : start], text[start + len(mark) :][:1]
-    same = next((i for i, (m, _) in enumerate(marks) if m == mark), None)
-    if same is not None and before and not before.isspace():
-        del marks[same:]
-    elif not after.isspace() and not (mark[0] == "_" and before.isalnum()):
-        marks.append((mark, start))
-
-
-def last_boundary(text: str, end: int) -> int:
-    """Where the last whole word before `end` ends; a letter of Chinese or Japanese is one by itself."""
+    A letter of Chinese or Japanese is a word by itself.
+    """
+    inside = [] if _PLAIN.match(text) else marked(text)
     last = 0
     for match in _BOUNDARY.finditer(text):
-        if match.end() > end:
-            break
-        last = match.end()
+        if not any(start < match.end() < end for start, end in inside):
+            last = match.end()
     return last
+
+
+def marked(text: str) -> list[tuple[int, int]]:
+    """Start and end of what stands between markers; the end of what is still open is beyond the text."""
+    found: list[tuple[int, int]] = []
+    opened: list[tuple[str, int]] = []
+    for match in _MARKER.finditer(text):
+        mark, start, end = match[0], match.start(), match.end()
+        code = bool(opened) and opened[-1][0][0] == "`"
+        if code and mark != opened[-1][0]:
+            continue
+        same = next((i for i, (m, _) in enumerate(opened) if m == _opener(mark)), None)
+        if _closes(text, match, same):
+            assert same is not None
+            found.append((opened[same][1], end))
+            del opened[same:]
+        elif _opens(text, match):
+            opened.append((mark, start))
+    return found + [(start, len(text) + 1) for _, start in opened]
+
+
+def _opener(mark: str) -> str:
+    return "[" if mark[0] == "]" else mark
+
+
+def _closes(text: str, match: re.Match[str], same: int | None) -> bool:
+    """Whether this marker ends what the opener `same` began."""
+    before = text[match.start() - 1 : match.start()]
+    if same is None or (match[0][0] in "*_~" and before.isspace()):
+        return False
+    return match[0][0] != "]" or match.end() < len(text) or match[0].endswith(")")
+
+
+def _opens(text: str, match: re.Match[str]) -> bool:
+    """Whether what follows may change how this marker looks."""
+    mark, before, after = match[0], text[match.start() - 1 : match.start()], text[match.end() :][:1]
+    if mark[0] in "*_~":
+        return not after.isspace() and not (mark[0] == "_" and before.isalnum())
+    if mark[0] in "\\&<":
+        return match.end() == len(text)
+    return mark[0] != "]"
 
 
 def _walk(tokens: list[Token]) -> Iterator[Span]:

@@ -86,8 +86,13 @@ class InteractiveTerminal:
         self._screen.flush()
 
     def notice(self, text: str) -> None:
-        self._screen.write(visible(text), "dim")
-        self._screen.write("\n")
+        from llamachat.terminal.inline import Span
+        from llamachat.terminal.wrap import Wrapper
+
+        wrapper = Wrapper(self._screen)
+        for line in visible(text).split("\n"):
+            wrapper.write([Span(line, "dim")])
+            wrapper.end_line()
         self._screen.flush()
 
     def error(self, text: str) -> None:

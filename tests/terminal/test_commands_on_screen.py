@@ -1,0 +1,148 @@
+"""The slash commands, in a pty."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.terminal.conftest import Chat
+
+Open = Callable[..., Chat]
+
+
+def sent(chat: Chat) -> str:
+    """What the server gets with the next message, blanks made even."""
+    before = chat.text.count("include_usage")
+    chat.ask("request")
+    chat.until(lambda: chat.text.count("include_usage") > before, "the request")
+    chat.prompt()
+    start = chat.text.rindex("> request")
+    return re.sub(r"\s+", " ", chat.text[start:])
+
+
+def test_help_lists_every_command(chat: Open) -> None:
+    from llamachat.chat.commands import COMMANDS
+
+    one = chat(columns=160, rows=40)
+    one.ask("/help")
+    one.see("Ctrl-X Ctrl-E")
+    for command in COMMANDS:
+        assert command.usage in one.text
+    one.ask("/help set")
+    one.see("/set KEY VALUE: changes")
+
+
+def test_undo_retry_edit_and_clear_change_what_is_sent(chat: Open) -> None:
+    one = chat(columns=200, rows=50)
+    one.ask("alpha")
+    one.see("you said 5: alpha")
+    one.ask("beta")
+    one.see("you said 4: beta")
+    one.ask("/retry")
+    one.until(lambda: one.text.count("you said 4: beta") == 2, "the answer again")
+    one.ask("/undo")
+    one.see("taken back")
+    first = sent(one)
+    assert '"alpha"' in first and '"beta"' not in first
+    one.ask("/edit")
+    one.prompt("request")
+    one.type("\x15gamma\r")
+    one.see("you said 5: gamma")
+    one.ask("/clear")
+    one.see("A new conversation.")
+    second = sent(one)
+    assert '"alpha"' not in second and "智能助理" in second
+
+
+def test_values_system_and_language_travel_with_the_request(chat: Open) -> None:
+    one = chat(columns=200, rows=60)
+    for command in (
+        "/set temperature 0.25",
+        "/set top_k 7",
+        "/set min-p 0.05",
+        "/set repeat_penalty 1.05",
+        "/set max_tokens 99",
+        "/set stop END",
+        "/set seed 11",
+        "/model other",
+    ):
+        one.ask(command)
+    one.ask("/lang en")
+    one.see("The system message is en")
+    request = sent(one)
+    for part in (
+        '"temperature": 0.25',
+        '"top_k": 7',
+        '"min_p": 0.05',
+        '"repeat_penalty": 1.05',
+        '"max_tokens": 99',
+        '"stop": ["END"]',
+        '"seed": 11',
+        '"model": "other"',
+        "You are an intelligent assistant.",
+        '"return_progress": true',
+        '"include_usage": true',
+    ):
+        assert part in request, part
+    one.ask("/system Speak like a pirate.")
+    one.see("The system message is changed.")
+    assert "Speak like a pirate." in sent(one)
+    one.ask("/set top_p 7")
+    one.see("top_p can't be 7: it must be 0 to 1.")
+    one.type("\x15")
+    one.ask("/show temperature")
+    one.see("0.25")
+
+
+def test_a_file_goes_out_with_the_next_message(chat: Open, tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("one\ntwo\nthree\nfour\n")
+    chinese = tmp_path / "gb.txt"
+    chinese.write_bytes("中文内容".encode("gb18030"))
+    binary = tmp_path / "picture.png"
+    binary.write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0")
+    one = chat(columns=200, rows=60)
+    one.ask(f"/file {path}:2-3")
+    one.see("notes.txt, lines 2 to 3: 9 characters")
+    one.ask(f"/file {chinese}")
+    one.see("gb.txt: 4 characters")
+    one.ask(f"/file {binary}")
+    one.see("is not a text file.")
+    one.type("\x15")
+    one.ask(f"/file {path}:9")
+    one.see("has the lines 1 to 4.")
+    one.type("\x15")
+    one.ask("what is this?")
+    one.see("what is this?")
+    one.see("two")
+    one.see("中文内容")
+    assert "three" in one.text
+
+
+def test_an_answer_and_its_code_are_copied_through_the_terminal(chat: Open) -> None:
+    one = chat()
+    one.ask("markdown")
+    one.see("The end.")
+    one.ask("/copy 1")
+    one.see("characters copied.")
+    code = base64.b64encode(b"def f(x):\n    return x + 1\n")
+    assert b"\x1b]52;c;" + code + b"\x07" in one.raw
+    one.ask("/copy 2")
+    one.see("has the code blocks 1 to 1.")
+    one.type("\x15")
+    one.ask("/stats on")
+    one.see("Numbers after each answer: on.")
+    one.ask("hello")
+    one.see("42.0 tokens/s")
+
+
+def test_a_stopped_answer_goes_on_as_the_same_message(chat: Open) -> None:
+    one = chat(columns=200, rows=60)
+    one.ask("length")
+    one.see("cut at its greatest length: /continue")
+    one.ask("/continue")
+    one.until(lambda: one.text.count("as long as it may be") == 2, "more of it")
+    one.prompt()
+    assert '"content": "as long as it may beas long as it may be"' in sent(one)

@@ -1,0 +1,119 @@
+"""The input line, in a pty."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.terminal.conftest import Chat
+
+Open = Callable[..., Chat]
+
+
+def history_file(env: dict[str, str]) -> Path:
+    return Path(env["XDG_STATE_HOME"]) / "llamachat" / "input_history"
+
+
+def test_a_paste_of_forty_lines_with_blank_ones_is_one_message(chat: Open) -> None:
+    one = chat()
+    one.prompt()
+    lines = [f"line {n}" if n % 3 else "" for n in range(1, 41)]
+    one.type("\x1b[200~" + "\r".join(lines) + "\x1b[201~")
+    one.see("… line 40")
+    one.enter()
+    one.see(f"you said {len(chr(10).join(lines))}: line 1")
+    one.prompt()
+
+
+def test_chinese_is_typed_and_deleted_over_a_wrapped_line(chat: Open) -> None:
+    one = chat(columns=40)
+    one.prompt()
+    one.type("你好世界" * 8)
+    one.until(lambda: "".join(one.text.split()).endswith("你好世界" * 8), "all of it")
+    one.type("\x7f" * 28)
+    one.prompt("你好世界")
+    one.type("é👍🏽")
+    one.enter()
+    one.see("你好世界")
+    one.see("you said")
+
+
+def test_several_lines_are_typed_in_four_ways(chat: Open) -> None:
+    for typed, length in (("a\nb", 3), ("a\x1b\rb", 3), ("a\\\rb", 3), ('"""\ra\rb"""', 3)):
+        one = chat()
+        one.prompt()
+        one.type(typed)
+        one.see("… ")
+        one.enter()
+        one.see(f"you said {length}: a")
+        one.kill()
+
+
+def test_an_editor_writes_the_message(chat: Open, tmp_path: Path) -> None:
+    editor = tmp_path / "editor"
+    editor.write_text('#!/bin/sh\nprintf "from the editor" > "$1"\n')
+    editor.chmod(0o755)
+    one = chat(EDITOR=str(editor), VISUAL="")
+    one.prompt()
+    one.type("\x18\x05")
+    one.prompt("from the editor")
+    one.enter()
+    one.see("you said 15: from the editor")
+
+
+def test_the_history_is_private_whole_and_shared_by_two_chats(chat: Open, env: dict[str, str]) -> None:
+    one, two = chat(), chat()
+    for number, each in enumerate((one, two)):
+        each.prompt()
+        each.type(f"first{number}\nsecond{number}\r")
+        each.see("you said 14: first")
+    path = history_file(env)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    text = path.read_text()
+    assert all(f"+first{n}\n+second{n}\n" in text for n in (0, 1))
+    three = chat()
+    three.prompt()
+    three.type("\x1b[A")
+    three.see("… second1")
+    four = chat()
+    four.prompt()
+    four.type("\x12first0")
+    four.see("… second0")
+
+
+def test_no_history_is_kept_where_none_is_wanted(chat: Open, env: dict[str, str]) -> None:
+    one = chat(LLAMACHAT_NO_HISTORY="1")
+    one.ask("a secret")
+    one.see("you said 8")
+    assert not history_file(env).exists()
+
+
+def test_a_history_that_cannot_be_kept_does_not_stop_the_chat(chat: Open, env: dict[str, str]) -> None:
+    path = history_file(env)
+    path.parent.parent.mkdir(parents=True)
+    path.parent.write_text("a file where a folder should be")
+    one = chat()
+    one.ask("hello")
+    one.see("you said 5: hello")
+
+
+def test_tab_completes_commands_and_their_values(chat: Open) -> None:
+    one = chat()
+    one.prompt()
+    one.type("/he\t")
+    one.prompt("/help")
+    one.type("\x15/set temp\t")
+    one.prompt("/set temperature")
+    one.type(" 0.5\r")
+    one.see("temperature: 0.5")
+
+
+def test_an_unknown_command_is_not_sent_but_answered_with_the_nearest(chat: Open) -> None:
+    one = chat(columns=120)
+    one.ask("/hlep")
+    one.see("There is no command /hlep. Did you mean /help?")
+    one.prompt("/hlep")
+    one.type("\x15")
+    one.ask("//etc/passwd")
+    one.see("you said 11: /etc/passwd")
