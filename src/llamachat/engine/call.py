@@ -25,6 +25,7 @@ class Call:
     ticket: Ticket
     include_usage: bool = False
     return_progress: bool = False
+    continue_final_message: bool = False
     report: Callable[[dict[str, Any]], None] | None = None
     cancelled: bool = False
     started: float = field(default_factory=time.monotonic)
