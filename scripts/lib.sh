@@ -91,14 +91,12 @@ install_project() {
     say "Installing llamachat and its model. The first time the engine, llama.cpp, is compiled:"
     say "3 to 15 minutes, by the number of cores. Later starts skip all this."
     : >"$log"
-    cd "$root"
     if command -v uv >/dev/null; then
-        run_logged uv pip install --python "$(bin)/python" "$@" --editable '.[demo]'
+        run_logged uv pip install --python "$(bin)/python" "$@" --editable "$root[demo]"
     else
         if [ $# -gt 0 ]; then run_logged "$(bin)/python" -m pip install --upgrade 'pip>=25.1'; fi
-        run_logged "$(bin)/python" -m pip install "$@" --editable '.[demo]'
+        run_logged "$(bin)/python" -m pip install "$@" --editable "$root[demo]"
     fi
-    cd "$OLDPWD"
     remember_install "$purpose"
     say "Installed in $SECONDS s."
 }

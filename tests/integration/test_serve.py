@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -108,6 +109,22 @@ def test_a_stop_signal_ends_both_with_status_0(
         assert not child.is_running()
         assert not answers(server.port)
         assert "Traceback" not in server.stdout() + server.stderr()
+
+
+@pytest.mark.skipif(shutil.which("nohup") is None, reason="this system has no nohup")
+def test_under_nohup_it_outlives_its_terminal(env: dict[str, str], tmp_path: Path) -> None:
+    prefix = ["nohup", sys.executable, "-m", "llamachat", "serve"]
+    with ServerProcess(env=env, cwd=tmp_path, prefix=prefix) as server:
+        server.wait_until_ready().process.send_signal(signal.SIGHUP)
+        assert chat(server.base_url, "not-needed") == 200
+        assert server.stop() == 0
+
+
+def test_when_the_terminal_closes_both_end(env: dict[str, str], tmp_path: Path) -> None:
+    with ServerProcess(env=env, cwd=tmp_path) as server:
+        child = server.wait_until_ready().child()
+        assert server.stop(signal.SIGHUP) == 0
+        assert not child.is_running()
 
 
 def test_ctrl_c_before_it_is_ready_has_status_130(env: dict[str, str], tmp_path: Path) -> None:

@@ -69,6 +69,10 @@ def test_two_models_on_one_line(refused: Refuse) -> None:
     refused("a.gguf", "--model", "b.gguf", status=ExitStatus.USAGE)
 
 
+def test_a_name_that_no_file_can_have(refused: Refuse) -> None:
+    assert "can't be read" in refused("a" * 5000)
+
+
 def test_a_folder(refused: Refuse, tmp_path: Path) -> None:
     assert "is a folder" in refused(str(tmp_path))
 

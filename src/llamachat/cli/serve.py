@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     settings = _settings(args)
     command.check_extra(args.rest)
     if settings.print_command:
-        model = local.resolve(settings.model, local.models_folders(Path.cwd()))
+        model = local.resolve(settings.model, _folders())
         print(command.quote(command.plain_command(_options(settings, model, settings.port, args.rest))))  # noqa: T201
         return ExitStatus.OK
     plan = _plan(settings, args.rest)
@@ -87,7 +87,7 @@ def _settings(args: argparse.Namespace) -> ServeSettings:
 
 def _plan(settings: ServeSettings, extra: list[str]) -> Plan:
     """Check everything that can be known before the model is loaded."""
-    model = local.resolve(settings.model, local.models_folders(Path.cwd()))
+    model = local.resolve(settings.model, _folders())
     header = local.check(model)
     port = address.claim(settings.host, settings.port)
     options = _options(settings, model, port, extra)
@@ -100,6 +100,13 @@ def _plan(settings: ServeSettings, extra: list[str]) -> Plan:
     if not key and not address.is_loopback(settings.host):
         key = secrets.token_hex(16)
     return Plan(model, options, settings, key, header.weight_bytes)
+
+
+def _folders() -> tuple[Path, ...]:
+    try:
+        return local.models_folders(Path.cwd())
+    except FileNotFoundError as error:
+        raise UsageError("The folder you stand in is gone.", "Go to another: cd.") from error
 
 
 def _options(

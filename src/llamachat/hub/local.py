@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -36,8 +37,20 @@ def models_folders(cwd: Path) -> tuple[Path, ...]:
 
 def resolve(name: str | None, folders: Sequence[Path]) -> LocalModel:
     """The model that `name` means. Raises ModelError where there is none, or more than one to choose from."""
-    if name is not None:
-        return _by_name(name, folders)
+    with _translated():
+        return _the_only_one(folders) if name is None else _by_name(name, folders)
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """A name that is too long, a folder that may not be looked into, a drive that is gone."""
+    try:
+        yield
+    except OSError as error:
+        raise ModelError(f"{error.filename} can't be read: {error.strerror}.") from error
+
+
+def _the_only_one(folders: Sequence[Path]) -> LocalModel:
     found = list_models(folders)
     if len(found) == 1:
         return found[0]
@@ -82,6 +95,11 @@ def check(model: LocalModel) -> gguf.GGUFHeader:
 
     Raises ModelError for what is missing, cut off or no GGUF.
     """
+    with _translated():
+        return _check(model)
+
+
+def _check(model: LocalModel) -> gguf.GGUFHeader:
     shards = _shards(model.path)
     missing = [path.name for path in shards if not path.exists()]
     if len(shards) > 1 and missing:

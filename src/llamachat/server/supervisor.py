@@ -57,9 +57,11 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 
 def stop_signals() -> tuple[int, ...]:
-    """SIGINT and SIGTERM, and this system's word for a terminal that is closed."""
+    """SIGINT, SIGTERM, and this system's word for a closed terminal, unless `nohup` has it ignored."""
     names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
-    return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
+    numbers = tuple(getattr(signal, name) for name in names if hasattr(signal, name))
+    ignored = getattr(signal, "SIGHUP", None)
+    return tuple(n for n in numbers if n != ignored or signal.getsignal(n) != signal.SIG_IGN)
 
 
 class Supervisor:
