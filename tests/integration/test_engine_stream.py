@@ -202,7 +202,7 @@ def test_queued_client_that_leaves_gives_its_place_to_the_next(engine: Engine) -
 
 
 def test_json_schema_is_obeyed(client: openai.OpenAI) -> None:
-    schema = {
+    schema: dict[str, object] = {
         "type": "object",
         "properties": {"colour": {"enum": ["red", "green"]}, "count": {"type": "integer"}},
         "required": ["colour", "count"],
