@@ -38,10 +38,25 @@ def install(options: EngineOptions) -> None:
     """Put a subclass in the place of `llama_cpp.Llama`, and a save behind `create_app`'s shutdown."""
     require_hooks()
     memories: list[Memory] = []
-    stock_llama: Any = llama_cpp.Llama
     stock_create_app: Any = server.create_app
 
-    class RememberingLlama(stock_llama):  # type: ignore[misc]
+    def save() -> None:
+        for memory in memories:
+            memory.save()
+
+    def create_app(*args: Any, **kwargs: Any) -> Any:
+        app = stock_create_app(*args, **kwargs)
+        app.router.on_shutdown.append(save)
+        return app
+
+    setattr(llama_cpp, "Llama", remembering(llama_cpp.Llama, options, memories))  # noqa: B010
+    server.create_app = create_app
+
+
+def remembering(stock: Any, options: EngineOptions, memories: list[Memory]) -> Any:
+    """The subclass of `stock`; `memories` holds the memory of each instance that is open."""
+
+    class RememberingLlama(stock):  # type: ignore[misc]
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self._kv = Memory(self, options, multimodal=kwargs.get("chat_handler") is not None)
@@ -64,17 +79,7 @@ def install(options: EngineOptions) -> None:
             memories[:] = [memory for memory in memories if memory is not getattr(self, "_kv", None)]
             super().close()
 
-    def create_app(*args: Any, **kwargs: Any) -> Any:
-        app = stock_create_app(*args, **kwargs)
-        app.router.on_shutdown.append(save)
-        return app
-
-    def save() -> None:
-        for memory in memories:
-            memory.save()
-
-    setattr(llama_cpp, "Llama", RememberingLlama)  # noqa: B010
-    server.create_app = create_app
+    return RememberingLlama
 
 
 class Memory:

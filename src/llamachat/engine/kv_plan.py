@@ -96,7 +96,8 @@ def common_prefix(a: Tokens, b: Tokens) -> int:
 
 
 def _worth(take: int | None, reuse: Reuse) -> int:
-    return reuse.kept - MIN_RUN * (take is not None) - MIN_RUN * bool(reuse.shifts)
+    """Tokens spared, less what a copy costs and, higher, what a shift takes from exactness."""
+    return reuse.kept - MIN_RUN * (take is not None) - 2 * MIN_RUN * bool(reuse.shifts)
 
 
 def _runs(cached: Tokens, prompt: Tokens, prefix: int) -> list[Shift]:
