@@ -195,7 +195,7 @@ class Handler(BaseHTTPRequestHandler):
         if scene:
             return scene()
         if asked == "request":
-            said = {"headers": dict(self.headers), **body}
+            said = {"headers": {k.lower(): v for k, v in self.headers.items()}, **body}
             return both(json.dumps(said, ensure_ascii=False))()
         return both(f"you said {len(asked)}: {asked}")()
 
