@@ -70,7 +70,9 @@ def translated(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         raise _explain(path, error) from error
     except OSError as error:
-        raise StoreError(f"{path} can't be opened: {error.strerror}.", "Name another with --transcripts.") from error
+        raise StoreError(
+            f"{path} can't be opened: {error.strerror}.", "Name another with --transcripts."
+        ) from error
 
 
 @contextmanager
@@ -132,5 +134,7 @@ def _explain(path: Path, error: sqlite3.Error) -> StoreError:
     if "full" in text:
         return StoreError(f"The disk is full: {path} can't grow.", "Make room.")
     if "readonly" in text:
-        return StoreError(f"{path} can't be written to.", "Mend its permissions, or name another with --transcripts.")
+        return StoreError(
+            f"{path} can't be written to.", "Mend its permissions, or name another with --transcripts."
+        )
     return StoreError(f"{path} can't be used: {text}.")

@@ -17,8 +17,9 @@ from llamachat.store import segment
 # The tokens come ready from `segment`; `ascii` cuts at the spaces and changes nothing else.
 CREATE = "CREATE VIRTUAL TABLE message_search USING fts5(words, content='', tokenize='ascii', prefix='1 2 3')"
 
+_SEARCHED = "role <> 'system' AND note = 0"
 # Worded as in the partial index `message_unindexed`, or SQLite would not use that.
-_UNINDEXED = "indexed = 0 AND role <> 'system'"
+_UNINDEXED = f"indexed = 0 AND {_SEARCHED}"
 
 
 def add(connection: sqlite3.Connection, message_id: int) -> None:
@@ -38,7 +39,9 @@ def remove(connection: sqlite3.Connection, message_id: int) -> None:
     if row is None:
         return
     values = (message_id, segment.index_text(row[0]))
-    connection.execute("INSERT INTO message_search(message_search, rowid, words) VALUES ('delete', ?, ?)", values)
+    connection.execute(
+        "INSERT INTO message_search(message_search, rowid, words) VALUES ('delete', ?, ?)", values
+    )
     connection.execute("UPDATE message SET indexed = 0 WHERE id = ?", (message_id,))
 
 
@@ -56,7 +59,7 @@ def purge(connection: sqlite3.Connection) -> None:
 def search(connection: sqlite3.Connection, query: str, limit: int) -> list[int]:
     """Ids of the newest messages that hold every term of `query`, newest first."""
     expression = segment.match_expression(query)
-    unindexed = _scan(connection, _UNINDEXED if expression else "role <> 'system'", segment.Finder(query))
+    unindexed = _scan(connection, _UNINDEXED if expression else _SEARCHED, segment.Finder(query))
     with closing(unindexed):
         found = list(islice(unindexed, limit))
     if expression:
@@ -68,9 +71,7 @@ def search(connection: sqlite3.Connection, query: str, limit: int) -> list[int]:
     return sorted(set(found), reverse=True)[:limit]
 
 
-def _scan(
-    connection: sqlite3.Connection, where: str, finder: segment.Finder
-) -> Generator[int, None, None]:
+def _scan(connection: sqlite3.Connection, where: str, finder: segment.Finder) -> Generator[int, None, None]:
     for message_id, content in connection.execute(
         f"SELECT id, content FROM message WHERE {where} ORDER BY id DESC"
     ):

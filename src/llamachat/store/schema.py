@@ -47,9 +47,9 @@ VERSION_1: tuple[Step, ...] = (
 )
 
 VERSION_2: tuple[Step, ...] = (
-    "ALTER TABLE message ADD COLUMN kind TEXT NOT NULL DEFAULT 'message'",
+    "ALTER TABLE message ADD COLUMN note INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE message ADD COLUMN indexed INTEGER NOT NULL DEFAULT 0",
-    "CREATE INDEX message_unindexed ON message(id) WHERE indexed = 0 AND role <> 'system'",
+    "CREATE INDEX message_unindexed ON message(id) WHERE indexed = 0 AND role <> 'system' AND note = 0",
     index.CREATE,
     """CREATE VIEW transcript AS
         WITH RECURSIVE path(conversation_id, message_id, depth) AS (

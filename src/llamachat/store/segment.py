@@ -100,7 +100,9 @@ class Finder:
         per_line = [{n for n, hits in enumerate(spans) if _within(hits, a, b)} for a, b in _pairs(starts)]
         best = max(range(len(lines)), key=lambda n: (len(per_line[n]), -n))
         begin, end = starts[best], starts[best + 1] - 1
-        here = sorted({(max(a, begin) - begin, min(b, end) - begin) for h in spans for a, b in h if begin <= a < end})
+        here = sorted(
+            {(max(a, begin) - begin, min(b, end) - begin) for h in spans for a, b in h if begin <= a < end}
+        )
         return Found(best + 1, lines[best], tuple(here))
 
 
@@ -131,5 +133,7 @@ def _spans(pattern: re.Pattern[str], text: str) -> list[tuple[int, int]]:
     pieces = [character.translate(_FOLD) for character in text]
     origin = [n for n, piece in enumerate(pieces) for _ in piece]
     return [
-        (origin[m.start()], origin[m.end() - 1] + 1) for m in pattern.finditer("".join(pieces)) if m.end() > m.start()
+        (origin[m.start()], origin[m.end() - 1] + 1)
+        for m in pattern.finditer("".join(pieces))
+        if m.end() > m.start()
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from llamachat.errors import StoreError
@@ -65,8 +65,9 @@ class Transcripts:
     # -- writing: inside `changes()` -----------------------------------------------------------------
 
     def create(self, heading: Heading) -> int:
-        """A new conversation; its id."""
-        self._check_name(heading.name, None)
+        """A new conversation; its id. A name that another one has is left out."""
+        if heading.name and self._holder(heading.name) is not None:
+            heading = replace(heading, name=None)
         values = [to_column(c, getattr(heading, c)) for c in _HEADING_COLUMNS]
         marks = ", ".join("?" * len(values))
         cursor = self._connection.execute(
@@ -75,10 +76,10 @@ class Transcripts:
         return _new_id(cursor)
 
     def change_heading(self, conversation_id: int, heading: Heading) -> None:
-        self._check_name(heading.name, conversation_id)
-        values = [to_column(c, getattr(heading, c)) for c in _HEADING_COLUMNS]
-        assignments = ", ".join(f"{c} = ?" for c in _HEADING_COLUMNS)
-        self._update("conversation", assignments, values, conversation_id)
+        """Everything but the name, which is `name`'s."""
+        columns = [c for c in _HEADING_COLUMNS if c != "name"]
+        values = [to_column(c, getattr(heading, c)) for c in columns]
+        self._update("conversation", ", ".join(f"{c} = ?" for c in columns), values, conversation_id)
 
     def append(self, conversation_id: int, parent_id: int | None, record: Record) -> int:
         """A new message under `parent_id`; its id."""
@@ -108,14 +109,9 @@ class Transcripts:
         if cursor.rowcount == 0:
             raise GoneError(f"The conversation is no longer in {self.path}.")
 
-    def _check_name(self, name: str | None, conversation_id: int | None) -> None:
-        if name is None:
-            return
-        if not name.strip() or name.isdigit():
-            raise StoreError(f"{name!r} can't be a name: it is empty or looks like an id.", "Choose another.")
-        taken = self._connection.execute("SELECT id FROM conversation WHERE name = ?", (name,)).fetchone()
-        if taken and taken[0] != conversation_id:
-            raise StoreError(f"The name {name!r} belongs to conversation {taken[0]}.", "Choose another.")
+    def _holder(self, name: str) -> int | None:
+        row = self._connection.execute("SELECT id FROM conversation WHERE name = ?", (name,)).fetchone()
+        return row[0] if row else None
 
     # -- reading ------------------------------------------------------------------------------------
 
@@ -131,7 +127,8 @@ class Transcripts:
         """Ids of the conversations in which nothing was said since `moment`."""
         with translated(self.path):
             rows = self._connection.execute(
-                "SELECT id FROM conversation WHERE updated_at < ? ORDER BY id", (to_column("updated_at", moment),)
+                "SELECT id FROM conversation WHERE updated_at < ? ORDER BY id",
+                (to_column("updated_at", moment),),
             ).fetchall()
         return [row[0] for row in rows]
 
@@ -208,8 +205,12 @@ class Transcripts:
     # -- whole conversations -------------------------------------------------------------------------
 
     def name(self, conversation_id: int, name: str) -> None:
+        if not name.strip() or name.isdecimal():
+            raise StoreError(f"{name!r} can't be a name: it is empty or looks like an id.", "Choose another.")
         with self.changes():
-            self._check_name(name, conversation_id)
+            holder = self._holder(name)
+            if holder not in (None, conversation_id):
+                raise StoreError(f"The name {name!r} belongs to conversation {holder}.", "Choose another.")
             self._update("conversation", "name = ?", [name], conversation_id)
 
     def set_head(self, conversation_id: int, head_id: int) -> None:

@@ -6,12 +6,9 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
-from typing import Any, Literal
+from typing import Any
 
 from llamachat.core.conversation import Conversation, Message, Role
-
-Kind = Literal["message", "note"]
-"""A note is a summary of what went out of the window: kept in its place, not one of the spoken messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +27,8 @@ class Record:
     role: Role
     content: str
     created_at: float
-    kind: Kind = "message"
     pinned: bool = False
+    note: bool = False
     finish_reason: str | None = None
     model: str | None = None
     server: str | None = None
@@ -44,7 +41,7 @@ class Record:
     @property
     def message(self) -> Message:
         reason = self.finish_reason or ("interrupted" if self.role == "assistant" else None)
-        return Message(self.role, self.content, pinned=self.pinned, finish_reason=reason)
+        return Message(self.role, self.content, pinned=self.pinned, finish_reason=reason, note=self.note)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,22 +88,19 @@ class Stored:
 
     @property
     def conversation(self) -> Conversation:
-        """The turns that were answered under the system message that holds now; notes left out."""
-        spoken = [r.message for r in self._records() if r.kind == "message" and r.role != "system"]
-        if spoken and spoken[-1].role == "user":
-            spoken.pop()
-        return Conversation(tuple(spoken)).with_system(system_of(self._records()))
+        """The turns that were answered, and the notes, under the system message that holds now."""
+        messages = [r.message for r in self._records() if not is_system(r)]
+        if messages and messages[-1].role == "user" and not messages[-1].note:
+            messages.pop()
+        system = system_of(self._records())
+        return Conversation((*([Message("system", system)] if system else []), *messages))
 
     @property
     def unanswered(self) -> str | None:
         """The last question where no answer came: it is not in `conversation`."""
-        last = next((r for r in reversed(self._records()) if r.kind == "message" and r.role != "system"), None)
-        return last.content if last and last.role == "user" else None
-
-    @property
-    def notes(self) -> tuple[Message, ...]:
-        """The summaries, the newest last."""
-        return tuple(r.message for r in self._records() if r.kind == "note")
+        spoken = [r for r in self._records() if not is_system(r)]
+        waits = spoken and spoken[-1].role == "user" and not spoken[-1].note
+        return spoken[-1].content if waits else None
 
     @property
     def model(self) -> str | None:
@@ -142,9 +136,14 @@ class Hit:
     spans: tuple[tuple[int, int], ...]
 
 
+def is_system(record: Record) -> bool:
+    """A system message, and no note: notes stay in their place in a conversation."""
+    return record.role == "system" and not record.note
+
+
 def system_of(records: Iterable[Record]) -> str:
     """The system message that holds at the end of a path: a later one replaces an earlier; empty for none."""
-    texts = [r.content for r in records if r.role == "system" and r.kind == "message"]
+    texts = [r.content for r in records if is_system(r)]
     return texts[-1] if texts else ""
 
 
@@ -189,4 +188,4 @@ def from_column(name: str, value: Any) -> Any:
         return from_iso(value)
     if name in _JSON_COLUMNS:
         return json.loads(value)
-    return bool(value) if name == "pinned" else value
+    return bool(value) if name in ("pinned", "note") else value
