@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llamachat.store import segment
+from llamachat.store import index, segment
 
 HAN = "的是了我不在人有模型学习"
 MIXED = st.text(alphabet=HAN + "abAB12 .,_-\n，。\"'*()日あア한é", max_size=24)
@@ -14,9 +14,7 @@ MIXED = st.text(alphabet=HAN + "abAB12 .,_-\n，。\"'*()日あア한é", max_si
 
 def indexed_matches(texts: list[str], query: str) -> list[int]:
     connection = sqlite3.connect(":memory:")
-    connection.execute(
-        "CREATE VIRTUAL TABLE t USING fts5(words, content='', tokenize='ascii', prefix='1 2 3')"
-    )
+    connection.execute(index.CREATE.replace("message_search", "t"))
     for n, text in enumerate(texts):
         connection.execute("INSERT INTO t(rowid, words) VALUES (?, ?)", (n, segment.index_text(text)))
     sql = "SELECT rowid FROM t WHERE t MATCH ? ORDER BY rowid"

@@ -24,6 +24,7 @@ class GoneError(StoreError):
     """The conversation was removed meanwhile."""
 
 
+_ELSEWHERE = "Mend its permissions, or name another file with --transcripts."
 _DAMAGE = ("not a database", "malformed", "unsupported file format")
 
 
@@ -70,9 +71,7 @@ def translated(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         raise _explain(path, error) from error
     except OSError as error:
-        raise StoreError(
-            f"{path} can't be opened: {error.strerror}.", "Name another with --transcripts."
-        ) from error
+        raise StoreError(f"{path} can't be opened: {error.strerror}.", _ELSEWHERE) from error
 
 
 @contextmanager
@@ -134,7 +133,5 @@ def _explain(path: Path, error: sqlite3.Error) -> StoreError:
     if "full" in text:
         return StoreError(f"The disk is full: {path} can't grow.", "Make room.")
     if "readonly" in text:
-        return StoreError(
-            f"{path} can't be written to.", "Mend its permissions, or name another with --transcripts."
-        )
+        return StoreError(f"{path} can't be written to.", _ELSEWHERE)
     return StoreError(f"{path} can't be used: {text}.")

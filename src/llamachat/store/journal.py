@@ -8,14 +8,14 @@
             journal.write(event.text)                        # on the disk within `interval`
         journal.finish("stop", prompt_tokens=…, completion_tokens=…, timings=…)
 
-The journal follows one conversation. Whatever else changes it is told with `align(conversation)`, which compares:
-what both have is kept, the head goes back to where they part, what is new is added there. So /undo, /retry and
-/edit leave their old branch in the tree, and pins and another system message are stored. For /retry, align to the
-conversation with the question as its last message, then `answer` again. `more(origin)` lets the last
-answer grow (/continue).
+The journal follows one conversation. Whatever else changes it is told with `align(conversation)`, which
+compares: what both have is kept, the head goes back to where they part, what is new is added there. So /undo,
+/retry and /edit leave their old branch in the tree, and pins, notes and another system message are stored.
+For /retry, align to the conversation with the question as its last message, then `answer` again.
+`more(origin)` lets the last answer grow (/continue).
 
-One thread writes. `ask`, `finish` and `close` wait for it, for a second at most. Where the file is locked, damaged or
-full, or the disk is gone, the chat is told once through `report` (in the caller's thread), the journal
+One thread writes. `ask`, `finish` and `close` wait for it, for a second at most. Where the file is locked or
+damaged or the disk is full, the chat is told once through `report` (in the caller's thread), the journal
 remembers what is not written yet, and writes it when that works again.
 """
 
@@ -136,7 +136,7 @@ class Journal:
         completion_tokens: int | None = None,
         timings: Mapping[str, Any] | None = None,
     ) -> None:
-        """The answer is over; one without any text leaves no row. `completion_tokens` are those of this request."""
+        """The answer is over, and leaves no row where it has no text. `completion_tokens` are this request's."""
         with self._lock:
             entry, now = self._growing, self._now()
             if entry is None or not self._end_growth():

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from typing import Union
 
 from llamachat.errors import StoreError
 from llamachat.store import index
 
-Step = Union[str, Callable[[sqlite3.Connection], None]]
+Step = str | Callable[[sqlite3.Connection], None]
 
 # Two shapes of a step: SQL, or a function for what SQL alone can't do. A released step is never edited:
 # files out there have already taken it. A change of the schema is a new entry at the end.

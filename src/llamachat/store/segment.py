@@ -1,9 +1,10 @@
 """How text is cut into words for the full-text index, in scripts with spaces and in scripts without.
 
-Text is folded first (NFKC, case, Latin accents), so that `Ｌlama`, `LLAMA` and `llama` are one word. A run of
-letters and digits is one token. In a run of Chinese, Japanese, Korean, Thai … every character starts one token: itself
-and the next character, the run's last one alone. So `大模型` becomes `大模 模型 型`, and a query of
-any length is exact: one character is a prefix (`模*`), two are one token, more are a phrase of tokens.
+Text is folded first (NFKC, case, Latin accents), so that `LLAMA` and `llama` are one word, and wide letters
+are narrow ones. A run of letters and digits is one token. In a run of Chinese, Japanese, Korean, Thai …
+every character starts one token: itself and the next character, the run's last one alone. So `大模型` becomes
+`大模 模型 型`, and a query of any length is exact: one character is a prefix (`模*`), two are one token,
+more are a phrase of tokens.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 # Scripts written without spaces, or (Hangul) with endings glued to the word; as ranges of a character class.
 _DENSE = "々〇\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff぀-ヺー-ヿ㐀-䶿一-鿿가-힣豈-\ufaff\U00020000-\U0003ffff"
@@ -107,7 +108,7 @@ class Finder:
 
 
 def _pairs(starts: list[int]) -> list[tuple[int, int]]:
-    return list(zip(starts, starts[1:], strict=False))
+    return list(pairwise(starts))
 
 
 def _within(hits: list[tuple[int, int]], begin: int, end: int) -> bool:

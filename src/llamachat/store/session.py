@@ -1,4 +1,4 @@
-"""One conversation as the chat holds it: what is said, what of it is stored, and where in the tree it goes on."""
+"""One conversation as the chat holds it: what is said, what of it is stored, where in the tree it goes on."""
 
 from __future__ import annotations
 

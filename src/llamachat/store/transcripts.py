@@ -20,9 +20,12 @@ from llamachat.store.values import (
     Record,
     Stored,
     Summary,
+    branches_of,
     from_column,
     from_iso,
+    path_to,
     to_column,
+    to_iso,
 )
 
 _HEADING_COLUMNS = tuple(f.name for f in fields(Heading))
@@ -121,19 +124,20 @@ class Transcripts:
             rows = self._connection.execute(
                 f"{_SUMMARY} ORDER BY updated_at DESC, id DESC LIMIT ?", (-1 if limit is None else limit,)
             ).fetchall()
-        return [Summary(*row[:5], from_iso(row[5]), from_iso(row[6])) for row in rows]
+        return [Summary(*row[:-2], *map(from_iso, row[-2:])) for row in rows]
 
     def older_than(self, moment: float) -> Sequence[int]:
         """Ids of the conversations in which nothing was said since `moment`."""
         with translated(self.path):
             rows = self._connection.execute(
                 "SELECT id FROM conversation WHERE updated_at < ? ORDER BY id",
-                (to_column("updated_at", moment),),
+                (to_iso(moment),),
             ).fetchall()
         return [row[0] for row in rows]
 
     def find(self, reference: str | None) -> int:
         """The id for an id or a name; for None the last conversation in which the user asked something."""
+        values: tuple[object, ...]
         if reference is None:
             where, values = "1 ORDER BY title = '', updated_at DESC, id DESC LIMIT 1", ()
         elif reference.isdecimal():
@@ -150,11 +154,11 @@ class Transcripts:
     def load(self, conversation_id: int, branch_id: int | None = None) -> Stored:
         """The conversation up to its head, or to the message `branch_id`."""
         heading, nodes = self.tree(conversation_id)
-        by_id = {node.id: node for node in nodes}
         end = heading.head_id if branch_id is None else branch_id
-        if branch_id is not None and branch_id not in by_id:
+        path = path_to(nodes, end)
+        if branch_id is not None and not path:
             raise StoreError(f"Conversation {conversation_id} has no branch {branch_id}.")
-        return Stored(conversation_id, heading, tuple(_path(by_id, end)))
+        return Stored(conversation_id, heading, path)
 
     def tree(self, conversation_id: int) -> tuple[Heading, Sequence[Node]]:
         """All branches: every message in the order of its writing."""
@@ -163,7 +167,8 @@ class Transcripts:
                 f"SELECT {', '.join(_HEADING_COLUMNS)} FROM conversation WHERE id = ?", (conversation_id,)
             ).fetchone()
             rows = self._connection.execute(
-                f"SELECT id, parent_id, {', '.join(RECORD_COLUMNS)} FROM message WHERE conversation_id = ? ORDER BY id",
+                f"SELECT id, parent_id, {', '.join(RECORD_COLUMNS)} FROM message"
+                " WHERE conversation_id = ? ORDER BY id",
                 (conversation_id,),
             ).fetchall()
         if row is None:
@@ -173,17 +178,7 @@ class Transcripts:
 
     def branches(self, conversation_id: int) -> Sequence[Branch]:
         """The ends of the tree and the head, the newest first."""
-        heading, nodes = self.tree(conversation_id)
-        by_id = {node.id: node for node in nodes}
-        ends = set(by_id) - {node.parent_id for node in nodes} | ({heading.head_id} & set(by_id))
-        branches = []
-        for end in sorted((e for e in ends if e is not None), reverse=True):
-            records = [n.record for n in _path(by_id, end)]
-            spoken = [r for r in records if r.role != "system"]
-            question = next((r.content for r in reversed(spoken) if r.role == "user"), "")
-            last = records[-1].finished_at or records[-1].created_at
-            branches.append(Branch(end, len(spoken), question, last, end == heading.head_id))
-        return branches
+        return branches_of(*self.tree(conversation_id))
 
     def search(self, query: str, limit: int = 50) -> Sequence[Hit]:
         """The newest messages that hold every word of `query`, in all conversations and branches."""
@@ -230,14 +225,6 @@ class Transcripts:
             index.purge(self._connection)
         with translated(self.path):
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-def _path(by_id: dict[int, Node], end: int | None) -> list[Node]:
-    path = []
-    while end is not None and end in by_id:
-        path.append(by_id[end])
-        end = by_id[end].parent_id
-    return path[::-1]
 
 
 def _node(values: Sequence[object]) -> Node:

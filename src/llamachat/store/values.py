@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timezone
 from typing import Any
@@ -145,6 +145,29 @@ def system_of(records: Iterable[Record]) -> str:
     """The system message that holds at the end of a path: a later one replaces an earlier; empty for none."""
     texts = [r.content for r in records if is_system(r)]
     return texts[-1] if texts else ""
+
+
+def path_to(nodes: Iterable[Node], end: int | None) -> tuple[Node, ...]:
+    """From the first message of a tree to the message `end`; empty where there is none such."""
+    by_id = {node.id: node for node in nodes}
+    path: list[Node] = []
+    while end is not None and end in by_id:
+        path.append(by_id[end])
+        end = by_id[end].parent_id
+    return tuple(reversed(path))
+
+
+def branches_of(heading: Heading, nodes: Sequence[Node]) -> tuple[Branch, ...]:
+    """The ends of the tree and the head, the newest first."""
+    parents = {node.parent_id for node in nodes}
+    ends = [n for n in nodes if n.id not in parents or n.id == heading.head_id]
+    branches = []
+    for end in sorted(ends, key=lambda node: node.id, reverse=True):
+        spoken = [n.record for n in path_to(nodes, end.id) if n.record.role != "system"]
+        question = next((r.content for r in reversed(spoken) if r.role == "user"), "")
+        last = end.record.finished_at or end.record.created_at
+        branches.append(Branch(end.id, len(spoken), question, last, end.id == heading.head_id))
+    return tuple(branches)
 
 
 def title_from(text: str) -> str:
