@@ -15,19 +15,10 @@ from llamachat.store.journal import Journal
 from llamachat.store.protocol import AnyJournal, NoJournal
 from llamachat.store.transcripts import Transcripts
 from llamachat.store.values import Origin, Stored
+from tests.store.helpers import Told, no_trouble
 
 ORIGIN = Origin("small", "http://localhost:8000/v1", {"temperature": 0.7, "max_tokens": 512})
 SEED = Conversation().with_system("Be short.")
-
-
-class Told:
-    """Collects what the user would be told."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def __call__(self, error: StoreError) -> None:
-        self.lines.append(str(error))
 
 
 @pytest.fixture
@@ -61,7 +52,7 @@ def turn(
 
 
 def load(path: Path, reference: str | None = None) -> Stored:
-    with Transcripts.open(path, pytest.fail) as transcripts:
+    with Transcripts.open(path, no_trouble) as transcripts:
         return transcripts.load(transcripts.find(reference))
 
 

@@ -12,8 +12,8 @@ import platformdirs
 
 from llamachat import __version__
 from llamachat.chat import commands, repl
-from llamachat.chat.sending import WholeConversation
 from llamachat.chat.journal import NoJournal
+from llamachat.chat.sending import WholeConversation
 from llamachat.chat.session import Session
 from llamachat.client import ChatClient, ServerFacts, address, facts
 from llamachat.core import presets

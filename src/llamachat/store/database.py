@@ -115,13 +115,14 @@ def _make_private(path: Path) -> None:
 def _prepare(connection: sqlite3.Connection, path: Path, check: bool) -> None:
     if check and connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
         raise DamagedError(f"{path} is damaged.")
+    schema.refuse_newer(connection, path)
     if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         connection.execute("PRAGMA journal_mode = WAL")
     # FULL: a commit is on the disk when it returns, so a power cut takes nothing that was committed.
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA secure_delete = ON")
-    schema.migrate(connection, str(path))
+    schema.migrate(connection)
 
 
 def _explain(path: Path, error: sqlite3.Error) -> StoreError:

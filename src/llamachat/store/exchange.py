@@ -1,9 +1,10 @@
 """Conversations as files for other programs: Markdown, JSON, JSONL; and JSON and JSONL back.
 
-JSON holds everything, branches too: `{"format": "llamachat", "version": 1, "conversations": [{title, name, head, settings,
-created_at, updated_at, messages: [{id, parent, role, content, …}]}]}`, ids being those of this file. JSONL is
-OpenAI's form, one conversation a line, as it stands: `{"messages": [{"role": …, "content": …}, …]}`.
-`read` takes both, and OpenAI's form as one JSON value or a plain list of messages.
+JSON holds everything, branches too: `{"format": "llamachat", "version": 1, "conversations": […]}`. Each has
+title, name, head, settings, created_at, updated_at and messages `{id, parent, role, content, …}`, ids being
+the file's own. JSONL is OpenAI's form, one conversation a line, as it stands:
+`{"messages": [{"role": …, "content": …}, …]}`. `read` takes both, and OpenAI's form as one JSON value or as
+a plain list of messages.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ Tree = tuple[Heading, Sequence[Node]]
 def to_markdown(stored: Stored) -> str:
     """The conversation as it stands, for people."""
     heading = stored.heading
-    facts = [to_iso(heading.created_at)[:16].replace("T", " ") + " UTC", *([stored.model] if stored.model else [])]
+    facts = [
+        to_iso(heading.created_at)[:16].replace("T", " ") + " UTC",
+        *([stored.model] if stored.model else []),
+    ]
     parts = [f"# {heading.name or heading.title or 'Conversation'}", " · ".join(facts)]
     for node in stored.path:
         message = node.record.message
@@ -48,7 +52,11 @@ def to_markdown(stored: Stored) -> str:
 
 def to_json(trees: Sequence[Tree]) -> str:
     """Everything that is known of the conversations, all branches."""
-    document = {"format": _FORMAT, "version": _VERSION, "conversations": [_tree_value(*tree) for tree in trees]}
+    document = {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "conversations": [_tree_value(*tree) for tree in trees],
+    }
     return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
 
 
@@ -122,6 +130,8 @@ def _lines(text: str, error: json.JSONDecodeError) -> list[Any]:
         except json.JSONDecodeError:
             place = f"line {error.lineno}: {error.msg}" if number == 1 else f"line {number}"
             raise StoreError(f"The file is neither JSON nor JSONL ({place}).") from error
+    if not values:
+        raise StoreError("The file is empty.")
     return values
 
 
@@ -182,9 +192,10 @@ def _text(content: Any, place: str) -> str:
     if isinstance(content, str):
         return content
     parts = content if isinstance(content, list) else [None]
-    if not all(isinstance(p, dict) and isinstance(p.get("text"), str) for p in parts):
+    texts = [part.get("text") if isinstance(part, dict) else None for part in parts]
+    if not all(isinstance(text, str) for text in texts):
         raise StoreError(f"{place} holds something else than text.")
-    return "\n".join(part["text"] for part in parts)
+    return "\n".join(map(str, texts))
 
 
 def _time(value: Any, now: float) -> float:

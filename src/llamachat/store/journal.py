@@ -60,6 +60,7 @@ class Journal:
         self._lock = threading.Lock()
         self._session = Session(Heading())
         self._growing: Entry | None = None
+        self._closed = False
         self._keeper = Keeper(path, self._lock, self._session)
         self._writer = Writer(self._keeper.write, self._keeper.close, interval=interval, retry=retry)
 
@@ -136,7 +137,7 @@ class Journal:
         completion_tokens: int | None = None,
         timings: Mapping[str, Any] | None = None,
     ) -> None:
-        """The answer is over, and leaves no row where it has no text. `completion_tokens` are this request's."""
+        """The answer is over; it is no row where it has no text. `completion_tokens`: this request's."""
         with self._lock:
             entry, now = self._growing, self._now()
             if entry is None or not self._end_growth():
@@ -192,6 +193,9 @@ class Journal:
 
     def close(self) -> None:
         """Write what is left; say what could not be written."""
+        if self._closed:
+            return
+        self._closed = True
         self._writer.stop(2 * _WAIT)
         with self._lock:
             unsaved = sum(len(batch.records) for _, batch in self._keeper.batches())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 
 from llamachat.errors import StoreError
 from llamachat.store import index
@@ -71,18 +72,19 @@ def version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def migrate(connection: sqlite3.Connection, path: str, upto: int = CURRENT) -> None:
-    """Take the missing steps in one transaction: all of them or none.
-
-    Raises StoreError for a file that a newer llamachat has written.
-    """
+def refuse_newer(connection: sqlite3.Connection, path: Path) -> None:
+    """Raises StoreError for a file that a newer llamachat has written."""
     found = version(connection)
     if found > CURRENT:
         raise StoreError(
             f"{path} was written by a newer llamachat (schema {found}, this one knows {CURRENT}).",
             "Update llamachat, or name another file with --transcripts.",
         )
-    if found >= upto:
+
+
+def migrate(connection: sqlite3.Connection, upto: int = CURRENT) -> None:
+    """Take the missing steps in one transaction: all of them or none."""
+    if version(connection) >= upto:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:

@@ -59,9 +59,8 @@ class Writer:
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(self._is_due, self._rest())
-                if not self._is_due():
-                    continue
+                while not self._is_due():
+                    self._changed.wait(self._rest())
                 asked, stopping = self._asked, self._stopping
                 self._due = None
             if stopping or time.monotonic() >= self._not_before:
