@@ -28,6 +28,7 @@ class Command:
 COMMANDS = (
     Command("serve", "run the server on a GGUF model", "llamachat.cli.serve", takes_rest=True),
     Command("chat", "talk to a running server", "llamachat.cli.chat"),
+    Command("history", "find, show, export and remove what was said", "llamachat.cli.history"),
 )
 
 
