@@ -33,7 +33,8 @@ class Controls:
     """How to misbehave. `faults` are used up, one for each request for a file's bytes."""
 
     faults: list[dict[str, Any]] = field(default_factory=list)
-    """{"kind": "cut", "after": n} | {"kind": "stall", "after": n} | {"kind": "status", "status": 429, "retry_after": 1}"""
+    """{"kind": "cut" | "stall", "after": n}, {"kind": "status", "status": 429, "retry_after": 1},
+    {"kind": "reset"} or {"kind": "silence"}."""
     api_faults: list[dict[str, Any]] = field(default_factory=list)
     """Of kind "status" or "stall", for the metadata requests."""
     cuts: int = 0

@@ -156,8 +156,4 @@ def _segment_size(size: int, connections: int) -> int:
 
 
 def _cut(spans: list[Span], length: int) -> list[Span]:
-    return [
-        (at, min(at + length, end))
-        for start, end in spans
-        for at in range(start, end, length)
-    ]
+    return [(at, min(at + length, end)) for start, end in spans for at in range(start, end, length)]

@@ -1,4 +1,4 @@
-"""Fetch one file so that it appears under its name only when it is whole, and is never begun anew for nothing.
+"""Fetch one file: it appears under its name only when it is whole, and is never begun anew for nothing.
 
 Next to the file `NAME` there are, while it is fetched, `NAME.part` (the bytes, each at its place) and in the
 folder `.llamachat` the journal and the lock. Whoever holds the lock writes; others wait for it.
@@ -195,7 +195,7 @@ def _supervise(board: Board, part: Path, file: RemoteFile, options: TransferOpti
             if board.silence() > options.patience:
                 raise NetworkError(
                     f"No byte of {file.name} came for {options.patience / 60:g} minutes.",
-                    f"{100 * n_done // max(1, file.size)} % are here: run the same command again to go on from there.",
+                    f"{100 * n_done // max(1, file.size)} % are here: the same command goes on from there.",
                 )
         if board.failure:
             raise board.failure

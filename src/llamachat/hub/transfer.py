@@ -7,16 +7,16 @@ import email.utils
 import random
 import time
 import urllib.parse
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import httpx2
 
-from llamachat.errors import AuthError, LlamachatError, ModelError, NetworkError
+from llamachat.errors import ModelError
 from llamachat.hub.board import Board
 from llamachat.hub.journal import Identity
+from llamachat.hub.refusals import refusal
 from llamachat.hub.spans import Span
 
 FETCHED_TWICE = 1 << 20
@@ -76,9 +76,9 @@ class Address:
             etag = answer.headers.get("X-Linked-Etag", "").strip('W/"')
             if self.identity.sha256 and len(etag) == 64 and etag != self.identity.sha256:
                 raise FileChanged(f"its sha256 is {etag} now")
-        etag = response.headers.get("ETag")
-        if not self.identity.sha256 and response.is_success and etag != self.identity.etag:
-            raise FileChanged(f"its ETag is {etag} now")
+        plain = response.headers.get("ETag")
+        if not self.identity.sha256 and response.is_success and plain != self.identity.etag:
+            raise FileChanged(f"its ETag is {plain} now")
         if response.history and response.is_success:
             self.redirected = str(response.url)
 
@@ -107,7 +107,9 @@ class Connection:
 
     def _attempt(self, file: BinaryIO, span: Span, failures: int) -> int:
         """Try one segment; the number of failures in a row."""
-        cursor = _Cursor(file, span, self.board, self.watcher, FETCHED_TWICE // (2 * self.options.connections))
+        cursor = _Cursor(
+            file, span, self.board, self.watcher, FETCHED_TWICE // (2 * self.options.connections)
+        )
         try:
             with contextlib.closing(cursor):
                 self._fetch(cursor)
@@ -153,7 +155,6 @@ class Connection:
         if response.history or self.address.redirected:
             raise _Lost(f"the address it redirected to answered {status}")
         raise refusal(response)
-
 
     def _check_range(self, response: httpx2.Response, cursor: _Cursor) -> None:
         """Raise for a reply that is not what was asked for, before a byte of it is written."""
@@ -224,17 +225,6 @@ class _Cursor:
             self._recorded = self.at
 
     close = record
-
-
-def refusal(response: httpx2.Response) -> LlamachatError:
-    """What a hub's 4xx means to the user."""
-    code = response.headers.get("X-Error-Code", "")
-    url = response.url.copy_with(query=None)
-    if code == "GatedRepo" or response.status_code in (401, 403):
-        return AuthError(f"{url} was refused ({response.status_code}).", "Log in with `hf auth login`, or set HF_TOKEN.")
-    if response.status_code in (404, 410):
-        return ModelError(f"There is no file {url}.", "`llamachat pull --list REPO` shows what there is.")
-    return NetworkError(f"{url} answered {response.status_code} {response.reason_phrase}.")
 
 
 def _retry_after(response: httpx2.Response) -> float:
