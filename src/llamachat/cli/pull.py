@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from pathlib import Path
 
 from rich.table import Table
 
 from llamachat.cli import console
-from llamachat.cli.progress import watch
+from llamachat.cli.progress import Watch, watch
 from llamachat.errors import ExitStatus, ModelError, NetworkError
-from llamachat.hub import advice, catalogue, machine, memory, reference
-from llamachat.hub.pull import Record, find_pulled, pull, was_agreed
+from llamachat.hub import advice, catalogue, gguf, machine, memory, reference
+from llamachat.hub.pull import Record, find_pulled, forget, is_begun, pull, was_agreed
 from llamachat.hub.refusals import gated
 from llamachat.hub.remote import MIRROR, Hub, Repository, Variant
 from llamachat.hub.transfer import FileChanged, TransferOptions
@@ -101,10 +102,36 @@ def _variant(repository: Repository, wanted: reference.Reference, n_ctx: int) ->
 def _agreed(
     hub: Hub, wanted: reference.Reference, repository: Repository, variant: Variant, settings: PullSettings
 ) -> bool:
-    """Whether to go on. Raises for what can't be had or does not fit."""
+    """Whether to go on. Raises for what can't be had or does not fit; then nothing stays of a new download."""
     if repository.gated and not hub.token:
         raise gated(repository.id)
-    estimate = _estimate(hub, wanted, variant, settings.n_ctx)
+    folder = console.models_folder(settings.folder)
+    begun = is_begun(folder, variant)
+    agreed = False
+    try:
+        fit = _check_fit(hub, wanted, repository, variant, folder, settings)
+        licence = catalogue.licence(_licence(wanted, repository))
+        if not settings.quiet:
+            text = f"{variant.name}: {console.size(variant.size)}, fits: {fit}; licence: {licence.name}"
+            console.stderr().print(f"{text} {licence.url}".rstrip(), markup=False)
+        question = f"Do you agree to the {licence.name}?"
+        agreed = not licence.ask or begun or was_agreed(folder, licence.id)
+        agreed = agreed or console.ask(question, settings.yes, default=False)
+    finally:
+        if not agreed and not begun:
+            forget(variant, folder)
+    return agreed
+
+
+def _check_fit(
+    hub: Hub,
+    wanted: reference.Reference,
+    repository: Repository,
+    variant: Variant,
+    folder: Path,
+    settings: PullSettings,
+) -> machine.Fit:
+    estimate = _estimate(hub, wanted, variant, folder, settings.n_ctx)
     here = machine.look()
     fit = here.fit(estimate.total)
     if fit == "no" and not settings.force:
@@ -113,29 +140,29 @@ def _agreed(
             f"{console.size(here.memory)}.",
             f"Choose a smaller one (`llamachat pull --list {repository.id}`), or insist with `--force`.",
         )
-    licence = catalogue.licence(_licence(wanted, repository))
-    folder = console.models_folder(settings.folder)
-    if not settings.quiet:
-        size = f"{variant.name}: {console.size(variant.size)}, fits: {fit}"
-        console.stderr().print(f"{size}; licence: {licence.name} {licence.url}".rstrip(), markup=False)
-    if not licence.ask or was_agreed(folder, variant, licence.id):
-        return True
-    return console.ask(f"Do you agree to the {licence.name}?", settings.yes, default=False)
+    return fit
 
 
 def _licence(wanted: reference.Reference, repository: Repository) -> str:
     return wanted.entry.licence if wanted.entry else repository.licence
 
 
-def _estimate(hub: Hub, wanted: reference.Reference, variant: Variant, n_ctx: int) -> memory.Estimate:
+def _estimate(
+    hub: Hub, wanted: reference.Reference, variant: Variant, folder: Path, n_ctx: int
+) -> memory.Estimate:
+    """By the catalogue's shape; for other models by the header, of the file that is here where it is."""
     if wanted.entry:
         return memory.estimate_shape(wanted.entry.shape, variant.size, n_ctx)
-    return memory.estimate_shape(memory.shape_of(hub.header(variant.files[0])), variant.size, n_ctx)
+    first = variant.files[0]
+    here = folder / first.name
+    header = gguf.open_header(here) if here.exists() else hub.header(first, folder, Watch())
+    return memory.estimate_shape(memory.shape_of(header), variant.size, n_ctx)
 
 
 def _list(hub: Hub, wanted: reference.Reference, n_ctx: int) -> int:
     repository, first = find(hub, reference.Reference(wanted.repo, revision=wanted.revision), n_ctx)
-    shape = memory.shape_of(hub.header(repository.variants[0].files[0]))
+    with tempfile.TemporaryDirectory() as folder:
+        shape = memory.shape_of(hub.header(repository.variants[0].files[0], Path(folder), Watch()))
     here = machine.look()
     table = Table(
         title=f"{repository.id}, n_ctx {n_ctx}, {console.size(here.memory)} of memory here", box=None

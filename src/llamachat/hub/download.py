@@ -100,7 +100,7 @@ def fetch(
     Raises FileChanged where the server has another file now, NetworkError after `options.patience` without a
     byte, ModelError where the bytes are not those that the hub names; KeyboardInterrupt leaves what came.
     """
-    journal = _open_journal(file, paths, watcher)
+    journal = open_journal(file, paths, watcher)
     try:
         board = Board(file.size, journal, options.connections)
         watcher.started(file.name, file.size, board.n_done)
@@ -129,7 +129,8 @@ def sha256_of(path: Path) -> str:
         return digest.hexdigest()
 
 
-def _open_journal(file: RemoteFile, paths: Paths, watcher: Watcher) -> Journal:
+def open_journal(file: RemoteFile, paths: Paths, watcher: Watcher) -> Journal:
+    """The record of what is here of `file`, with a part file that agrees. The caller holds the lock."""
     paths.journal.parent.mkdir(parents=True, exist_ok=True)
     if not paths.part.exists():
         paths.journal.unlink(missing_ok=True)
@@ -140,7 +141,7 @@ def _open_journal(file: RemoteFile, paths: Paths, watcher: Watcher) -> Journal:
         watcher.noted(f"{file.name} has changed on the hub: starting anew")
     if journal.done and journal.done[-1][1] > paths.part.stat().st_size:
         journal.remove()
-        return _open_journal(file, paths, watcher)
+        return open_journal(file, paths, watcher)
     if not journal.done:
         os.truncate(paths.part, 0)
     return journal
@@ -194,12 +195,16 @@ def _supervise(board: Board, part: Path, file: RemoteFile, options: TransferOpti
                 durable = n_done
             if board.silence() > options.patience:
                 raise NetworkError(
-                    f"No byte of {file.name} came for {options.patience / 60:g} minutes.",
+                    f"No byte of {file.name} came for {_duration(options.patience)}.",
                     f"{100 * n_done // max(1, file.size)} % are here: the same command goes on from there.",
                 )
         if board.failure:
             raise board.failure
         os.fsync(handle.fileno())
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:g} minutes" if seconds >= 120 else f"{seconds:g} seconds"
 
 
 def _verify(file: RemoteFile, paths: Paths, sha256: str) -> None:

@@ -57,10 +57,15 @@ def find_pulled(folder: Path, wanted: Reference) -> Path | None:
     return None
 
 
-def was_agreed(folder: Path, variant: Variant, licence: str) -> bool:
-    """Whether the licence was agreed to before: for a model that is here, or for the rest of this one."""
-    begun = any(Paths(folder, file.name).journal.exists() for file in variant.files)
-    return begun or any(record.licence == licence for record in records([folder]).values())
+def is_begun(folder: Path, variant: Variant) -> bool:
+    """Whether a part of the variant, or all of it, is here."""
+    paths = [Paths(folder, file.name) for file in variant.files]
+    return any(path.journal.exists() or path.final.exists() for path in paths)
+
+
+def was_agreed(folder: Path, licence: str) -> bool:
+    """Whether the licence was agreed to before, for a model that is here."""
+    return any(record.licence == licence for record in records([folder]).values())
 
 
 def check_room(variant: Variant, folder: Path) -> None:
@@ -131,6 +136,13 @@ def unfinished(folders: Sequence[Path]) -> dict[Path, tuple[int, int]]:
             if identity:
                 found[paths.final] = (read_progress(paths.journal), identity.size)
     return found
+
+
+def forget(variant: Variant, folder: Path) -> None:
+    """Remove what was read ahead of a variant that is not wanted after all."""
+    for file in variant.files:
+        if not (folder / file.name).exists():
+            remove(folder / file.name)
 
 
 def remove(path: Path) -> int:

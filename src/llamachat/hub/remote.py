@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO, TypeVar, cast
+from pathlib import Path
+from typing import TypeVar
 
 import httpx2
 from huggingface_hub import HfApi, constants, get_token, hf_hub_url
@@ -22,11 +22,11 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import ModelInfo
 
 from llamachat.errors import LlamachatError, ModelError, NetworkError, UsageError
-from llamachat.hub import gguf, quants
-from llamachat.hub.download import RemoteFile
+from llamachat.hub import ahead, gguf, quants
+from llamachat.hub.download import Paths, RemoteFile
 from llamachat.hub.journal import Identity
 from llamachat.hub.refusals import gated, refusal
-from llamachat.hub.transfer import TransferOptions
+from llamachat.hub.transfer import TransferOptions, Watcher
 
 MIRROR = "https://hf-mirror.com"
 ANSWER_WITHIN = 14.0  # seconds, name look-up included
@@ -121,20 +121,10 @@ class Hub:
         identity = Identity(int(length), etag=response.headers.get("ETag"))
         return Variant(quants.quant_of(name), (RemoteFile(name, url, identity),))
 
-    def header(self, file: RemoteFile) -> gguf.GGUFHeader:
-        """The GGUF header, read by a range request: only as much as it takes."""
-        headers = {"Range": f"bytes=0-{file.size - 1}", "Accept-Encoding": "identity"}
-        if self.token:
-            headers["Authorization"] = f"Bearer {self.token}"
-        with (
-            self._translated(file.name),
-            self.client() as client,
-            client.stream("GET", file.url, headers=headers) as response,
-        ):
-            if not response.is_success:
-                raise refusal(response)
-            stream = io.BufferedReader(_Body(response.iter_raw()), 1 << 16)
-            return gguf.read_header(cast(BinaryIO, stream), file.name)
+    def header(self, file: RemoteFile, folder: Path, watcher: Watcher) -> gguf.GGUFHeader:
+        """The GGUF header, read by range requests; what came is kept in `folder` for the download."""
+        with self._translated(file.name), self.client() as client:
+            return ahead.read_header(file, Paths(folder, file.name), client, watcher, self.token)
 
     def check_online(self) -> None:
         if self.offline:
@@ -223,22 +213,3 @@ def _within(seconds: float, call: Callable[[], T]) -> T:
     if not results:
         raise TimeoutError
     return results[0]
-
-
-class _Body(io.RawIOBase):
-    """A response's body as a file that only moves forward."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._rest = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: object) -> int:
-        view = memoryview(cast(bytearray, buffer))
-        self._rest = self._rest or next(self._chunks, b"")
-        n_bytes = min(len(view), len(self._rest))
-        view[:n_bytes] = self._rest[:n_bytes]
-        self._rest = self._rest[n_bytes:]
-        return n_bytes
