@@ -12,7 +12,7 @@ import pytest
 
 from llamachat.errors import AuthError, ModelError, NetworkError
 from llamachat.hub import pull as pulling
-from llamachat.hub.download import STATE_FOLDER, Paths
+from llamachat.hub.records import STATE_FOLDER, Paths, Record, read_record
 from llamachat.hub.remote import Hub, Variant
 from llamachat.hub.transfer import FileChanged, TransferOptions
 from tests.fakes.hub_process import HubProcess, running_hub
@@ -63,7 +63,7 @@ def fetch(
 ) -> Path:
     client = Hub(hub.endpoint, token, options)
     repository = client.repository("org/toy")
-    record = pulling.Record(repository.id, "Q4_K_M", "", 0)
+    record = Record(repository.id, "Q4_K_M", "", 0)
     return pulling.pull(client, repository.variants[0], folder, record, watcher or Notes())
 
 
@@ -74,7 +74,7 @@ def test_a_clean_transfer_arrives_whole_and_nothing_comes_twice(hub: HubProcess,
     assert watcher.have == watcher.size == len(CONTENT) and watcher.losses == []
     assert hub.stats()["twice"] == 0
     assert sorted(p.name for p in path.parent.iterdir()) == [STATE_FOLDER, NAME]
-    record = pulling.read_record(path)
+    record = read_record(path)
     assert record and record.sha256 == hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -220,7 +220,7 @@ def test_a_full_disk_is_told_before_the_first_byte(hub: HubProcess, tmp_path: Pa
     file = client.repository("org/toy").variants[0].files[0]
     huge = Variant("Q4_K_M", (type(file)(file.name, file.url, type(file.identity)(1 << 60)),))
     with pytest.raises(ModelError, match=r"needs 1152921504.* GB, and .* GB free"):
-        pulling.pull(client, huge, tmp_path, pulling.Record("org/toy", "", "", 0), Notes())
+        pulling.pull(client, huge, tmp_path, Record("org/toy", "", "", 0), Notes())
     assert "cdn" not in hub.stats()["requests"]
 
 
@@ -235,7 +235,7 @@ def test_a_file_that_was_brought_by_other_means_is_recognised(hub: HubProcess, t
     (tmp_path / NAME).write_bytes(CONTENT)
     assert fetch(hub, tmp_path) == tmp_path / NAME
     assert "cdn" not in hub.stats()["requests"]
-    assert pulling.read_record(tmp_path / NAME)
+    assert read_record(tmp_path / NAME)
 
 
 def test_a_record_that_promises_more_than_there_is_counts_for_nothing(

@@ -14,8 +14,9 @@ import pexpect
 import pytest
 
 from llamachat.hub import local
-from llamachat.hub.download import Paths, sha256_of
+from llamachat.hub.download import sha256_of
 from llamachat.hub.journal import read_progress
+from llamachat.hub.records import Paths
 from tests.fakes.hub_process import HubProcess, running_hub
 
 MB = 1 << 20

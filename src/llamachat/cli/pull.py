@@ -13,7 +13,8 @@ from llamachat.cli import console
 from llamachat.cli.progress import Watch, watch
 from llamachat.errors import ExitStatus, ModelError, NetworkError
 from llamachat.hub import advice, catalogue, gguf, machine, memory, reference
-from llamachat.hub.pull import Record, find_pulled, forget, is_begun, pull, was_agreed
+from llamachat.hub.pull import find_pulled, forget, is_begun, pull, was_agreed
+from llamachat.hub.records import Record, read_alias
 from llamachat.hub.refusals import gated
 from llamachat.hub.remote import MIRROR, Hub, Repository, Variant
 from llamachat.hub.transfer import FileChanged, TransferOptions
@@ -43,7 +44,9 @@ def run(args: argparse.Namespace) -> int:
         repository, variant = find(hub, wanted, settings.n_ctx)
         if not _agreed(hub, wanted, repository, variant, settings):
             return ExitStatus.OK
-        record = Record(repository.id, variant.quant, "", 0, _licence(wanted, repository), repository.commit)
+        alias = wanted.entry.name if wanted.entry else ""
+        licence = _licence(wanted, repository)
+        record = Record(repository.id, variant.quant, "", 0, licence, repository.commit, alias)
         try:
             with watch(settings.quiet) as watcher:
                 return _done(pull(hub, variant, folder, record, watcher), settings.quiet)
@@ -102,7 +105,7 @@ def _variant(repository: Repository, wanted: reference.Reference, n_ctx: int) ->
 def _agreed(
     hub: Hub, wanted: reference.Reference, repository: Repository, variant: Variant, settings: PullSettings
 ) -> bool:
-    """Whether to go on. Raises for what can't be had or does not fit; then nothing stays of a new download."""
+    """Whether to go on. Raises for what can't be had or does not fit."""
     if repository.gated and not hub.token:
         raise gated(repository.id)
     folder = console.models_folder(settings.folder)
@@ -186,6 +189,7 @@ def _list(hub: Hub, wanted: reference.Reference, n_ctx: int) -> int:
 def _done(path: Path, quiet: bool) -> int:
     """The path on stdout, for scripts; what to do with it on stderr."""
     if not quiet:
-        console.stderr().print(f"Talk to it: llamachat serve {path.stem} --chat", markup=False)
+        name = read_alias(path) or path.stem
+        console.stderr().print(f"Talk to it: llamachat serve {name} --chat", markup=False)
     sys.stdout.write(f"{path}\n")
     return ExitStatus.OK

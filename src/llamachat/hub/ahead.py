@@ -11,8 +11,9 @@ import httpx2
 
 from llamachat.errors import NetworkError
 from llamachat.hub import gguf
-from llamachat.hub.download import Paths, RemoteFile, locked, open_journal
+from llamachat.hub.download import RemoteFile, locked, open_journal
 from llamachat.hub.journal import Journal
+from llamachat.hub.records import Paths
 from llamachat.hub.refusals import refusal
 from llamachat.hub.spans import frontier, merge
 from llamachat.hub.transfer import Address, Watcher

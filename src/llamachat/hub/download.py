@@ -21,10 +21,9 @@ import psutil
 from llamachat.errors import ModelError, NetworkError
 from llamachat.hub.board import Board
 from llamachat.hub.journal import Identity, Journal
+from llamachat.hub.records import Paths
 from llamachat.hub.transfer import Address, Connection, TransferOptions, Watcher
 
-STATE_FOLDER = ".llamachat"
-PART_SUFFIX = ".part"
 HASH_CHUNK = 1 << 20
 DURABLE_EVERY = 2.0  # seconds between two fsyncs
 READ_CHUNK_PAUSE = 0.2
@@ -41,34 +40,6 @@ class RemoteFile:
     @property
     def size(self) -> int:
         return self.identity.size
-
-
-@dataclass(frozen=True, slots=True)
-class Paths:
-    """Where a download of `name` into `folder` keeps what it needs."""
-
-    folder: Path
-    name: str
-
-    @property
-    def final(self) -> Path:
-        return self.folder / self.name
-
-    @property
-    def part(self) -> Path:
-        return self.folder / (self.name + PART_SUFFIX)
-
-    @property
-    def journal(self) -> Path:
-        return self.folder / STATE_FOLDER / f"{self.name}.journal"
-
-    @property
-    def lock(self) -> Path:
-        return self.folder / STATE_FOLDER / f"{self.name}.lock"
-
-    @property
-    def record(self) -> Path:
-        return self.folder / STATE_FOLDER / f"{self.name}.json"
 
 
 @contextmanager

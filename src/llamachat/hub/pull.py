@@ -5,44 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from llamachat.errors import ModelError
 from llamachat.hub import download, machine
-from llamachat.hub.download import Paths, RemoteFile
+from llamachat.hub.download import RemoteFile
 from llamachat.hub.journal import read_identity, read_progress
+from llamachat.hub.records import PART_SUFFIX, Paths, Record, read_record, records
 from llamachat.hub.reference import Reference
 from llamachat.hub.remote import Hub, Variant
 from llamachat.hub.transfer import Watcher
 
 DISK_RESERVE = 64 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """What is known of a file that was fetched; kept next to it in `.llamachat`."""
-
-    repo: str
-    quant: str
-    sha256: str
-    size: int
-    licence: str = ""
-    commit: str = ""
-
-
-def read_record(path: Path) -> Record | None:
-    """The record of the model file `path`, None where it was not fetched by us."""
-    try:
-        return Record(**json.loads(Paths(path.parent, path.name).record.read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def records(folders: Sequence[Path]) -> dict[Path, Record]:
-    """Every file in `folders` that was fetched by us, and is still there."""
-    paths = (path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*.gguf")))
-    return {path: record for path in paths if (record := read_record(path))}
 
 
 def find_pulled(folder: Path, wanted: Reference) -> Path | None:
@@ -130,8 +105,8 @@ def unfinished(folders: Sequence[Path]) -> dict[Path, tuple[int, int]]:
     """Part files that wait to be gone on with: bytes that are here, and bytes of the whole."""
     found = {}
     for folder in folders:
-        for part in sorted(folder.glob(f"*{download.PART_SUFFIX}")) if folder.is_dir() else ():
-            paths = Paths(folder, part.name.removesuffix(download.PART_SUFFIX))
+        for part in sorted(folder.glob(f"*{PART_SUFFIX}")) if folder.is_dir() else ():
+            paths = Paths(folder, part.name.removesuffix(PART_SUFFIX))
             identity = read_identity(paths.journal)
             if identity:
                 found[paths.final] = (read_progress(paths.journal), identity.size)

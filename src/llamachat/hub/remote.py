@@ -23,8 +23,9 @@ from huggingface_hub.hf_api import ModelInfo
 
 from llamachat.errors import LlamachatError, ModelError, NetworkError, UsageError
 from llamachat.hub import ahead, gguf, quants
-from llamachat.hub.download import Paths, RemoteFile
+from llamachat.hub.download import RemoteFile
 from llamachat.hub.journal import Identity
+from llamachat.hub.records import Paths
 from llamachat.hub.refusals import gated, refusal
 from llamachat.hub.transfer import TransferOptions, Watcher
 
