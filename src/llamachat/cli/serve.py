@@ -34,7 +34,9 @@ KEY_VARIABLE = "LLAMACHAT_API_KEY"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_options(parser, ServeSettings)
-    parser.add_argument("positional", nargs="?", metavar="MODEL", help="the same as --model")
+    parser.add_argument(
+        "positional", nargs="?", metavar="MODEL", help="a GGUF file or a name, as for --model"
+    )
     parser.epilog = "Everything behind `--` goes to `python -m llama_cpp.server` as it is."
 
 
