@@ -57,6 +57,12 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+def heard(journal: Journal, told: Told) -> bool:
+    """Trouble is told at the next call."""
+    journal.remember({})
+    return bool(told.lines)
+
+
 def say(journal: Journal, question: str) -> None:
     journal.ask(question)
     journal.answer(ORIGIN)
@@ -141,7 +147,7 @@ def test_a_locked_file_is_said_once_and_caught_up_with(path: Path) -> None:
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             say(journal, "meanwhile")
-            until(lambda: journal.remember({}) or bool(told.lines))
+            until(lambda: heard(journal, told))
             say(journal, "still")
             assert len(told.lines) == 1 and "locked" in told.lines[0]
             other.execute("ROLLBACK")
