@@ -14,9 +14,9 @@ compares: what both have is kept, the head goes back to where they part, what is
 For /retry, align to the conversation with the question as its last message, then `answer` again.
 `more(origin)` lets the last answer grow (/continue).
 
-One thread writes. `ask`, `finish` and `close` wait for it, for half a second at most. Where the file is locked or
+One thread writes. `ask` and `finish` wait for it, for half a second at most. Where the file is locked or
 damaged or the disk is full, the chat is told once through `report` (in the caller's thread), the journal
-remembers what is not written yet, and writes it when that works again.
+remembers what is not written yet, and writes it when that works again; `close` says what it never could.
 """
 
 from __future__ import annotations
