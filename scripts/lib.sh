@@ -34,9 +34,11 @@ avoid_amx() {
 # Run a long command with its output in the log; tell every half minute that it lives, and show why it failed.
 run_logged() {
     local pid started=$SECONDS next=30
+    set -m # a process group of its own, so that Ctrl-C ends the compilers too
     "$@" >>"$log" 2>&1 </dev/null &
     pid=$!
-    trap 'kill "$pid" 2>/dev/null; exit 130' INT TERM
+    set +m
+    trap 'kill -- "-$pid" 2>/dev/null; exit 130' INT TERM
     while kill -0 "$pid" 2>/dev/null; do
         sleep 0.5
         if [ $((SECONDS - started)) -ge "$next" ]; then
@@ -71,28 +73,30 @@ make_venv() {
         fail "$python could not make $venv. On Debian and Ubuntu: sudo apt install python3-venv"
 }
 
+# What an installation was made of; another state of these files asks for another one.
+state() { echo "$root $(cat "$root/pyproject.toml" "$root/constraints.txt" "$root/scripts/lib.sh" | cksum)"; }
+remember_install() { state >"$venv/.installed-for-$1"; }
+is_installed() {
+    { [ -x "$venv/bin/python" ] || [ -x "$venv/Scripts/python.exe" ]; } &&
+        [ "$(cat "$venv/.installed-for-$1" 2>/dev/null)" = "$(state)" ]
+}
+
 # install_project FOR [OPTION…]: install the project with the embedded model, and what the options name.
 install_project() {
-    local purpose=$1 stamp state
+    local purpose=$1
     shift
-    stamp=$venv/.installed-for-$purpose
-    state="$root $(cat "$root/pyproject.toml" "$root/constraints.txt" "$root/scripts/lib.sh" | cksum)"
-    if [ -x "$(bin)/python" ] || [ -x "$(bin)/python.exe" ]; then
-        if [ "$(cat "$stamp" 2>/dev/null)" = "$state" ]; then return; fi
-    fi
+    if is_installed "$purpose"; then return; fi
     make_venv
     avoid_amx
     say "Installing llamachat and its model. The first time the engine, llama.cpp, is compiled:"
     say "3 to 15 minutes, by the number of cores. Later starts skip all this."
     : >"$log"
-    cd "$root"
     if command -v uv >/dev/null; then
-        run_logged uv pip install --python "$(bin)/python" "$@" --editable '.[demo]'
+        run_logged uv pip install --python "$(bin)/python" "$@" --editable "$root[demo]"
     else
         if [ $# -gt 0 ]; then run_logged "$(bin)/python" -m pip install --upgrade 'pip>=25.1'; fi
-        run_logged "$(bin)/python" -m pip install "$@" --editable '.[demo]'
+        run_logged "$(bin)/python" -m pip install "$@" --editable "$root[demo]"
     fi
-    cd "$OLDPWD"
-    printf '%s\n' "$state" >"$stamp"
+    remember_install "$purpose"
     say "Installed in $SECONDS s."
 }

@@ -167,6 +167,10 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.key and self.headers.get("Authorization") != f"Bearer {self.key}":
             self._json(401, {"error": {"message": "Invalid API key", "type": "x", "code": None}})
+        elif self.path == "/extras/chat/tokenize/count" and self.health is not None:
+            self._json(200, {"count": sum(8 + len(m["content"]) // 4 for m in body["messages"])})
+        elif not self.path.endswith("/chat/completions"):
+            self._json(404, {"detail": "Not Found"})
         elif body["model"] == "missing":
             self._json(404, {"error": {"message": "model 'missing' not found", "code": "not_found"}})
         else:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from llamachat.chat.context import Ask, Context
+from llamachat.client import ServerWindow
 from llamachat.client.counting import ServerCounter
 from llamachat.core.conversation import Conversation, Message
 from llamachat.errors import ContextExceeded, MessageTooLarge
@@ -14,13 +15,17 @@ def count_prompt(messages: Sequence[Message]) -> int:
     return 10 + sum(4 + len(m.content) for m in messages)
 
 
+def make_context() -> Context:
+    return Context(lambda: ServerWindow(2000, ServerCounter(count_prompt)))
+
+
 def grown(context: Context, turns: int, length: int = 40) -> Conversation:
     """A conversation of so many answered turns, each of which was sent through `context`."""
     conversation = Conversation((Message("system", "s"),))
     for number in range(turns):
         question = Message("user", f"{number}".ljust(length, "?"))
         fitted = context.fit(conversation.with_message(question))
-        context.sent(fitted, "a" * length, fitted.prompt_tokens)
+        context.sent(fitted, "a" * length, fitted.prompt_tokens, length)
         conversation = conversation.with_turn(question, Message("assistant", "a" * length))
     return conversation
 
@@ -29,7 +34,7 @@ def full(context: Context) -> tuple[Conversation, Message]:
     """A conversation whose next turn makes turns go out, and the question of that turn."""
     question = Message("user", "q" * 20)
     for turns in range(1, 100):
-        fresh = Context(context.n_ctx, context.counter, max_tokens=context.max_tokens)
+        fresh = make_context()
         conversation = grown(fresh, turns)
         if fresh.dropped_now(fresh.fit(conversation.with_message(question))):
             grown(context, turns)
@@ -43,20 +48,20 @@ def always(text: str) -> Ask:
 
 @pytest.fixture
 def context() -> Context:
-    return Context(2000, ServerCounter(count_prompt), max_tokens=500)
+    return make_context()
 
 
 def test_turns_that_go_out_are_news_once(context: Context) -> None:
     conversation, question = full(context)
     fitted = context.fit(conversation.with_message(question))
     assert context.dropped_now(fitted)
-    context.sent(fitted, "a", None)
+    context.sent(fitted, "a", None, 1)
     assert not context.dropped_now(fitted)
 
 
 def test_what_is_out_of_the_window_of_a_resumed_conversation_is_no_news(context: Context) -> None:
     conversation = grown(context, 40)
-    resumed = Context(2000, ServerCounter(count_prompt), max_tokens=500)
+    resumed = make_context()
     resumed.resume(conversation)
     question = conversation.with_message(Message("user", "?"))
     assert context.dropped_now(context.fit(question)) == resumed.dropped_now(resumed.fit(question))
@@ -119,6 +124,6 @@ def test_a_message_over_the_window_is_refused(context: Context) -> None:
 def test_every_message_is_listed_with_its_tokens_and_whether_it_is_seen(context: Context) -> None:
     conversation = grown(context, 40)
     lines = context.lines(conversation)
-    assert [line.index for line in lines] == list(range(len(conversation)))
+    assert tuple(line.message for line in lines) == conversation.messages
     assert lines[0].seen and not lines[1].seen and lines[-1].seen
     assert sum(line.tokens for line in lines if line.seen) + context.counter.overhead(True) <= 2000

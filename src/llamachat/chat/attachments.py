@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from llamachat.chat.session import Session
+from llamachat.core.conversation import Message
 from llamachat.errors import UsageError
 
 _RANGE = re.compile(r"(?P<path>.+?):(?P<first>\d+)(?:-(?P<last>\d*))?\Z")
@@ -31,7 +32,7 @@ def file(session: Session, argument: str) -> None:
         text = "\n".join(lines[first - 1 : last])
     where = path.name if first is None else f"{path.name}, lines {first} to {last or 'the end'}"
     session.attached.append(_quote(where, path.suffix.removeprefix("."), text))
-    count = session.context.count_text(text)
+    count = session.context.counter.message(Message("user", session.attached[-1]))
     session.terminal.notice(
         f"{where}: {len(text)} characters, about {count} tokens, go out with the next message."
     )

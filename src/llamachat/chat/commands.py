@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from llamachat.chat import attachments, clipboard, revisions, values
+from llamachat.chat import attachments, clipboard, inspection, revisions, values
 from llamachat.chat.session import Session
 from llamachat.errors import UsageError
 from llamachat.terminal.base import CommandHint
@@ -52,6 +52,10 @@ COMMANDS: tuple[Command, ...] = (
     Command("undo", "", "takes back the last question and its answer", revisions.undo),
     Command("edit", "", "takes back the last question and gives it back for editing", revisions.edit),
     Command("continue", "", "goes on with an answer that was stopped or cut", revisions.go_on),
+    Command(
+        "context", "", "lists every message, its tokens, and whether the model sees it", inspection.context
+    ),
+    Command("pin", "[N]", "keeps message N (the last question) in the window, or lets it go", inspection.pin),
     Command(
         "set",
         "KEY VALUE",

@@ -1,19 +1,23 @@
-"""What the model sees of the conversation: fits each turn into the window, and says what went out."""
+"""What the model sees of the conversation: each turn fitted into the window, and what goes out of it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
+from llamachat.client import ServerWindow
 from llamachat.client.counting import TokenCounter
 from llamachat.core.conversation import Conversation, Message
 from llamachat.core.window import Budget, Fitted, fit
-from llamachat.errors import ContextExceeded, LlamachatError
+from llamachat.errors import BrokenAnswer, ContextExceeded, LlamachatError, MessageTooLarge
 
 OnFull = Literal["drop", "summarise", "stop"]
+ON_FULL: tuple[OnFull, ...] = get_args(OnFull)
 
+DEFAULT_N_CTX = 2048
+"""llama_cpp.server's own default."""
 SUMMARY_TOKENS = 150
 SUMMARY_REQUEST = {
     "zh": "请用不超过100个字总结我们到目前为止的对话，保留其中的事实、名字、数字和决定。只输出总结。",
@@ -27,82 +31,102 @@ Ask = Callable[[Sequence[Message], int], str]
 """Answer these messages in at most so many tokens; empty where that failed."""
 
 
-class WindowFull(LlamachatError):
-    """With `on_full` set to `stop`: sending this message would make the model forget `turns` turns."""
-
-    def __init__(self, turns: int) -> None:
-        what = "the oldest turn" if turns == 1 else f"the {turns} oldest turns"
-        super().__init__(
-            f"The window is full: with this message the model would no longer see {what}.",
-            "Decide: `/set on-full drop` or `summarise`, `/undo`, or `/clear`; /context shows what is there.",
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class Line:
     """One message as /context lists it: its tokens, and whether the model sees it."""
 
-    index: int
     message: Message
     tokens: int
     seen: bool
 
 
 class Context:
-    """The window of one conversation with one server.
+    """The window of one conversation with one server, which is asked for its size when it is first needed.
 
-    `n_ctx` and `max_tokens` in tokens; without `max_tokens` the answer's room is a quarter of the window.
+    `n_ctx` in tokens stands in where the server does not say it.
     """
 
     def __init__(
-        self, n_ctx: int, counter: TokenCounter, *, max_tokens: int | None = None, on_full: OnFull = "drop"
+        self, survey: Callable[[], ServerWindow], *, n_ctx: int | None = None, on_full: OnFull = "drop"
     ) -> None:
-        self.n_ctx = n_ctx
-        self.counter = counter
-        self.max_tokens = max_tokens
-        self.on_full: OnFull = on_full
+        self._survey = survey
+        self._given = n_ctx
+        self._window: ServerWindow | None = None
+        self._limit: int | None = None
         self._dropped: frozenset[int] = frozenset()
         self._sent: tuple[Message, ...] = ()
+        self._used = 0
+        self.on_full: OnFull = on_full
 
     @property
-    def answer_room(self) -> int:
-        return self.max_tokens or self.n_ctx // 4
+    def n_ctx(self) -> int:
+        size = self._known.n_ctx or self._given or DEFAULT_N_CTX
+        return min(size, self._limit or size)
 
-    def fit(self, candidate: Conversation) -> Fitted:
+    @property
+    def counter(self) -> TokenCounter:
+        return self._known.counter
+
+    @property
+    def status(self) -> str:
+        """Tokens in the window after the last answer and its size; empty where there was none yet."""
+        return f"{self._used}/{self.n_ctx}" if self._used and self._window else ""
+
+    def answer_room(self, max_tokens: int | None) -> int:
+        """The room for an answer: a quarter of the window where nobody said otherwise."""
+        return max_tokens or self.n_ctx // 4
+
+    def fit(self, candidate: Conversation, max_tokens: int | None = None) -> Fitted:
         """What is sent of `candidate`. Raises MessageTooLarge where its last message does not fit."""
-        budget = Budget(self.n_ctx, self.answer_room, self.counter.overhead(candidate.system is not None))
-        fitted = fit(candidate, budget, self.counter.message)
-        total = self.counter.prompt(fitted.messages)
-        if total > fitted.prompt_tokens:
-            # A template in which the sizes of messages do not add up.
-            budget = replace(budget, overhead=budget.overhead + total - fitted.prompt_tokens)
+        overhead = self.counter.overhead(candidate.system is not None)
+        budget = Budget(self.n_ctx, self.answer_room(max_tokens), overhead)
+        try:
             fitted = fit(candidate, budget, self.counter.message)
+            total = self.counter.prompt(fitted.messages)
+            if total > fitted.prompt_tokens:
+                # A template in which the sizes of messages do not add up.
+                budget = replace(budget, overhead=overhead + total - fitted.prompt_tokens)
+                fitted = fit(candidate, budget, self.counter.message)
+        except MessageTooLarge as error:
+            error.hint = (
+                "Start the server with a larger --n-ctx, send a part (/file PATH:FROM-TO), or split it; "
+                "/context shows what else can't go."
+            )
+            raise
         return fitted
 
-    def resume(self, conversation: Conversation) -> None:
+    def resume(self, conversation: Conversation, max_tokens: int | None = None) -> None:
         """Take `conversation` as one that goes on: what is outside the window already is no news."""
-        self._sent = ()
-        self._dropped = frozenset(self.fit(conversation).dropped) if conversation.messages else frozenset()
+        self._sent, self._used, self._dropped = (), 0, frozenset()
+        if len(conversation) > 1:
+            self._dropped = frozenset(self.fit(conversation, max_tokens).dropped)
 
     def dropped_now(self, fitted: Fitted) -> tuple[int, ...]:
         """The indexes of messages that go out of the window with this turn."""
         return tuple(i for i in fitted.dropped if i not in self._dropped)
 
-    def sent(self, fitted: Fitted, answer: str, prompt_tokens: int | None) -> None:
+    def sent(self, fitted: Fitted, answer: str, prompt_tokens: int | None, completion_tokens: int) -> None:
         """Remember a turn that was answered, and learn from what the server counted."""
         self._dropped = frozenset(fitted.dropped)
         self._sent = (*fitted.messages, Message("assistant", answer))
-        if prompt_tokens:
+        self._used = (prompt_tokens or fitted.prompt_tokens) + completion_tokens
+        if prompt_tokens and fitted.messages[-1].role == "user":
             self.counter.learn(fitted.messages, prompt_tokens)
 
-    def tighten(self, fitted: Fitted, error: ContextExceeded) -> None:
+    def tighten(self, fitted: Fitted, error: ContextExceeded | BrokenAnswer) -> None:
         """Correct the sizes after a server refused a prompt that should have fitted."""
-        if error.n_ctx:
-            self.n_ctx = min(self.n_ctx, error.n_ctx)
-        if error.prompt_tokens:
-            self.counter.learn(fitted.messages, error.prompt_tokens)
-        if not error.n_ctx or error.prompt_tokens == fitted.prompt_tokens:
-            self.n_ctx = int(self.n_ctx * TIGHTER)
+        n_ctx, prompt_tokens = (
+            (error.n_ctx, error.prompt_tokens) if isinstance(error, ContextExceeded) else (None, None)
+        )
+        corrects = bool(n_ctx and n_ctx < self.n_ctx)
+        if prompt_tokens and prompt_tokens > fitted.prompt_tokens:
+            self.counter.learn(fitted.messages, prompt_tokens)
+            corrects = True
+        self._limit = n_ctx if corrects and n_ctx else int(self.n_ctx * TIGHTER)
+
+    def forget_server(self) -> None:
+        """Ask again for the window at the next turn: another server may have come."""
+        self._window, self._limit = None, None
 
     def summarise(self, conversation: Conversation, ask: Ask) -> Conversation:
         """`conversation` with a note that sums it up; unchanged where none could be had.
@@ -119,10 +143,27 @@ class Context:
                 return conversation.with_turn(request, note) if summary else conversation
         return conversation
 
-    def lines(self, conversation: Conversation) -> list[Line]:
+    def lines(self, conversation: Conversation, max_tokens: int | None = None) -> list[Line]:
         """Every message with its tokens and whether the model sees it."""
-        seen = set(self.fit(conversation).kept) if conversation.messages else set()
-        return [Line(i, m, self.counter.message(m), i in seen) for i, m in enumerate(conversation)]
+        seen = set(self.fit(conversation, max_tokens).kept) if conversation.messages else set()
+        return [Line(m, self.counter.message(m), i in seen) for i, m in enumerate(conversation)]
+
+    @property
+    def _known(self) -> ServerWindow:
+        if self._window is None:
+            self._window = self._survey()
+        return self._window
+
+
+class WindowFull(LlamachatError):
+    """With `on_full` set to `stop`: sending this message would make the model forget so many turns."""
+
+    def __init__(self, turns: int) -> None:
+        what = "the oldest turn" if turns == 1 else f"the {turns} oldest turns"
+        super().__init__(
+            f"The window is full: with this message the model would no longer see {what}.",
+            "Decide: /set on-full drop (or summarise), /undo, or /clear; /context shows what is there.",
+        )
 
 
 def _language(conversation: Conversation) -> Literal["zh", "en"]:

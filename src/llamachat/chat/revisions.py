@@ -13,7 +13,9 @@ def clear(session: Session, argument: str) -> None:
     session.conversation = presets.seed(session.lang, session.system)
     session.cut = None
     session.attached.clear()
+    session.context.resume(session.conversation)
     session.journal.started(session.conversation)
+    session.terminal.status("")
     session.terminal.notice("A new conversation.")
 
 

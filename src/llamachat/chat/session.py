@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from llamachat.chat.context import Context
 from llamachat.chat.journal import Journal
-from llamachat.chat.sending import Sending
 from llamachat.client import ChatClient
 from llamachat.core.conversation import Conversation, Message
 from llamachat.core.presets import Lang
@@ -28,7 +28,7 @@ class Session:
 
     terminal: Terminal
     client: ChatClient
-    context: Sending
+    context: Context
     journal: Journal
     conversation: Conversation
     model: str

@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from llamachat.chat.room import make_room, tell
 from llamachat.chat.session import Cut, Session
 from llamachat.chat.stats import footer
 from llamachat.client import Request
+from llamachat.client.counting import requests
 from llamachat.core.conversation import Conversation, Message
 from llamachat.core.events import Done, TextDelta
-from llamachat.errors import LlamachatError, ServerError
+from llamachat.core.window import Fitted
+from llamachat.errors import BrokenAnswer, ContextExceeded, LlamachatError, ServerError
 
 
 @dataclass(slots=True)
@@ -30,8 +33,12 @@ class Reply:
 def ask(session: Session, text: str) -> None:
     """Send `text` as the next message. On any error the conversation stays as it was."""
     question = Message("user", "\n\n".join([*session.attached, text]))
+    conversation = make_room(session, question)
+    if conversation is not session.conversation:
+        session.conversation = conversation
+        session.journal.changed(conversation)
     session.journal.question(question)
-    answer_to(session, session.conversation.with_message(question))
+    answer_to(session, conversation.with_message(question))
     session.attached.clear()
 
 
@@ -40,8 +47,8 @@ def answer_to(session: Session, candidate: Conversation) -> None:
     reply = Reply()
     try:
         _stream(session, candidate, reply)
-    except LlamachatError:
-        _keep_part(session, candidate, reply)
+    except LlamachatError as error:
+        _keep_part(session, candidate, reply, error)
         raise
     answer = _finish(session, candidate, reply)
     session.conversation = candidate.with_message(answer)
@@ -53,8 +60,8 @@ def go_on(session: Session, before: Conversation, part: Message) -> None:
     reply = Reply()
     try:
         _stream(session, before.with_message(part), reply, prefill=True)
-    except LlamachatError:
-        _keep_part(session, before, reply, part.content)
+    except LlamachatError as error:
+        _keep_part(session, before, reply, error, part.content)
         raise
     answer = _finish(session, before, reply, part.content)
     session.conversation = before.with_message(answer)
@@ -63,11 +70,33 @@ def go_on(session: Session, before: Conversation, part: Message) -> None:
 
 
 def _stream(session: Session, candidate: Conversation, reply: Reply, *, prefill: bool = False) -> None:
-    prompt = session.context.fit(candidate, session.sampling.max_tokens)
-    sampling = session.sampling.given()
-    if prompt.max_tokens is not None:
-        sampling["max_tokens"] = prompt.max_tokens
-    request = Request(prompt.messages, session.model, sampling, prefill)
+    """Fit and send `candidate`; once more and tighter, where the server says that it does not fit."""
+    fitted = session.context.fit(candidate, session.sampling.max_tokens)
+    tell(session, candidate, fitted)
+    try:
+        _send(session, fitted, reply, prefill=prefill)
+    except (ContextExceeded, BrokenAnswer) as error:
+        if isinstance(error, BrokenAnswer) and not error.empty:
+            raise
+        session.context.tighten(fitted, error)
+        session.terminal.notice("[the server says that its window is full: sending less]")
+        fitted = session.context.fit(candidate, session.sampling.max_tokens)
+        tell(session, candidate, fitted)
+        _send(session, fitted, reply, prefill=prefill)
+    assert reply.done
+    usage = reply.done.usage
+    session.context.sent(
+        fitted,
+        reply.text,
+        usage.prompt_tokens if usage else None,
+        usage.completion_tokens if usage else 0,
+    )
+    session.terminal.status(session.context.status)
+
+
+def _send(session: Session, fitted: Fitted, reply: Reply, *, prefill: bool) -> None:
+    sampling = session.sampling.given() | {"max_tokens": fitted.max_tokens}
+    request = Request(requests(fitted.messages), session.model, sampling, prefill)
     began = time.monotonic()
     with session.client.stream(request) as stream, session.terminal.answer(stream.cancel) as view:
         for event in stream:
@@ -79,9 +108,6 @@ def _stream(session: Session, candidate: Conversation, reply: Reply, *, prefill:
             elif isinstance(event, Done):
                 reply.done = event
             view.show(event)
-    assert reply.done
-    session.context.learn(prompt, reply.done.usage)
-    session.terminal.status(session.context.status())
 
 
 def _finish(session: Session, candidate: Conversation, reply: Reply, before: str = "") -> Message:
@@ -96,7 +122,7 @@ def _finish(session: Session, candidate: Conversation, reply: Reply, before: str
         raise ServerError("The model gave an empty answer.", "Send the message again, or change it.")
     answer = Message("assistant", before + reply.text, finish_reason=reason)
     session.journal.finished(answer, reply.done)
-    session.stats = footer(reply.done, reply.first, reply.last, session.context.status())
+    session.stats = footer(reply.done, reply.first, reply.last, session.context.status)
     if reason == "interrupted":
         session.terminal.notice("[stopped: /continue goes on from there]")
     elif reason == "length":
@@ -106,8 +132,12 @@ def _finish(session: Session, candidate: Conversation, reply: Reply, before: str
     return answer
 
 
-def _keep_part(session: Session, candidate: Conversation, reply: Reply, before: str = "") -> None:
+def _keep_part(
+    session: Session, candidate: Conversation, reply: Reply, error: LlamachatError, before: str = ""
+) -> None:
     """An answer that broke off is no part of the conversation, but it can be taken up."""
+    if isinstance(error, ServerError):
+        session.context.forget_server()
     text = before + reply.text
     part = Message("assistant", text, finish_reason="error")
     session.journal.finished(part, None)

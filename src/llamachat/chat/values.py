@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from llamachat.chat.context import ON_FULL
 from llamachat.chat.session import Session
 from llamachat.core import sampling
 from llamachat.errors import UsageError
@@ -33,9 +34,17 @@ def _change_model(session: Session, text: str) -> None:
     session.model = text
 
 
+def _change_on_full(session: Session, text: str) -> None:
+    chosen = next((policy for policy in ON_FULL if policy == text), None)
+    if chosen is None:
+        raise UsageError(f"on-full can't be {text!r}.", f"There are {', '.join(ON_FULL)}.")
+    session.context.on_full = chosen
+
+
 VALUES: tuple[Value, ...] = (
     *(Value(n, partial(_show_sampling, n), partial(_change_sampling, n)) for n in sampling.NAMES),
     Value("model", lambda session: session.model, _change_model),
+    Value("on-full", lambda session: session.context.on_full, _change_on_full),
 )
 NAMES = tuple(value.name for value in VALUES)
 

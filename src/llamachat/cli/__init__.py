@@ -28,6 +28,10 @@ class Command:
 COMMANDS = (
     Command("serve", "run the server on a GGUF model", "llamachat.cli.serve", takes_rest=True),
     Command("chat", "talk to a running server", "llamachat.cli.chat"),
+    Command("pull", "fetch a model that fits this computer", "llamachat.cli.pull"),
+    Command("models", "list, show, verify, remove and explain models", "llamachat.cli.models"),
+    Command("doctor", "check this computer, the engine and the network", "llamachat.cli.doctor"),
+    Command("history", "find, show, export and remove what was said", "llamachat.cli.history"),
 )
 
 

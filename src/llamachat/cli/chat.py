@@ -12,8 +12,8 @@ import platformdirs
 
 from llamachat import __version__
 from llamachat.chat import commands, repl
+from llamachat.chat.context import Context
 from llamachat.chat.journal import NoJournal
-from llamachat.chat.sending import WholeConversation
 from llamachat.chat.session import Session
 from llamachat.client import ChatClient, ServerFacts, address, facts
 from llamachat.core import presets
@@ -53,7 +53,7 @@ def _session(options: ChatSettings, terminal: Terminal, client: ChatClient, said
     return Session(
         terminal=terminal,
         client=client,
-        context=WholeConversation(said.n_ctx or options.n_ctx),
+        context=Context(lambda: client.survey(options.model), n_ctx=options.n_ctx, on_full=options.on_full),
         journal=NoJournal(),
         conversation=presets.seed(lang, options.system),
         model=options.model,

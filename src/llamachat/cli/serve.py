@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     settings = _settings(args)
     command.check_extra(args.rest)
     if settings.print_command:
-        model = local.resolve(settings.model, local.models_folders(Path.cwd()))
+        model = local.resolve(settings.model, _folders())
         print(command.quote(command.plain_command(_options(settings, model, settings.port, args.rest))))  # noqa: T201
         return ExitStatus.OK
     plan = _plan(settings, args.rest)
@@ -87,19 +87,26 @@ def _settings(args: argparse.Namespace) -> ServeSettings:
 
 def _plan(settings: ServeSettings, extra: list[str]) -> Plan:
     """Check everything that can be known before the model is loaded."""
-    model = local.resolve(settings.model, local.models_folders(Path.cwd()))
+    model = local.resolve(settings.model, _folders())
     header = local.check(model)
     port = address.claim(settings.host, settings.port)
     options = _options(settings, model, port, extra)
+    if not settings.force and not (options.n_gpu_layers and sys.platform != "darwin"):
+        _check_memory(model, header, options.n_ctx)
     if options.n_ctx != settings.n_ctx:
         _say(f"n_ctx {settings.n_ctx} is rounded up to {options.n_ctx}, a multiple of {command.N_CTX_STEP}.")
     _check_window(header, options.n_ctx)
-    if not settings.force and not (options.n_gpu_layers and sys.platform != "darwin"):
-        _check_memory(model, header, options.n_ctx)
     key = settings.api_key
     if not key and not address.is_loopback(settings.host):
         key = secrets.token_hex(16)
     return Plan(model, options, settings, key, header.weight_bytes)
+
+
+def _folders() -> tuple[Path, ...]:
+    try:
+        return local.models_folders(Path.cwd())
+    except FileNotFoundError as error:
+        raise UsageError("The folder you stand in is gone.", "Go to another: cd.") from error
 
 
 def _options(

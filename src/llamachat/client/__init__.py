@@ -2,5 +2,6 @@
 
 from llamachat.client.facts import ServerFacts
 from llamachat.client.stream import ChatClient, ReplyStream, Request
+from llamachat.client.window import ServerWindow
 
-__all__ = ["ChatClient", "ReplyStream", "Request", "ServerFacts"]
+__all__ = ["ChatClient", "ReplyStream", "Request", "ServerFacts", "ServerWindow"]

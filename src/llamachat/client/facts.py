@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import time
-import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.error import HTTPError, URLError
 
-from llamachat.client import address
-from llamachat.client.failures import refused_key, unreachable
+from llamachat.client import http
+from llamachat.client.failures import refused_key
 from llamachat.core.visible import one_line
 from llamachat.errors import ServerError
-
-TIMEOUT = 5.0
-_LIMIT = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +25,12 @@ class ServerFacts:
 
 def fetch(base_url: str, api_key: str) -> ServerFacts:
     """Ask the server once. Raises ServerError where none answers yet, AuthError where it refuses the key."""
-    request = urllib.request.Request(
-        address.root(base_url) + "/health", headers={"Authorization": f"Bearer {api_key}"}
-    )
-    no_proxy = [urllib.request.ProxyHandler({})] if address.is_loopback(base_url) else []
-    try:
-        with urllib.request.build_opener(*no_proxy).open(request, timeout=TIMEOUT) as response:
-            return _read(response.read(_LIMIT))
-    except HTTPError as error:
-        return _from_status(error.code, base_url)
-    except URLError as error:
-        raise unreachable(base_url, error) from error
-    except (OSError, http.client.HTTPException) as error:
-        raise unreachable(base_url, error) from error
+    status, said = http.call(base_url, api_key, "/health")
+    if status in (401, 403):
+        raise refused_key()
+    if status == 503:
+        raise ServerError(f"The server at {base_url} is still loading its model.", "Try --wait 60.")
+    return _read(said)
 
 
 def wait(
@@ -69,19 +55,7 @@ def wait(
         sleep(0.3)
 
 
-def _from_status(status: int, base_url: str) -> ServerFacts:
-    if status in (401, 403):
-        raise refused_key()
-    if status == 503:
-        raise ServerError(f"The server at {base_url} is still loading its model.", "Try --wait 60.")
-    return ServerFacts()
-
-
-def _read(body: bytes) -> ServerFacts:
-    try:
-        said = json.loads(body)
-    except ValueError:
-        return ServerFacts()
+def _read(said: Any) -> ServerFacts:
     if not isinstance(said, Mapping):
         return ServerFacts()
     model = said.get("model")

@@ -17,9 +17,10 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from llamachat.client import address
+from llamachat.client import address, http
 from llamachat.client.chunks import ChunkReader
 from llamachat.client.failures import translate
+from llamachat.client.window import ServerWindow, survey
 from llamachat.core.events import Done, Event
 from llamachat.errors import LlamachatError
 
@@ -123,6 +124,10 @@ class ChatClient:
         self._start()
         events: Events = SimpleQueue()
         return ReplyStream(events, asyncio.run_coroutine_threadsafe(self._pump(request, events), self._loop))
+
+    def survey(self, model: str) -> ServerWindow:
+        """The server's window and a counter for it. Raises ServerError where no server answers."""
+        return survey(lambda path, body: http.call(self.base_url, self.api_key, path, body)[1], model)
 
     def close(self) -> None:
         if self._thread.is_alive():

@@ -15,7 +15,11 @@ from llamachat.core.conversation import Message
 from llamachat.errors import ServerError
 
 Call = Callable[[str, Mapping[str, Any] | None], Any]
-"""`call(path, body)`: JSON from the server's root; GET without a body. Raises ServerError."""
+"""`call(path, body)`: JSON from the server's root, None where it has none; ServerError where none answers."""
+
+
+class CannotCount(ServerError):
+    """The server does not answer as a server of this kind would."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,41 +31,54 @@ class ServerWindow:
 
 
 def survey(call: Call, model: str) -> ServerWindow:
-    """Find out how the server counts: as llamachat's engine, llama-server or vLLM do, or not at all."""
+    """Find out how the server counts: as llamachat's engine, llama-server or vLLM do, or not at all.
+
+    Raises ServerError where none answers.
+    """
     for ask in (_engine, _llama_server, _vllm):
         try:
             return ask(call, model)
-        except (ServerError, LookupError, TypeError):
+        except CannotCount:
             continue
     return ServerWindow(None, EstimatingCounter())
 
 
 def _engine(call: Call, _model: str) -> ServerWindow:
-    n_ctx = int(call("/health", None)["n_ctx"])
+    n_ctx = _number(_part(call("/health", None), "n_ctx"))
 
     def count(messages: Sequence[Message]) -> int:
-        return int(call("/extras/chat/tokenize/count", {"messages": requests(messages)})["count"])
+        return _number(_part(call("/extras/chat/tokenize/count", {"messages": requests(messages)}), "count"))
 
     return ServerWindow(n_ctx, ServerCounter(count))
 
 
 def _llama_server(call: Call, _model: str) -> ServerWindow:
-    n_ctx = int(call("/props", None)["default_generation_settings"]["n_ctx"])
+    n_ctx = _number(_part(_part(call("/props", None), "default_generation_settings"), "n_ctx"))
 
     def count(messages: Sequence[Message]) -> int:
-        prompt = call("/apply-template", {"messages": requests(messages)})["prompt"]
-        return len(
-            call("/tokenize", {"content": prompt, "add_special": True, "parse_special": True})["tokens"]
-        )
+        prompt = _part(call("/apply-template", {"messages": requests(messages)}), "prompt")
+        body = {"content": prompt, "add_special": True, "parse_special": True}
+        return len(_part(call("/tokenize", body), "tokens"))
 
     return ServerWindow(n_ctx, ServerCounter(count))
 
 
 def _vllm(call: Call, model: str) -> ServerWindow:
-    def tokenize(messages: Sequence[Message]) -> Mapping[str, Any]:
+    def tokenize(messages: Sequence[Message]) -> Any:
         body = {"model": model, "messages": requests(messages), "add_generation_prompt": True}
-        answer: Mapping[str, Any] = call("/tokenize", body)
-        return answer
+        return call("/tokenize", body)
 
-    n_ctx = int(tokenize([Message("user", "x")])["max_model_len"])
-    return ServerWindow(n_ctx, ServerCounter(lambda messages: int(tokenize(messages)["count"])))
+    n_ctx = _number(_part(tokenize([Message("user", "x")]), "max_model_len"))
+    return ServerWindow(n_ctx, ServerCounter(lambda messages: _number(_part(tokenize(messages), "count"))))
+
+
+def _part(answer: Any, key: str) -> Any:
+    if not isinstance(answer, Mapping) or key not in answer:
+        raise CannotCount("The server can't count tokens any more.", "Was another one started in its place?")
+    return answer[key]
+
+
+def _number(value: Any) -> int:
+    if not isinstance(value, int) or value <= 0:
+        raise CannotCount(f"The server gave {value!r} where a number of tokens was wanted.")
+    return value

@@ -14,22 +14,27 @@ from llamachat.engine import (
     doors,
     facts,
     failing,
+    kv_memory,
     literals,
     parent,
     pieces,
+    prefill,
     reading,
     requests,
     stream,
 )
 from llamachat.errors import LlamachatError
 
-# Installed in this order. A guard that misses the hook it needs raises ServerError, which stops the start.
+# Installed in this order, each around those before it: `reading` watches what `kv_memory` reads. A guard that
+# misses the hook it needs raises ServerError, which stops the start.
 GUARDS: tuple[Callable[[EngineOptions], None], ...] = (
     parent.install,
     amx.install,
+    kv_memory.install,
     pieces.install,
     reading.install,
     literals.install,
+    prefill.install,
     failing.install,
     counting.install,
     stream.install,

@@ -25,12 +25,14 @@ class Call:
     ticket: Ticket
     include_usage: bool = False
     return_progress: bool = False
+    continue_final_message: bool = False
     report: Callable[[dict[str, Any]], None] | None = None
     cancelled: bool = False
     started: float = field(default_factory=time.monotonic)
     read: float | None = None
     prompt_tokens: int = 0
     cached_tokens: int = 0
+    read_tokens: int = 0
     sampled_tokens: int = 0
     completion_tokens: int = 0
     ended: float | None = None
@@ -56,7 +58,7 @@ class Call:
         """As llama-server names them; `predicted_n` counts the end token too, since it took its time."""
         ended = self.ended or time.monotonic()
         read = self.read or ended
-        prompt_n = self.prompt_tokens - self.cached_tokens
+        prompt_n = self.read_tokens
         prompt_ms, predicted_ms = (read - self.started) * 1000, (ended - read) * 1000
         return {
             "cache_n": self.cached_tokens,

@@ -25,7 +25,7 @@ from llamachat.engine.requests import answer
 
 LOOPBACK_ORIGIN = r"https?://(localhost|([^/:@]+\.)?localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?"
 ANY_ADDRESS = ("0.0.0.0", "::", "")
-# Without a key, because it says nothing that a stranger could use: see `facts`.
+# Without a key, since whoever waits for the server asks it; `facts` hides the path from strangers.
 OPEN_PATHS = ("/health",)
 
 
@@ -68,6 +68,14 @@ class Rules:
         if self.api_key is None or path in OPEN_PATHS:
             return False
         return is_api(path) or not is_loopback(self.host.lower())
+
+    def is_stranger(self, headers: Mapping[str, str]) -> bool:
+        """Somebody who may be on another machine and has not shown the key that there is."""
+        return (
+            self.api_key is not None
+            and not is_loopback(self.host.lower())
+            and not self.is_key(headers.get("authorization", ""))
+        )
 
     def is_key(self, authorization: str) -> bool:
         """Compared in constant time, so that nobody can guess it letter by letter."""
@@ -116,6 +124,7 @@ class Doors:
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
             try:
                 self._rules.check(scope["method"], scope["path"], headers)
+                scope.setdefault("state", {})["stranger"] = self._rules.is_stranger(headers)
             except Refused as error:
                 return await answer(error)(scope, receive, send)
         return await self._app(scope, receive, send)

@@ -7,6 +7,7 @@ Stock, `GET /v1/models` and the token counters wait for the model's lock, and by
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -52,8 +53,10 @@ def _without_lock(app: FastAPI, server: Any) -> None:
 
 def _add_routes(app: FastAPI, server: Any, options: EngineOptions) -> None:
     async def health(request: Request) -> dict[str, Any]:
-        line = request.app.state.line
-        return {"status": "ok", **_model(_llama(request), options), "busy": line.busy, "queue": line.waiting}
+        line, model = request.app.state.line, _model(_llama(request), options)
+        if request.state.stranger:
+            model["model_path"] = None
+        return {"status": "ok", **model, "busy": line.busy, "queue": line.waiting}
 
     async def count(request: Request) -> dict[str, int]:
         body = await request.json()
@@ -79,7 +82,7 @@ def _model(llama: Any, options: EngineOptions) -> dict[str, Any]:
     import llama_cpp
 
     return {
-        "model": options.model_name or llama.model_path,
+        "model": options.model_name or os.path.basename(llama.model_path),
         "model_path": llama.model_path,
         "n_ctx": llama.n_ctx(),
         "n_ctx_train": llama_cpp.llama_model_n_ctx_train(llama.model),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from llamachat.core.engine_options import EngineOptions
 from llamachat.engine import call as calls
 from llamachat.engine import hooks
+from llamachat.engine.kv_plan import batches
 
 if TYPE_CHECKING:
     from llama_cpp import Llama as Base
@@ -35,6 +36,7 @@ class Reading(Base):
             yield from super().generate(tokens, *args, **kwargs)
             return
         call.started, call.read, call.prompt_tokens = time.monotonic(), None, len(tokens)
+        call.read_tokens = 0
         for token in super().generate(tokens, *args, **kwargs):
             call.sampled_tokens += 1
             call.completion_tokens += not _ends_generation(self, token)
@@ -50,25 +52,26 @@ class Reading(Base):
         if call.read is not None:
             super().eval(tokens)
             return
-        call.cached_tokens = call.prompt_tokens - len(tokens)
-        with _Clock(self, call, len(tokens)) as clock:
-            for start in range(0, len(tokens), self.n_batch):
-                clock.batch = min(self.n_batch, len(tokens) - start)
-                super().eval(tokens[start : start + self.n_batch])
+        call.cached_tokens = self.n_tokens - call.read_tokens
+        with _Clock(self, call) as clock:
+            for part in batches(tokens, self.n_batch):
+                clock.batch = len(part)
+                super().eval(part)
+                call.read_tokens += len(part)
                 clock.batch_done()
-        call.read = time.monotonic()
+        if self.n_tokens >= call.prompt_tokens:
+            call.read = time.monotonic()
 
 
 class _Clock:
     """The abort callback of one reading; llama.cpp calls it between two operations, in the same thread."""
 
-    def __init__(self, llama: Reading, call: calls.Call, total: int) -> None:
+    def __init__(self, llama: Reading, call: calls.Call) -> None:
         import llama_cpp
 
         self._library, self._llama, self._call = llama_cpp, llama, call
         self._callback = llama_cpp.ggml_abort_callback(self._tick)
-        self._done, self._ticks, self._told = 0, 0, time.monotonic()
-        self._total = total
+        self._ticks, self._told = 0, time.monotonic()
         self.batch = 0
 
     def __enter__(self) -> _Clock:
@@ -86,16 +89,15 @@ class _Clock:
             raise calls.Cancelled from error
 
     def batch_done(self) -> None:
-        self._done += self.batch
         if self._ticks:
             self._llama._callbacks_a_ubatch = self._ticks // self._ubatches()
         self._ticks = 0
-        self._tell(self._done)
+        self._tell(0)
 
     def _tick(self, _: object) -> bool:
         self._ticks += 1
         if time.monotonic() - self._told >= REPORT_SECONDS:
-            self._tell(self._done + int(self.batch * self._share()))
+            self._tell(int(self.batch * self._share()))
         return self._call.cancelled
 
     def _share(self) -> float:
@@ -107,13 +109,14 @@ class _Clock:
         return -(-self.batch // int(self._llama.context_params.n_ubatch))
 
     def _tell(self, done: int) -> None:
+        """Report what is read, and `done` tokens of the batch under way."""
         call, self._told = self._call, time.monotonic()
-        if call.report and self._total:
+        if call.report:
             call.report(
                 {
                     "total": call.prompt_tokens,
                     "cache": call.cached_tokens,
-                    "processed": call.cached_tokens + done,
+                    "processed": call.cached_tokens + call.read_tokens + done,
                     "time_ms": int((self._told - call.started) * 1000),
                 }
             )

@@ -86,6 +86,7 @@ class Requests:
             self._line.join(),
             include_usage=isinstance(options, dict) and options.get("include_usage") is True,
             return_progress=body.get("return_progress") is True,
+            continue_final_message=body.get("continue_final_message") is True,
         )
         calls.current.set(call)
         gone = anyio.Event()

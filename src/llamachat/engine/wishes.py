@@ -26,11 +26,19 @@ def chat(body: Mapping[str, Any]) -> dict[str, Any]:
     """The body of `/v1/chat/completions`."""
     wanted = completion(body)
     wanted["messages"] = messages(wanted.get("messages"))
+    _check_continuation(wanted)
     if "max_completion_tokens" in wanted:
         wanted.setdefault("max_tokens", wanted["max_completion_tokens"])
     if "response_format" in wanted:
         wanted["response_format"] = _response_format(wanted["response_format"])
     return wanted
+
+
+def _check_continuation(wanted: Mapping[str, Any]) -> None:
+    last = wanted["messages"][-1]
+    if wanted.get("continue_final_message") is True and (last["role"] != "assistant" or not last["content"]):
+        message = "`continue_final_message` goes on with a last message of the role assistant."
+        raise Refused(400, message, param="continue_final_message")
 
 
 def messages(value: Any) -> list[dict[str, Any]]:

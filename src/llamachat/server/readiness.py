@@ -14,6 +14,7 @@ from llamachat.errors import ServerError
 from llamachat.server.child import Child
 
 POLL_SECONDS = 0.1
+DEATH_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,8 @@ def _first_token(child: Child, endpoint: Endpoint, tick: Callable[[], bool]) -> 
         if not tick():
             return False
         asker.join(POLL_SECONDS)
-    if not child.alive:
+    # A crash closes the connection before the system tells of the death.
+    if not child.alive or (errors[0] and child.dies_within(DEATH_SECONDS)):
         raise ServerError(
             f"The server died at its first token: {child.cause_of_death()}.", "--verbose shows its log."
         )

@@ -57,9 +57,11 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 
 def stop_signals() -> tuple[int, ...]:
-    """SIGINT and SIGTERM, and this system's word for a terminal that is closed."""
+    """SIGINT, SIGTERM, and this system's word for a closed terminal, unless `nohup` has it ignored."""
     names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
-    return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
+    numbers = tuple(getattr(signal, name) for name in names if hasattr(signal, name))
+    ignored = getattr(signal, "SIGHUP", None)
+    return tuple(n for n in numbers if n != ignored or signal.getsignal(n) != signal.SIG_IGN)
 
 
 class Supervisor:
@@ -88,7 +90,9 @@ class Supervisor:
         """Keep the child alive until `stopped()`. Raises ServerError where it dies too often."""
         while not stopped():
             if self.child is not None and not self.child.alive:
-                self._restart(self.child.cause_of_death(), stopped)
+                why = self.child.cause_of_death()
+                self.child.stop()
+                self._restart(why, stopped)
             time.sleep(POLL_SECONDS)
 
     def _restart(self, why: str, stopped: Callable[[], bool]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
@@ -86,10 +86,13 @@ def config_path() -> Path:
     return Path(named).expanduser() if named else platformdirs.user_config_path("llamachat") / "config.toml"
 
 
-def add_options(parser: argparse.ArgumentParser, options: type[Options]) -> None:
-    """Give `parser` a flag for every field of `options`; values stay as typed, `load` checks them."""
+def add_options(
+    parser: argparse.ArgumentParser, options: type[Options], names: Sequence[str] | None = None
+) -> None:
+    """Give `parser` a flag for every field of `options`, or for `names`; `load` checks the values."""
     for name, field in options.model_fields.items():
-        _add_option(parser, name, field)
+        if names is None or name in names:
+            _add_option(parser, name, field)
 
 
 def load(options: type[OptionsT], given: Mapping[str, Any]) -> OptionsT:
@@ -114,18 +117,19 @@ def _add_option(parser: argparse.ArgumentParser, name: str, field: FieldInfo) ->
     if extra["positional"]:
         parser.add_argument(name, nargs="?", **arguments)
         return
+    flags = extra["flags"]
+    assert isinstance(flags, list)
     kebab = f"--{name.replace('_', '-')}"
     if kind is bool:
         del arguments["metavar"]
-        parser.add_argument(kebab, dest=name, action=argparse.BooleanOptionalAction, **arguments)
+        action = argparse.BooleanOptionalAction
+        parser.add_argument(kebab, *map(str, flags), dest=name, action=action, **arguments)
         return
     if get_origin(kind) is Literal:
         arguments["choices"] = get_args(kind)
     elif get_origin(kind) is tuple:
         arguments["action"] = "append"
     arguments["metavar"] = arguments["metavar"] or (None if "choices" in arguments else name.upper())
-    flags = extra["flags"]
-    assert isinstance(flags, list)
     parser.add_argument(kebab, *map(str, flags), dest=name, **arguments)
 
 

@@ -16,6 +16,9 @@ class ChatSettings(Options):
     temperature: float = option(0.7, "randomness, 0 for none", ge=0)
     max_tokens: int | None = option(None, "longest answer in tokens (default: a quarter of the window)", ge=1)
     n_ctx: int | None = option(None, "the window, where the server does not say it (default: 2048)", ge=1)
+    on_full: Literal["drop", "summarise", "stop"] = option(
+        "drop", "when the window is full: drop the oldest turns, sum them up first, or stop and ask"
+    )
     lang: Literal["zh", "en", "auto"] = option(
         "auto", "language of the seeded history; auto: Chinese, but English for the embedded model"
     )

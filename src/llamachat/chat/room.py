@@ -1,0 +1,72 @@
+"""Room for a turn: what goes out of the window for it is told, summed up first, or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from llamachat.chat.context import WindowFull
+from llamachat.chat.session import Session
+from llamachat.client import Request
+from llamachat.client.counting import requests
+from llamachat.core.conversation import Conversation, Message
+from llamachat.core.events import Done, TextDelta
+from llamachat.core.window import Fitted
+from llamachat.errors import LlamachatError
+
+EXCERPT = 24
+
+
+def make_room(session: Session, question: Message) -> Conversation:
+    """The conversation that `question` is asked in: with a summary, where turns go out and one is wanted.
+
+    Raises WindowFull where the user wants to decide.
+    """
+    context, conversation = session.context, session.conversation
+    fitted = context.fit(conversation.with_message(question), session.sampling.max_tokens)
+    going = context.dropped_now(fitted)
+    if not going or context.on_full == "drop":
+        return conversation
+    if context.on_full == "stop":
+        raise WindowFull(_turns(conversation, going))
+    session.terminal.notice("[the window is full: summing up what goes out of it]")
+    return context.summarise(conversation, lambda messages, tokens: _ask(session, messages, tokens))
+
+
+def tell(session: Session, candidate: Conversation, fitted: Fitted) -> None:
+    """Say in one line which turns the model no longer sees from now on."""
+    going = session.context.dropped_now(fitted)
+    turns = _turns(candidate, going)
+    if not turns:
+        return
+    first = next(m for i, m in enumerate(candidate) if i in going and m.role == "user" and not m.note)
+    excerpt = " ".join(first.content.split())
+    if len(excerpt) > EXCERPT:
+        excerpt = excerpt[:EXCERPT] + "…"
+    what = f"1 turn goes out: “{excerpt}”" if turns == 1 else f"{turns} turns go out, from “{excerpt}” on"
+    session.terminal.notice(f"[the window is full: {what}; /context shows what the model sees]")
+
+
+def _turns(conversation: Conversation, indexes: Sequence[int]) -> int:
+    inside = set(indexes)
+    return sum(i in inside and m.role == "user" and not m.note for i, m in enumerate(conversation))
+
+
+def _ask(session: Session, messages: Sequence[Message], max_tokens: int) -> str:
+    """The model's answer, not shown; empty where it failed or the user stopped it."""
+    sampling = session.sampling.given() | {"temperature": 0.2, "max_tokens": max_tokens}
+    text = ""
+    try:
+        with (
+            session.client.stream(Request(requests(messages), session.model, sampling)) as stream,
+            session.terminal.answer(stream.cancel) as view,
+        ):
+            for event in stream:
+                if isinstance(event, TextDelta):
+                    text += event.text
+                elif isinstance(event, Done):
+                    return text if event.finish_reason != "interrupted" else ""
+                else:
+                    view.show(event)
+    except LlamachatError as error:
+        session.terminal.notice(f"[no summary: {error}]")
+    return ""

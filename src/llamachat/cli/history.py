@@ -1,0 +1,159 @@
+"""`llamachat history`: find, show, export, import and remove conversations."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from llamachat.cli import history_output as output
+from llamachat.errors import ExitStatus, StoreError, UsageError
+from llamachat.settings.base import add_options, load
+from llamachat.settings.history import HistorySettings, seconds, transcripts_path
+from llamachat.store import exchange
+from llamachat.store.transcripts import Transcripts
+from llamachat.store.values import to_iso
+
+Run = Callable[[Transcripts, HistorySettings, list[str]], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A subcommand: `words` names its arguments ("" for none), `least` is how many there must be."""
+
+    name: str
+    summary: str
+    run: Run
+    options: tuple[str, ...] = ()
+    words: str = ""
+    least: int = 0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for action in ACTIONS:
+        sub = actions.add_parser(
+            action.name, help=action.summary, description=action.summary, allow_abbrev=False
+        )
+        if action.words:
+            sub.add_argument("words", metavar=action.words, nargs="+" if action.least else "*")
+        add_options(sub, HistorySettings, ("transcripts", *action.options))
+
+
+def run(args: argparse.Namespace) -> int:
+    settings = load(HistorySettings, vars(args))
+    action = next(a for a in ACTIONS if a.name == args.action)
+    path = transcripts_path(settings.transcripts)
+    if not path.exists() and action.name != "import":
+        return _nothing_there(path, settings)
+    with Transcripts.open(path, output.warn) as transcripts:
+        status = action.run(transcripts, settings, list(getattr(args, "words", ())))
+    sys.stdout.flush()
+    return status
+
+
+def _nothing_there(path: Path, settings: HistorySettings) -> int:
+    if settings.transcripts is not None:
+        raise StoreError(f"{path} does not exist.", "Name another with --transcripts.")
+    output.warn("There is no conversation yet.")
+    return ExitStatus.OK
+
+
+def _list(transcripts: Transcripts, settings: HistorySettings, words: list[str]) -> int:
+    found = transcripts.summaries(settings.limit)
+    if settings.json_output:
+        output.print_json(
+            [
+                {**asdict(s), "created_at": to_iso(s.created_at), "updated_at": to_iso(s.updated_at)}
+                for s in found
+            ]
+        )
+    else:
+        output.print_summaries(found)
+    return ExitStatus.OK
+
+
+def _show(transcripts: Transcripts, settings: HistorySettings, words: list[str]) -> int:
+    stored = transcripts.load(transcripts.find(words[0] if words else None), settings.branch)
+    if settings.json_output:
+        messages = [{"id": n.id, **exchange.record_value(n.record)} for n in stored.path]
+        name, title = stored.heading.name, stored.heading.title
+        output.print_json({"id": stored.id, "name": name, "title": title, "messages": messages})
+    else:
+        output.print_conversation(stored)
+    return ExitStatus.OK
+
+
+def _search(transcripts: Transcripts, settings: HistorySettings, words: list[str]) -> int:
+    """Exit status 1 where nothing is found, as grep does."""
+    hits = transcripts.search(" ".join(words), settings.limit)
+    if settings.json_output:
+        output.print_json([{**asdict(hit), "created_at": to_iso(hit.created_at)} for hit in hits])
+    else:
+        output.print_hits(hits)
+    return ExitStatus.OK if hits else ExitStatus.ERROR
+
+
+def _export(transcripts: Transcripts, settings: HistorySettings, words: list[str]) -> int:
+    if settings.all == bool(words):
+        raise UsageError("Nothing, or both, to export.", "Give ids or names, or --all.")
+    ids = [s.id for s in reversed(transcripts.summaries())] if settings.all else map(transcripts.find, words)
+    if settings.format == "json":
+        text = exchange.to_json([transcripts.tree(i) for i in ids])
+    else:
+        form = exchange.to_jsonl if settings.format == "jsonl" else exchange.to_markdown
+        text = ("" if settings.format == "jsonl" else "\n").join(form(transcripts.load(i)) for i in ids)
+    if settings.output is None:
+        output.write(text)
+    else:
+        output.write_file(settings.output, text)
+    return ExitStatus.OK
+
+
+def _import(transcripts: Transcripts, settings: HistorySettings, words: list[str]) -> int:
+    trees = []
+    for word in words:
+        trees += exchange.read(output.read_file(word), time.time())
+    ids = exchange.add(transcripts, trees)
+    output.warn(f"Imported: {len(ids)}" + (f" (ids {ids[0]} to {ids[-1]})." if ids else "."))
+    return ExitStatus.OK
+
+
+def _remove(transcripts: Transcripts, settings: HistorySettings, words: list[str]) -> int:
+    if not words and settings.older_than is None and not settings.all:
+        raise UsageError("Nothing to remove.", "Give ids or names, --older-than, or --all.")
+    chosen = {transcripts.find(word) for word in words}
+    if settings.older_than is not None:
+        chosen |= set(transcripts.older_than(time.time() - seconds(settings.older_than)))
+    if settings.all:
+        chosen |= {s.id for s in transcripts.summaries()}
+    if not chosen:
+        output.warn("There is nothing that old.")
+        return ExitStatus.OK
+    if not settings.yes and not output.confirm(_question(transcripts, chosen)):
+        output.warn("Nothing was removed.")
+        return ExitStatus.ERROR
+    transcripts.remove(sorted(chosen))
+    output.warn(f"Removed: {len(chosen)}.")
+    return ExitStatus.OK
+
+
+def _question(transcripts: Transcripts, chosen: set[int]) -> str:
+    found = [s for s in transcripts.summaries() if s.id in chosen]
+    what = repr(found[0].name or found[0].title) if len(found) == 1 else f"{len(found)} conversations"
+    return f"Remove {what} ({sum(s.messages for s in found)} messages) for good?"
+
+
+ACTIONS = (
+    Action("list", "the conversations, the newest first", _list, ("limit", "json_output")),
+    Action(
+        "show", "one conversation, the last where none is named", _show, ("branch", "json_output"), "ID|NAME"
+    ),
+    Action("search", "messages that hold all the words", _search, ("limit", "json_output"), "WORD", 1),
+    Action("export", "conversations as files", _export, ("all", "format", "output"), "ID|NAME"),
+    Action("import", "conversations from exported JSON or JSONL", _import, (), "FILE", 1),
+    Action("rm", "remove conversations for good", _remove, ("all", "older_than", "yes"), "ID|NAME"),
+)

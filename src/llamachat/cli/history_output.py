@@ -1,0 +1,176 @@
+"""What `llamachat history` prints: tables and a pager in a terminal, plain lines in a pipe."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llamachat.core.visible import one_line, visible
+from llamachat.errors import StoreError, UsageError
+from llamachat.store.values import Hit, Stored, Summary
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+_BEFORE_HIT = 30
+"""Characters of a long line that are shown before its hit."""
+
+
+def warn(message: StoreError | str) -> None:
+    """A line for the user that is no result."""
+    print(f"llamachat: {message}", file=sys.stderr)  # noqa: T201
+
+
+def write(text: str) -> None:
+    """Exactly this text, in UTF-8 whatever the locale says."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode("utf-8", "replace"))
+
+
+def print_json(value: object) -> None:
+    write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def write_file(path: Path, text: str) -> None:
+    """A new file; one that is there stays as it is. Private, like the transcripts."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", newline="\n") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise UsageError(f"{path} is there already.", "Name another file with --output.") from error
+    except OSError as error:
+        raise StoreError(f"{path} can't be written: {error.strerror}.") from error
+
+
+def read_file(name: str) -> str:
+    """A file's text; `-` is stdin."""
+    try:
+        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        return data.decode("utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"{name} can't be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{name} is no text in UTF-8.") from error
+
+
+def confirm(question: str) -> bool:
+    if not sys.stdin.isatty():
+        raise UsageError("There is no terminal to ask in.", "Give --yes.")
+    print(f"{visible(question)} [y/N] ", end="", file=sys.stderr, flush=True)  # noqa: T201
+    return sys.stdin.readline().strip().lower() in ("y", "yes", "是")
+
+
+def print_summaries(summaries: Sequence[Summary]) -> None:
+    rows = [
+        (str(s.id), _when(s.updated_at), str(s.messages), s.model or "", _label(s.name, s.title))
+        for s in summaries
+    ]
+    if not sys.stdout.isatty():
+        write("".join("\t".join(map(one_line, row)) + "\n" for row in rows))
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("id", justify="right", no_wrap=True)
+    table.add_column("last", no_wrap=True)
+    table.add_column("messages", justify="right", no_wrap=True)
+    table.add_column("model", no_wrap=True, overflow="ellipsis", max_width=24)
+    table.add_column("name or title", no_wrap=True, overflow="ellipsis", ratio=1)
+    for row in rows:
+        table.add_row(*(Text(one_line(cell)) for cell in row))
+    _page([table], len(rows) + 1)
+
+
+def print_conversation(stored: Stored) -> None:
+    if not sys.stdout.isatty():
+        parts = [f"{who}:\n{text}\n" for who, text in _turns(stored)]
+        write("\n".join(parts))
+        return
+    from rich.text import Text
+
+    lines: list[RenderableType] = []
+    height = 0
+    for who, text in _turns(stored):
+        lines += [Text(who, style="bold"), Text(visible(text)), Text("")]
+        height += text.count("\n") + 3
+    _page(lines, height)
+
+
+def print_hits(hits: Sequence[Hit]) -> None:
+    if not sys.stdout.isatty():
+        rows = [(str(h.conversation_id), _when(h.created_at), h.role, h.line) for h in hits]
+        write("".join("\t".join(_flat(cell) for cell in row) + "\n" for row in rows))
+        return
+    from rich.text import Text
+
+    lines: list[RenderableType] = []
+    before = None
+    for hit in hits:
+        if hit.conversation_id != before:
+            before = hit.conversation_id
+            lines.append(Text(f"{before}  {one_line(_label(hit.name, hit.title))}", style="bold"))
+        lines.append(_marked(hit))
+    _page(lines, len(lines))
+
+
+def _marked(hit: Hit) -> RenderableType:
+    """The line of the hit, begun shortly before it, hits in colour."""
+    from rich.text import Text
+
+    first = hit.spans[0][0] if hit.spans else 0
+    start = max(0, first - _BEFORE_HIT)
+    text = Text(f"  {_when(hit.created_at)}  " + ("…" if start else ""), no_wrap=True, overflow="ellipsis")
+    at = start
+    for begin, end in hit.spans:
+        text.append(_flat(hit.line[at:begin]))
+        text.append(_flat(hit.line[max(at, begin) : end]), style="bold green")
+        at = max(at, end)
+    text.append(_flat(hit.line[at:]))
+    return text
+
+
+def _page(parts: Sequence[RenderableType], height: int) -> None:
+    """Through the pager where it is more than a screen."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if height >= console.height:
+        os.environ.setdefault("LESS", "-FRX")
+    with console.pager(styles=_shows_styles(console)) if height >= console.height else nullcontext():
+        for part in parts:
+            console.print(part)
+
+
+def _shows_styles(console: Console) -> bool:
+    return console.color_system is not None and "less" in os.environ.get("PAGER", "less")
+
+
+def _turns(stored: Stored) -> list[tuple[str, str]]:
+    turns = []
+    for node in stored.path:
+        message = node.record.message
+        cut = f" ({message.finish_reason})" if message.finish_reason not in (None, "stop") else ""
+        turns.append((("note" if message.note else message.role) + cut, message.content))
+    return turns
+
+
+def _label(name: str | None, title: str) -> str:
+    return f"{name}: {title}" if name and title else name or title or "(no question yet)"
+
+
+def _when(seconds: float) -> str:
+    """In the user's own time zone."""
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
+
+
+def _flat(text: str) -> str:
+    """In one line, blanks kept."""
+    return visible(text).replace("\n", " ").replace("\t", " ")

@@ -1,0 +1,155 @@
+"""What of a KV cache can serve a new prompt: a pure plan from tokens to cells.
+
+A cache is known by the tokens of its cells, cell i at position i. `prefix` leading cells stay where they are;
+behind a gap, runs of cells move down to follow them, as with llama-server's `--cache-reuse`. The prompt is
+then read from `kept` on. What is new in the middle of a prompt ends the reuse: llama.cpp appends, it can't
+insert.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Tokens = npt.NDArray[np.int32]
+
+MIN_RUN = 32
+"""A run behind a gap is worth moving from here on; shorter ones match by chance."""
+MIN_LOST = 64
+"""A sequence is worth parking where at least this many of its tokens would be lost."""
+ROWS = 4
+"""llama.cpp multiplies repacked weights by so many rows at a time and the rest one by one, rounded otherwise.
+
+Reading on from a multiple of it rounds each row as a fresh reading would.
+"""
+MIN_READ = 2
+"""A single row takes other kernels than several and is rounded otherwise: the end is read as two or more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """Cells at positions [start, end) move by `delta`, which is negative."""
+
+    start: int
+    end: int
+    delta: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reuse:
+    """Keep `prefix` cells, apply `shifts` in order, remove all others: `kept` tokens need no reading."""
+
+    prefix: int
+    shifts: tuple[Shift, ...] = ()
+
+    @property
+    def kept(self) -> int:
+        return self.prefix + sum(shift.end - shift.start for shift in self.shifts)
+
+    @property
+    def removals(self) -> tuple[tuple[int, int], ...]:
+        """Ranges [start, end) to remove before the shifts, the last one open (-1)."""
+        ends = (self.prefix, *(shift.end for shift in self.shifts))
+        starts = (*(shift.start for shift in self.shifts), -1)
+        return tuple((end, start) for end, start in zip(ends, starts, strict=True) if end != start)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`park` the live sequence, then `take` that parked one in its place (None: stay), then `reuse` it."""
+
+    take: int | None
+    park: bool
+    reuse: Reuse
+
+
+def plan(live: Tokens, parked: Sequence[Tokens], prompt: Tokens, *, can_shift: bool, can_copy: bool) -> Plan:
+    """The source that spares the most reading; a copy or a shift must be worth a run of tokens."""
+    sources: list[tuple[int | None, Tokens]] = [(None, live)]
+    if can_copy:
+        sources += enumerate(parked)
+    options = [(take, find_reuse(tokens, prompt, can_shift=can_shift)) for take, tokens in sources]
+    take, reuse = max(options, key=lambda option: _worth(*option))
+    stays = reuse.kept if take is None else common_prefix(live, prompt)
+    lost = len(live) - stays
+    return Plan(take, can_copy and lost >= max(MIN_LOST, len(live) // 4), reuse)
+
+
+def find_reuse(cached: Tokens, prompt: Tokens, *, can_shift: bool) -> Reuse:
+    """How `cached` can begin `prompt`, without the prompt's end, which has to be read for its logits."""
+    limit = max(len(prompt) - MIN_READ, 0) // ROWS * ROWS
+    prefix = common_prefix(cached, prompt)
+    if prefix >= limit or not can_shift or prefix == 0:
+        return Reuse(min(prefix, limit) // ROWS * ROWS)
+    # One group of rows more is left to be read: only a batch read after a shift makes sure that it is done.
+    shifts = _trim(_runs(cached, prompt, prefix), max(limit - ROWS - prefix, 0))
+    return Reuse(prefix, shifts) if shifts else Reuse(prefix // ROWS * ROWS)
+
+
+def common_prefix(a: Tokens, b: Tokens) -> int:
+    n = min(len(a), len(b))
+    different = np.flatnonzero(a[:n] != b[:n])
+    return int(different[0]) if len(different) else n
+
+
+def _worth(take: int | None, reuse: Reuse) -> int:
+    """Tokens spared, less what a copy costs and, higher, what a shift takes from exactness."""
+    return reuse.kept - MIN_RUN * (take is not None) - 2 * MIN_RUN * bool(reuse.shifts)
+
+
+def _runs(cached: Tokens, prompt: Tokens, prefix: int) -> list[Shift]:
+    """Runs of `cached`, front to back, that continue `prompt[prefix:]` without a hole, each the longest."""
+    windows = _window_hashes(cached)
+    order = np.argsort(windows, kind="stable")
+    ordered = windows[order]
+    wanted = _window_hashes(prompt)
+    runs: list[Shift] = []
+    at, behind = prefix, prefix
+    while at < len(wanted):
+        first, last = (
+            np.searchsorted(ordered, wanted[at], "left"),
+            np.searchsorted(ordered, wanted[at], "right"),
+        )
+        starts = order[first:last]
+        # Many starts mean a text that repeats itself; the first few are as good as the rest.
+        lengths = {int(s): common_prefix(cached[s:], prompt[at:]) for s in starts[starts > behind][:8]}
+        start = max(lengths, key=lengths.__getitem__, default=None)
+        if start is None or lengths[start] < MIN_RUN:
+            break
+        end = start + lengths[start]
+        runs.append(Shift(start, end, at - start))
+        at, behind = at + lengths[start], end
+    return runs
+
+
+def _window_hashes(tokens: Tokens) -> npt.NDArray[np.uint64]:
+    """One number for each MIN_RUN tokens in a row; equal windows have equal numbers."""
+    if len(tokens) < MIN_RUN:
+        return np.empty(0, np.uint64)
+    weights = np.array([pow(0x9E3779B97F4A7C15, i + 1, 1 << 64) for i in range(MIN_RUN)], np.uint64)
+    windows = np.lib.stride_tricks.sliding_window_view(tokens.astype(np.uint64), MIN_RUN)
+    return windows @ weights
+
+
+def _trim(runs: Sequence[Shift], room: int) -> tuple[Shift, ...]:
+    """The first `room` cells of the runs."""
+    trimmed: list[Shift] = []
+    for run in runs:
+        length = min(run.end - run.start, room)
+        if length > 0:
+            trimmed.append(Shift(run.start, run.start + length, run.delta))
+        room -= length
+    return tuple(trimmed)
+
+
+def batches(tokens: Sequence[int], n_batch: int) -> list[Sequence[int]]:
+    """Split a reading into batches so that none is left with one row, which would round otherwise."""
+    parts = [tokens[start : start + n_batch] for start in range(0, len(tokens), n_batch)]
+    if len(parts) > 1 and len(parts[-1]) < MIN_READ:
+        rest = [*parts[-2], *parts[-1]]
+        cut = (len(rest) - MIN_READ) // ROWS * ROWS
+        parts[-2:] = [rest[:cut], rest[cut:]]
+    return parts

@@ -1,0 +1,98 @@
+"""Read a model's header before it is downloaded; what came stays as the beginning of the download."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from typing import BinaryIO, cast
+
+import httpx2
+
+from llamachat.errors import NetworkError
+from llamachat.hub import gguf
+from llamachat.hub.download import RemoteFile, locked, open_journal
+from llamachat.hub.journal import Journal
+from llamachat.hub.records import Paths
+from llamachat.hub.refusals import refusal
+from llamachat.hub.spans import frontier, merge
+from llamachat.hub.transfer import Address, Watcher
+
+STEP = 1 << 20
+ATTEMPTS = 6
+
+
+def read_header(
+    file: RemoteFile, paths: Paths, client: httpx2.Client, watcher: Watcher, token: str | None = None
+) -> gguf.GGUFHeader:
+    """The header of `file`, by range requests for as much of it as is not here yet.
+
+    Raises ModelError where the file is no GGUF, NetworkError when the connection breaks again and again.
+    """
+    with locked(paths, watcher):
+        journal = open_journal(file, paths, watcher)
+        try:
+            with paths.part.open("r+b", buffering=0) as part:
+                source = _Ahead(part, journal, client, Address(file.url, file.identity, token))
+                return gguf.read_header(cast(BinaryIO, io.BufferedReader(source, STEP)), file.name)
+        finally:
+            journal.close()
+
+
+class _Ahead(io.RawIOBase):
+    """A part file read from its start, which fetches what it lacks."""
+
+    def __init__(self, part: io.FileIO, journal: Journal, client: httpx2.Client, address: Address) -> None:
+        self._part = part
+        self._journal = journal
+        self._client = client
+        self._address = address
+        self._at = 0
+        self._end = frontier(merge(journal.done))
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(cast(bytearray, buffer))
+        if self._at >= self._end:
+            self._fetch()
+        self._part.seek(self._at)
+        n_bytes = self._part.readinto(view[: self._end - self._at]) or 0
+        self._at += n_bytes
+        return n_bytes
+
+    def _fetch(self) -> None:
+        """Bring the next step into the part file."""
+        last: Exception | None = None
+        for _ in range(ATTEMPTS):
+            stop = min(self._end + STEP, self._address.identity.size)
+            if self._at < self._end or stop == self._end:
+                return
+            try:
+                self._request(stop)
+            except httpx2.TransportError as error:
+                self._address.redirected = None
+                last = error
+        if self._at >= self._end:
+            raise NetworkError(
+                f"The connection to {self._address.url} breaks again and again.", "Try again later."
+            ) from last
+
+    def _request(self, stop: int) -> None:
+        start = self._end
+        url, headers = self._address.request((start, stop))
+        with self._client.stream("GET", url, headers=headers) as response:
+            self._address.learn(response)
+            if not response.is_success:
+                raise refusal(response)
+            skip = 0 if response.status_code == 206 else start
+            self._part.seek(start)
+            with contextlib.closing(response):
+                for chunk in response.iter_raw():
+                    passed = min(skip, len(chunk))
+                    skip -= passed
+                    self._end += os.write(self._part.fileno(), chunk[passed : passed + stop - self._end])
+                    if self._end == stop:
+                        break
+        self._journal.add((start, self._end))

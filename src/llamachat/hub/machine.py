@@ -1,0 +1,70 @@
+"""What this computer has: memory, cores, a GPU, room on the disk."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+RESERVE = 3 << 29  # 1.5 GiB for the system and its desktop
+COMFORT = 0.6
+
+Fit = Literal["comfortable", "tight", "no"]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Bytes, physical cores, and the name of a GPU ("" without one)."""
+
+    memory: int
+    available: int
+    n_cores: int
+    gpu: str
+
+    def fit(self, need: int) -> Fit:
+        """Whether a model that needs so many bytes has room: comfortably, with little else open, or not."""
+        if need > self.memory - min(RESERVE, self.memory // 4):
+            return "no"
+        return "comfortable" if need <= COMFORT * self.memory else "tight"
+
+
+def look() -> Machine:
+    memory = psutil.virtual_memory()
+    limit = _container_limit() or memory.total
+    n_cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
+    return Machine(min(limit, memory.total), min(limit, memory.available), n_cores, find_gpu())
+
+
+def find_gpu() -> str:
+    """The GPU that llama.cpp could use, by its driver's own tools; "" where there is none."""
+    if platform.system() == "Darwin" and platform.machine() == "arm64":
+        return "Apple GPU"
+    if shutil.which("nvidia-smi") and (
+        Path("/proc/driver/nvidia/version").exists() or platform.system() == "Windows"
+    ):
+        return "NVIDIA GPU"
+    if Path("/dev/kfd").exists():
+        return "AMD GPU"
+    return ""
+
+
+def free_disk(folder: Path) -> int:
+    """Bytes that are free where `folder` is, or will be."""
+    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    return shutil.disk_usage(existing).free
+
+
+def _container_limit() -> int:
+    """The memory limit of the container one is in, 0 where there is none."""
+    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            text = Path(name).read_text().strip()
+        except OSError:
+            continue
+        if text.isdigit() and int(text) < 1 << 60:
+            return int(text)
+    return 0

@@ -1,0 +1,133 @@
+"""From a variant on the hub to files under their names: room on the disk, shards, a record of each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+
+from llamachat.errors import ModelError
+from llamachat.hub import download, machine
+from llamachat.hub.download import RemoteFile
+from llamachat.hub.journal import read_identity, read_progress
+from llamachat.hub.records import PART_SUFFIX, Paths, Record, read_record, records
+from llamachat.hub.reference import Reference
+from llamachat.hub.remote import Hub, Variant
+from llamachat.hub.transfer import Watcher
+
+DISK_RESERVE = 64 << 20
+
+
+def find_pulled(folder: Path, wanted: Reference) -> Path | None:
+    """A file that was fetched before and is what `wanted` means, so that nothing need be asked of the hub."""
+    for path, record in records([folder]).items():
+        if (
+            record.repo == wanted.repo
+            and wanted.quant in ("", record.quant)
+            and wanted.file in ("", path.name)
+        ):
+            return path
+    return None
+
+
+def is_begun(folder: Path, variant: Variant) -> bool:
+    """Whether a part of the variant, or all of it, is here."""
+    paths = [Paths(folder, file.name) for file in variant.files]
+    return any(path.journal.exists() or path.final.exists() for path in paths)
+
+
+def was_agreed(folder: Path, licence: str) -> bool:
+    """Whether the licence was agreed to before, for a model that is here."""
+    return any(record.licence == licence for record in records([folder]).values())
+
+
+def check_room(variant: Variant, folder: Path) -> None:
+    """Raise ModelError where the disk has no room for what is still to come."""
+    have = sum(read_progress(Paths(folder, file.name).journal) for file in variant.files)
+    need = variant.size - have + DISK_RESERVE
+    free = machine.free_disk(folder)
+    if need > free:
+        raise ModelError(
+            f"{variant.name} needs {need / 1e9:.1f} GB, and {folder} has {free / 1e9:.1f} GB free.",
+            "Make room, or name another folder with `--folder`.",
+        )
+
+
+def is_here(file: RemoteFile, paths: Paths) -> bool:
+    """Whether the file is there already, by its record, or by its hash where it has none.
+
+    Raises ModelError where another file has its name, which was not fetched by us.
+    """
+    if not paths.final.exists():
+        return False
+    record = read_record(paths.final)
+    if record is not None:
+        return record.size == paths.final.stat().st_size and file.identity.sha256 in (None, record.sha256)
+    same_size = paths.final.stat().st_size == file.size
+    if same_size and file.identity.sha256 in (None, download.sha256_of(paths.final)):
+        return True
+    raise ModelError(
+        f"{paths.final} is another file than that of the hub.",
+        "Move it away, or name another folder with `--folder`.",
+    )
+
+
+def pull(hub: Hub, variant: Variant, folder: Path, record: Record, watcher: Watcher) -> Path:
+    """Fetch all files of the variant; each gets its name when all are whole. Returns the first's path.
+
+    `record.sha256` and `record.size` are filled in for each file. Raises FileChanged where the hub has other
+    files by now.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    all_paths = [Paths(folder, file.name) for file in variant.files]
+    with ExitStack() as stack, hub.client() as client:
+        for paths in all_paths:
+            stack.enter_context(download.locked(paths, watcher))
+        check_room(variant, folder)
+        fetched: dict[Paths, str] = {}
+        for file, paths in zip(variant.files, all_paths, strict=True):
+            if is_here(file, paths):
+                watcher.noted(f"{file.name} is here already")
+                fetched[paths] = file.identity.sha256 or download.sha256_of(paths.final)
+            else:
+                fetched[paths] = download.fetch(file, paths, client, hub.options, watcher, hub.token)
+        for paths, sha256 in fetched.items():
+            if paths.part.exists():
+                download.publish(paths)
+            size = paths.final.stat().st_size
+            paths.record.write_text(json.dumps({**asdict(record), "sha256": sha256, "size": size}), "utf-8")
+    return all_paths[0].final
+
+
+def unfinished(folders: Sequence[Path]) -> dict[Path, tuple[int, int]]:
+    """Part files that wait to be gone on with: bytes that are here, and bytes of the whole."""
+    found = {}
+    for folder in folders:
+        for part in sorted(folder.glob(f"*{PART_SUFFIX}")) if folder.is_dir() else ():
+            paths = Paths(folder, part.name.removesuffix(PART_SUFFIX))
+            identity = read_identity(paths.journal)
+            if identity:
+                found[paths.final] = (read_progress(paths.journal), identity.size)
+    return found
+
+
+def forget(variant: Variant, folder: Path) -> None:
+    """Remove what was read ahead of a variant that is not wanted after all."""
+    for file in variant.files:
+        if not (folder / file.name).exists():
+            remove(folder / file.name)
+
+
+def remove(path: Path) -> int:
+    """Delete a model file with its record, or the rest of an unfinished one; the bytes that it gives back."""
+    paths = Paths(path.parent, path.name)
+    freed = 0
+    for file in (paths.final, paths.part):
+        if file.exists():
+            freed += file.stat().st_size
+            file.unlink()
+    for file in (paths.journal, paths.record, paths.lock):
+        file.unlink(missing_ok=True)
+    return freed

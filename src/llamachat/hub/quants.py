@@ -1,0 +1,92 @@
+"""The names of quantisations: found in file names, weighed in bits, and told in plain words."""
+
+from __future__ import annotations
+
+import functools
+import re
+import sys
+from importlib import resources
+from typing import Literal, cast
+
+from llamachat.errors import UsageError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Lang = Literal["zh", "en"]
+
+_QUANT = re.compile(
+    r"(?:^|[-._/])(?P<quant>(?:IQ|TQ|Q)[1-8](?:_(?:[KSML01]|XS|XXS|NL|XL))*|BF16|FP?16|FP?32|MXFP4(?:_MOE)?)(?=[-._/]|$)",
+    re.IGNORECASE,
+)
+
+# Bits for each weight, of whole models: llama.cpp's tools/quantize/README.md and its ftype table.
+BITS = {
+    "IQ1_S": 2.0, "IQ1_M": 2.15, "IQ2_XXS": 2.38, "IQ2_XS": 2.59, "IQ2_S": 2.74, "IQ2_M": 2.93, "Q2_K": 3.16,
+    "Q2_K_S": 2.97, "IQ3_XXS": 3.25, "IQ3_XS": 3.50, "Q3_K_S": 3.64, "IQ3_S": 3.66, "IQ3_M": 3.76,
+    "Q3_K_M": 4.00, "Q3_K_L": 4.30, "IQ4_XS": 4.46, "IQ4_NL": 4.68, "Q4_0": 4.66, "Q4_K_S": 4.67,
+    "Q4_K_M": 4.90, "Q4_1": 5.13, "Q5_0": 5.60, "Q5_K_S": 5.57, "Q5_K_M": 5.70, "Q5_1": 6.07, "Q6_K": 6.57,
+    "Q8_0": 8.50, "F16": 16.0, "BF16": 16.0, "F32": 32.0, "MXFP4": 4.6,
+}  # fmt: skip
+
+# general.file_type, the enum llama_ftype of llama.cpp's llama.h.
+FILE_TYPES = {
+    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S",
+    12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K",
+    19: "IQ2_XXS", 20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL",
+    26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S", 29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0",
+    37: "TQ2_0", 38: "MXFP4",
+}  # fmt: skip
+
+
+def quant_of(file_name: str) -> str:
+    """The quantisation that a file's name tells, in capitals; "" where it tells none."""
+    found = [match["quant"] for match in _QUANT.finditer(file_name.removesuffix(".gguf"))]
+    return found[-1].upper().replace("FP", "F") if found else ""
+
+
+def is_quant(text: str) -> bool:
+    return bool(_QUANT.fullmatch(text))
+
+
+def normalise(quant: str) -> str:
+    return quant.upper().replace("FP16", "F16").replace("FP32", "F32")
+
+
+def explain(quant: str, lang: Lang) -> str:
+    """What the parts of a name such as Q4_K_M mean, in plain words. Raises UsageError for no such name."""
+    name = normalise(quant)
+    if not is_quant(name):
+        raise UsageError(f"{quant!r} is no name of a quantisation.", "Try `llamachat models explain Q4_K_M`.")
+    words = _words()[lang]
+    lines = [words["what"].format(name=name)]
+    if name.startswith(("F", "BF")):
+        lines.append(words["float"].format(bits=re.sub(r"\D", "", name)))
+    elif name.startswith("MXFP4"):
+        lines.append(words["mxfp4"])
+    else:
+        family, *parts = name.split("_")
+        kind, bits = family.rstrip("0123456789"), family[-1]
+        lines.append(words[kind].format(family=family, bits=bits))
+        lines += [words[part] for part in parts if part in words]
+    if name in BITS:
+        lines.append(words["size"].format(bits=BITS[name], eight=BITS[name] * 8.03 / 8))
+    lines.append(words["verdict"].format(verdict=words[_verdict(name)]))
+    return "\n".join(lines)
+
+
+def _verdict(name: str) -> str:
+    bits = BITS.get(name, 4.5)
+    if bits < 3.3:
+        return "poor"
+    if bits < 4.4:
+        return "fair"
+    return "good" if bits < 5.3 else "high"
+
+
+@functools.cache
+def _words() -> dict[Lang, dict[str, str]]:
+    text = resources.files("llamachat.hub").joinpath("quant_words.toml").read_text("utf-8")
+    return cast("dict[Lang, dict[str, str]]", tomllib.loads(text))

@@ -1,0 +1,72 @@
+"""Where a download keeps what it needs, and what is remembered of a file that was fetched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+STATE_FOLDER = ".llamachat"
+PART_SUFFIX = ".part"
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Where a download of `name` into `folder` keeps what it needs."""
+
+    folder: Path
+    name: str
+
+    @property
+    def final(self) -> Path:
+        return self.folder / self.name
+
+    @property
+    def part(self) -> Path:
+        return self.folder / (self.name + PART_SUFFIX)
+
+    @property
+    def journal(self) -> Path:
+        return self.folder / STATE_FOLDER / f"{self.name}.journal"
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / STATE_FOLDER / f"{self.name}.lock"
+
+    @property
+    def record(self) -> Path:
+        return self.folder / STATE_FOLDER / f"{self.name}.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is known of a file that was fetched, kept in `.llamachat`; `alias` is its name in the catalogue."""
+
+    repo: str
+    quant: str
+    sha256: str
+    size: int
+    licence: str = ""
+    commit: str = ""
+    alias: str = ""
+
+
+def read_record(path: Path) -> Record | None:
+    """The record of the model file `path`, None where it was not fetched by us."""
+    try:
+        return Record(**json.loads(Paths(path.parent, path.name).record.read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def records(folders: Sequence[Path]) -> dict[Path, Record]:
+    """Every file in `folders` that was fetched by us, and is still there."""
+    paths = (path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*.gguf")))
+    return {path: record for path in paths if (record := read_record(path))}
+
+
+def read_alias(path: Path) -> str | None:
+    """The name in the catalogue under which a model file was fetched, None without one."""
+    record = read_record(path)
+    return record.alias or None if record else None

@@ -1,0 +1,66 @@
+"""What the user asked for: a name of the catalogue, REPO, REPO:QUANT, or a URL."""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+from dataclasses import dataclass
+
+from llamachat.errors import UsageError
+from llamachat.hub import catalogue, quants
+
+HUB_HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co", "hf-mirror.com")
+_REPO = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A repository and perhaps a quantisation or a file of it; or `url` alone, of a file elsewhere."""
+
+    repo: str = ""
+    quant: str = ""
+    file: str = ""
+    revision: str = "main"
+    entry: catalogue.Entry | None = None
+    url: str = ""
+
+    def __str__(self) -> str:
+        return self.url or (self.entry.name if self.entry else self.repo) + (
+            f":{self.quant}" if self.quant else ""
+        )
+
+
+def parse(text: str, endpoint: str = "") -> Reference:
+    """Raises UsageError for what is none of these."""
+    if "://" in text or text.startswith(tuple(f"{host}/" for host in HUB_HOSTS)):
+        return _parse_url(text if "://" in text else f"https://{text}", endpoint)
+    name, _, quant = text.rpartition(":")
+    if not (name and quants.is_quant(quant)):
+        name, quant = text, ""
+    entry = catalogue.find(name)
+    if entry:
+        return Reference(entry.repo, quants.normalise(quant), entry=entry)
+    if _REPO.fullmatch(name):
+        return Reference(name, quants.normalise(quant))
+    names = ", ".join(entry.name for entry in catalogue.entries())
+    raise UsageError(
+        f"{text!r} is no model that is known by name.", f"There are {names}; or name OWNER/REPO or a URL."
+    )
+
+
+def _parse_url(url: str, endpoint: str) -> Reference:
+    parts = urllib.parse.urlsplit(url)
+    hosts = (*HUB_HOSTS, urllib.parse.urlsplit(endpoint).netloc)
+    if parts.netloc not in hosts:
+        return Reference(url=url)
+    path = urllib.parse.unquote(parts.path).strip("/").split("/")
+    if len(path) < 2:
+        raise UsageError(
+            f"{url} names no repository.", "A model's address has the form https://huggingface.co/OWNER/REPO."
+        )
+    repo = "/".join(path[:2])
+    if len(path) > 4 and path[2] in ("blob", "resolve", "raw"):
+        return Reference(repo, file="/".join(path[4:]), revision=path[3])
+    if len(path) > 3 and path[2] == "tree":
+        return Reference(repo, revision=path[3])
+    return Reference(repo)

@@ -1,0 +1,33 @@
+"""What a hub's refusals mean to the user."""
+
+from __future__ import annotations
+
+import urllib.parse
+
+import httpx2
+
+from llamachat.errors import AuthError, LlamachatError, ModelError, NetworkError
+
+HUB = "https://huggingface.co"
+LOG_IN = "log in with `hf auth login` or set HF_TOKEN"
+
+
+def gated(repo_id: str) -> AuthError:
+    return AuthError(
+        f"{repo_id} is gated: its owner wants its terms accepted.",
+        f"Accept them at {HUB}/{repo_id}, make a token at {HUB}/settings/tokens, then {LOG_IN}.",
+    )
+
+
+def refusal(response: httpx2.Response) -> LlamachatError:
+    """The error for a 4xx answer."""
+    url = response.url.copy_with(query=None)
+    if response.headers.get("X-Error-Code") == "GatedRepo":
+        return gated("/".join(urllib.parse.urlsplit(str(url)).path.strip("/").split("/")[:2]))
+    if response.status_code in (401, 403):
+        return AuthError(f"{url} was refused ({response.status_code}).", f"Perhaps {LOG_IN}.")
+    if response.status_code in (404, 410):
+        return ModelError(f"There is no file {url}.", "`llamachat pull --list REPO` shows what there is.")
+    return NetworkError(
+        f"{url} answered {response.status_code} {response.reason_phrase}.", "Try again later."
+    )

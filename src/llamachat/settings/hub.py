@@ -1,0 +1,45 @@
+"""The options of `llamachat pull`, `models` and `doctor`."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from llamachat.settings.base import Options, option
+
+
+class PullSettings(Options):
+    section: ClassVar[str] = "pull"
+
+    model: str | None = option(
+        None,
+        "a name such as llama3 or llama3:Q4_K_M, OWNER/REPO[:QUANT], or a URL (default: one that suits "
+        "this computer)",
+        positional=True,
+    )
+    list: str | None = option(None, "show a repository's quantisations and whether they fit", metavar="REPO")
+    folder: str | None = option(None, "where to put it (default: the models folder)", metavar="DIR")
+    n_ctx: int = option(2048, "context window to reckon the memory for", flags=("--n_ctx",), ge=1)
+    connections: int = option(4, "connections at once, where the server allows ranges", ge=1, le=16)
+    mirror: bool = option(False, "use hf-mirror.com (HF_ENDPOINT names any other)")
+    lang: Literal["zh", "en", "auto"] = option("auto", "language that the recommended model should speak")
+    yes: bool = option(False, "answer every question with yes, that for the licence too")
+    force: bool = option(False, "fetch what does not fit into the memory")
+    quiet: bool = option(False, "no progress, only errors and the path at the end")
+    patience: float = option(600, "give up after so long without a byte", metavar="SECONDS", gt=0)
+
+
+class ModelsSettings(Options):
+    section: ClassVar[str] = "models"
+
+    folder: str | None = option(None, "the models folder", metavar="DIR")
+    n_ctx: int = option(2048, "context window to reckon the memory for", flags=("--n_ctx",), ge=1)
+    lang: Literal["zh", "en", "auto"] = option("auto", "language of explanations")
+    yes: bool = option(False, "remove without asking")
+
+
+class DoctorSettings(Options):
+    section: ClassVar[str] = "doctor"
+
+    port: int = option(8000, "the port that `serve` would use", ge=0, le=65535)
+    network: bool = option(True, "ask whether the hub and its mirror answer")
+    timeout: float = option(60, "seconds that the engine may take for its token", metavar="SECONDS", gt=0)

@@ -1,0 +1,138 @@
+"""The file: opened with its rights and its damage taken care of, SQLite's errors translated."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
+from pathlib import Path
+
+from llamachat.errors import StoreError
+from llamachat.store import schema
+
+Report = Callable[[StoreError], None]
+"""Takes what the user should be told although the work goes on."""
+
+
+class DamagedError(StoreError):
+    """The file is no database, or one that contradicts itself."""
+
+
+class GoneError(StoreError):
+    """The conversation was removed meanwhile."""
+
+
+_ELSEWHERE = "Mend its permissions, or name another file with --transcripts."
+_DAMAGE = ("not a database", "malformed", "unsupported file format")
+
+
+def connect(path: Path, report: Report, *, patience: float, check: bool) -> sqlite3.Connection:
+    """The database at `path`, made where there is none, with today's schema.
+
+    A damaged file is put aside under another name, reported, and a new one begun. `check` looks at every page
+    rather than at the first ones; `patience` is how many seconds to wait for another writer.
+    Raises StoreError for a file that can't be opened or is newer than this program.
+    """
+    try:
+        return _connect(path, patience, check)
+    except DamagedError as error:
+        aside = put_aside(path)
+        report(StoreError(f"{error.message} It was put aside as {aside.name}, and a new file begun."))
+        return _connect(path, patience, check)
+
+
+def put_aside(path: Path) -> Path:
+    """Rename the database and its WAL so that they belong together under the new name, which is returned."""
+    stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    aside = path.with_name(f"{path.stem}.damaged-{stamp}{path.suffix}")
+    number = 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.stem}.damaged-{stamp}-{number}{path.suffix}")
+    try:
+        path.rename(aside)
+        for ending in ("-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                os.rename(f"{path}{ending}", f"{aside}{ending}")
+    except OSError as error:
+        raise StoreError(f"{path} is damaged and can't be renamed: {error.strerror}.") from error
+    return aside
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """SQLite's and the system's errors as StoreError."""
+    try:
+        yield
+    except sqlite3.IntegrityError as error:
+        raise GoneError(f"The conversation is no longer in {path}.") from error
+    except sqlite3.Error as error:
+        raise _explain(path, error) from error
+    except OSError as error:
+        raise StoreError(f"{path} can't be opened: {error.strerror}.", _ELSEWHERE) from error
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing; the right to write is taken at once, so that it can't be lost half way."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _connect(path: Path, patience: float, check: bool) -> sqlite3.Connection:
+    with translated(path):
+        _make_private(path)
+        connection = sqlite3.connect(path, timeout=patience, isolation_level=None)
+        try:
+            _prepare(connection, path, check)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _make_private(path: Path) -> None:
+    """SQLite gives the -wal and -shm files the rights of the main file, so those have to be right first.
+
+    A database that is there is never opened here: closing it would give up the locks that SQLite
+    holds on it elsewhere in this process.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    if os.name == "posix" and path.stat().st_mode & 0o077:
+        path.chmod(0o600)
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, check: bool) -> None:
+    if check and connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+        raise DamagedError(f"{path} is damaged.")
+    schema.refuse_newer(connection, path)
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        connection.execute("PRAGMA journal_mode = WAL")
+    # FULL: a commit is on the disk when it returns, so a power cut takes nothing that was committed.
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA secure_delete = ON")
+    schema.migrate(connection)
+
+
+def _explain(path: Path, error: sqlite3.Error) -> StoreError:
+    text = str(error)
+    if any(sign in text for sign in _DAMAGE):
+        return DamagedError(f"{path} is damaged ({text}).")
+    if "locked" in text:
+        return StoreError(f"{path} is locked by another program.", "Try again when that has finished.")
+    if "full" in text:
+        return StoreError(f"The disk is full: {path} can't grow.", "Make room.")
+    if "readonly" in text:
+        return StoreError(f"{path} can't be written to.", _ELSEWHERE)
+    return StoreError(f"{path} can't be used: {text}.")

@@ -1,0 +1,239 @@
+"""Everything that was said, in one SQLite file: read, found, changed."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from pathlib import Path
+
+from llamachat.errors import StoreError
+from llamachat.store import index, segment
+from llamachat.store.database import GoneError, Report, connect, transaction, translated
+from llamachat.store.values import (
+    RECORD_COLUMNS,
+    Branch,
+    Heading,
+    Hit,
+    Node,
+    Record,
+    Stored,
+    Summary,
+    branches_of,
+    from_column,
+    from_iso,
+    path_to,
+    to_column,
+    to_iso,
+)
+
+_HEADING_COLUMNS = tuple(f.name for f in fields(Heading))
+_MARKS = ", ".join("?" * len(RECORD_COLUMNS))
+_SUMMARY = """
+    SELECT id, title, name,
+        (SELECT count(*) FROM message WHERE conversation_id = conversation.id AND role <> 'system'),
+        (SELECT model FROM message WHERE conversation_id = conversation.id AND model IS NOT NULL
+            ORDER BY id DESC LIMIT 1),
+        created_at, updated_at
+    FROM conversation"""
+
+
+class Transcripts:
+    """An open file. Every method raises StoreError where SQLite fails, and then has changed nothing."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self.path = path
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls, path: Path, report: Report, *, patience: float = 5.0, check: bool = False
+    ) -> Iterator[Transcripts]:
+        """The transcripts at `path`; see `database.connect` for `report`, `patience` and `check`."""
+        connection = connect(path, report, patience=patience, check=check)
+        try:
+            yield cls(connection, path)
+        finally:
+            with translated(path):
+                connection.close()
+
+    @contextmanager
+    def changes(self) -> Iterator[None]:
+        """A block of changes that is kept whole or not at all."""
+        with translated(self.path), transaction(self._connection):
+            yield
+
+    # -- writing: inside `changes()` -----------------------------------------------------------------
+
+    def create(self, heading: Heading) -> int:
+        """A new conversation; its id. A name that another one has is left out."""
+        if heading.name and self._holder(heading.name) is not None:
+            heading = replace(heading, name=None)
+        values = [to_column(c, getattr(heading, c)) for c in _HEADING_COLUMNS]
+        marks = ", ".join("?" * len(values))
+        cursor = self._connection.execute(
+            f"INSERT INTO conversation ({', '.join(_HEADING_COLUMNS)}) VALUES ({marks})", values
+        )
+        return _new_id(cursor)
+
+    def change_heading(self, conversation_id: int, heading: Heading) -> None:
+        """Everything but the name, which is `name`'s."""
+        columns = [c for c in _HEADING_COLUMNS if c != "name"]
+        values = [to_column(c, getattr(heading, c)) for c in columns]
+        self._update("conversation", ", ".join(f"{c} = ?" for c in columns), values, conversation_id)
+
+    def append(self, conversation_id: int, parent_id: int | None, record: Record) -> int:
+        """A new message under `parent_id`; its id."""
+        values = [to_column(c, getattr(record, c)) for c in RECORD_COLUMNS]
+        cursor = self._connection.execute(
+            f"INSERT INTO message (conversation_id, parent_id, {', '.join(RECORD_COLUMNS)})"
+            f" VALUES (?, ?, {_MARKS})",
+            (conversation_id, parent_id, *values),
+        )
+        message_id = _new_id(cursor)
+        self._index(message_id, record)
+        return message_id
+
+    def change(self, message_id: int, record: Record) -> None:
+        index.remove(self._connection, message_id)
+        values = [to_column(c, getattr(record, c)) for c in RECORD_COLUMNS]
+        self._update("message", ", ".join(f"{c} = ?" for c in RECORD_COLUMNS), values, message_id)
+        self._index(message_id, record)
+
+    def _index(self, message_id: int, record: Record) -> None:
+        """An answer that still grows is not indexed: that would be undone and done again every second."""
+        if record.role == "user" or record.finish_reason:
+            index.add(self._connection, message_id)
+
+    def _update(self, table: str, assignments: str, values: Sequence[object], row: int) -> None:
+        cursor = self._connection.execute(f"UPDATE {table} SET {assignments} WHERE id = ?", (*values, row))
+        if cursor.rowcount == 0:
+            raise GoneError(f"The conversation is no longer in {self.path}.")
+
+    def _holder(self, name: str) -> int | None:
+        row = self._connection.execute("SELECT id FROM conversation WHERE name = ?", (name,)).fetchone()
+        return row[0] if row else None
+
+    # -- reading ------------------------------------------------------------------------------------
+
+    def summaries(self, limit: int | None = None) -> Sequence[Summary]:
+        """The conversations, the one talked in last first."""
+        with translated(self.path):
+            rows = self._connection.execute(
+                f"{_SUMMARY} ORDER BY updated_at DESC, id DESC LIMIT ?", (-1 if limit is None else limit,)
+            ).fetchall()
+        return [Summary(*row[:-2], *map(from_iso, row[-2:])) for row in rows]
+
+    def older_than(self, moment: float) -> Sequence[int]:
+        """Ids of the conversations in which nothing was said since `moment`."""
+        with translated(self.path):
+            rows = self._connection.execute(
+                "SELECT id FROM conversation WHERE updated_at < ? ORDER BY id",
+                (to_iso(moment),),
+            ).fetchall()
+        return [row[0] for row in rows]
+
+    def find(self, reference: str | None) -> int:
+        """The id for an id or a name; for None the last conversation in which the user asked something."""
+        values: tuple[object, ...]
+        if reference is None:
+            where, values = "1 ORDER BY title = '', updated_at DESC, id DESC LIMIT 1", ()
+        elif reference.isdecimal():
+            where, values = "id = ?", (min(int(reference), 2**63 - 1),)
+        else:
+            where, values = "name = ?", (reference,)
+        with translated(self.path):
+            row = self._connection.execute(f"SELECT id FROM conversation WHERE {where}", values).fetchone()
+        if row is None:
+            told = "There is no conversation yet." if reference is None else f"No conversation {reference!r}."
+            raise StoreError(told, "See `llamachat history list`.")
+        return int(row[0])
+
+    def load(self, conversation_id: int, branch_id: int | None = None) -> Stored:
+        """The conversation up to its head, or to the message `branch_id`."""
+        heading, nodes = self.tree(conversation_id)
+        end = heading.head_id if branch_id is None else branch_id
+        path = path_to(nodes, end)
+        if branch_id is not None and not path:
+            raise StoreError(f"Conversation {conversation_id} has no branch {branch_id}.")
+        return Stored(conversation_id, heading, path)
+
+    def tree(self, conversation_id: int) -> tuple[Heading, Sequence[Node]]:
+        """All branches: every message in the order of its writing."""
+        with translated(self.path):
+            row = self._connection.execute(
+                f"SELECT {', '.join(_HEADING_COLUMNS)} FROM conversation WHERE id = ?", (conversation_id,)
+            ).fetchone()
+            rows = self._connection.execute(
+                f"SELECT id, parent_id, {', '.join(RECORD_COLUMNS)} FROM message"
+                " WHERE conversation_id = ? ORDER BY id",
+                (conversation_id,),
+            ).fetchall()
+        if row is None:
+            raise StoreError(f"No conversation {conversation_id}.", "See `llamachat history list`.")
+        heading = Heading(**{c: from_column(c, v) for c, v in zip(_HEADING_COLUMNS, row, strict=True)})
+        return heading, [_node(values) for values in rows]
+
+    def branches(self, conversation_id: int) -> Sequence[Branch]:
+        """The ends of the tree and the head, the newest first."""
+        return branches_of(*self.tree(conversation_id))
+
+    def search(self, query: str, limit: int = 50) -> Sequence[Hit]:
+        """The newest messages that hold every word of `query`, in all conversations and branches."""
+        finder = segment.Finder(query)
+        hits = []
+        with translated(self.path):
+            for message_id in index.search(self._connection, query, limit):
+                row = self._connection.execute(
+                    "SELECT conversation.id, title, name, role, message.created_at, content FROM message"
+                    " JOIN conversation ON conversation.id = conversation_id WHERE message.id = ?",
+                    (message_id,),
+                ).fetchone()
+                found = finder.find(row[5]) if row else None
+                if found:
+                    place = (row[0], message_id, row[1], row[2], row[3], from_iso(row[4]))
+                    hits.append(Hit(*place, found.line, found.spans))
+        return hits
+
+    # -- whole conversations -------------------------------------------------------------------------
+
+    def name(self, conversation_id: int, name: str) -> None:
+        if not name.strip() or name.isdecimal():
+            raise StoreError(f"{name!r} can't be a name: it is empty or looks like an id.", "Choose another.")
+        with self.changes():
+            holder = self._holder(name)
+            if holder not in (None, conversation_id):
+                raise StoreError(f"The name {name!r} belongs to conversation {holder}.", "Choose another.")
+            self._update("conversation", "name = ?", [name], conversation_id)
+
+    def set_head(self, conversation_id: int, head_id: int) -> None:
+        with self.changes():
+            self._update("conversation", "head_id = ?", [head_id], conversation_id)
+
+    def remove(self, conversation_ids: Sequence[int]) -> None:
+        """Remove conversations so that no page of the file holds their words any more."""
+        with self.changes():
+            for conversation_id in conversation_ids:
+                messages = self._connection.execute(
+                    "SELECT id FROM message WHERE conversation_id = ? AND indexed", (conversation_id,)
+                ).fetchall()
+                for (message_id,) in messages:
+                    index.remove(self._connection, message_id)
+                self._connection.execute("DELETE FROM conversation WHERE id = ?", (conversation_id,))
+            index.purge(self._connection)
+        with translated(self.path):
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _node(values: Sequence[object]) -> Node:
+    message_id, parent_id, *rest = values
+    record = Record(**{c: from_column(c, v) for c, v in zip(RECORD_COLUMNS, rest, strict=True)})
+    assert isinstance(message_id, int) and (parent_id is None or isinstance(parent_id, int))
+    return Node(message_id, parent_id, record)
+
+
+def _new_id(cursor: sqlite3.Cursor) -> int:
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid

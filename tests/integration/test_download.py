@@ -1,0 +1,266 @@
+"""The download engine against a hub that misbehaves, on real sockets."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from llamachat.errors import AuthError, ModelError, NetworkError
+from llamachat.hub import pull as pulling
+from llamachat.hub.records import STATE_FOLDER, Paths, Record, read_record
+from llamachat.hub.remote import Hub, Variant
+from llamachat.hub.transfer import FileChanged, TransferOptions
+from tests.fakes.hub_process import HubProcess, running_hub
+
+MB = 1 << 20
+CONTENT = random.Random(1).randbytes(17 * MB + 12345)
+FAST = TransferOptions(stall_timeout=0.5, patience=20, first_backoff=0.01, longest_backoff=0.2)
+NAME = "toy-Q4_K_M.gguf"
+
+
+class Notes:
+    """A watcher that remembers."""
+
+    def __init__(self) -> None:
+        self.have = self.size = 0
+        self.losses: list[str] = []
+        self.notes: list[str] = []
+        self.changed = threading.Event()
+
+    def started(self, name: str, size: int, have: int) -> None:
+        self.size, self.have = size, have
+
+    def advanced(self, n_bytes: int) -> None:
+        self.have += n_bytes
+        self.changed.set()
+
+    def lost(self, reason: str) -> None:
+        self.losses.append(reason)
+
+    def noted(self, text: str) -> None:
+        self.notes.append(text)
+        self.changed.set()
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[HubProcess]:
+    with running_hub(tmp_path / "hub") as running:
+        running.put(f"org/toy/{NAME}", CONTENT)
+        yield running
+
+
+def fetch(
+    hub: HubProcess,
+    folder: Path,
+    options: TransferOptions = FAST,
+    watcher: Notes | None = None,
+    token: str = "",
+) -> Path:
+    client = Hub(hub.endpoint, token, options)
+    repository = client.repository("org/toy")
+    record = Record(repository.id, "Q4_K_M", "", 0)
+    return pulling.pull(client, repository.variants[0], folder, record, watcher or Notes())
+
+
+def test_a_clean_transfer_arrives_whole_and_nothing_comes_twice(hub: HubProcess, tmp_path: Path) -> None:
+    watcher = Notes()
+    path = fetch(hub, tmp_path / "models", watcher=watcher)
+    assert path.read_bytes() == CONTENT
+    assert watcher.have == watcher.size == len(CONTENT) and watcher.losses == []
+    assert hub.stats()["twice"] == 0
+    assert sorted(p.name for p in path.parent.iterdir()) == [STATE_FOLDER, NAME]
+    record = read_record(path)
+    assert record and record.sha256 == hashlib.sha256(CONTENT).hexdigest()
+
+
+def test_cuts_at_random_bytes_cost_nothing(hub: HubProcess, tmp_path: Path) -> None:
+    hub.control(cuts=12, cut_within=(0, MB))
+    watcher = Notes()
+    assert fetch(hub, tmp_path, watcher=watcher).read_bytes() == CONTENT
+    assert hub.stats()["twice"] == 0 and hub.stats()["faults_left"] == 0
+    assert len(watcher.losses) == 12
+
+
+def test_resets_stalls_and_silence_are_survived(hub: HubProcess, tmp_path: Path) -> None:
+    stalls = [{"kind": "stall", "after": n} for n in (0, 1, 3 * MB)]
+    hub.control(faults=[*stalls, {"kind": "reset"}, {"kind": "silence"}, {"kind": "cut", "after": 5}])
+    watcher = Notes()
+    assert fetch(hub, tmp_path, watcher=watcher).read_bytes() == CONTENT
+    assert "no byte for 0.5 s" in watcher.losses and "the connection was cut" in watcher.losses
+
+
+def test_server_errors_and_retry_after_are_waited_for(hub: HubProcess, tmp_path: Path) -> None:
+    busy = {"kind": "status", "status": 429, "retry_after": 1}
+    hub.control(faults=[busy, {"kind": "status", "status": 503}, {"kind": "status", "status": 500}])
+    watcher = Notes()
+    assert fetch(hub, tmp_path, watcher=watcher).read_bytes() == CONTENT
+    assert {"the server answered 429", "the server answered 503"} <= set(watcher.losses)
+
+
+def test_an_address_that_ran_out_is_asked_for_anew(hub: HubProcess, tmp_path: Path) -> None:
+    hub.control(rate=8 * MB)
+    watcher = Notes()
+    thread, results = in_background(hub, tmp_path, watcher)
+    assert watcher.changed.wait(20)
+    hub.control(signature=1, rate=0)
+    thread.join(60)
+    assert results == [tmp_path / NAME] and (tmp_path / NAME).read_bytes() == CONTENT
+    assert any("answered 403" in reason for reason in watcher.losses)
+
+
+@pytest.mark.parametrize("cuts", [0, 4])
+def test_without_ranges_one_connection_is_enough(hub: HubProcess, tmp_path: Path, cuts: int) -> None:
+    hub.control(ranges=False, cuts=cuts, cut_within=(MB, 16 * MB))
+    assert fetch(hub, tmp_path).read_bytes() == CONTENT
+    assert hub.stats()["requests"]["cdn"] == cuts + 1
+
+
+def test_a_wrong_content_range_is_never_written(hub: HubProcess, tmp_path: Path) -> None:
+    hub.control(lie="offset")
+    watcher = Notes()
+    assert fetch(hub, tmp_path, watcher=watcher).read_bytes() == CONTENT
+    assert any("the server gave bytes" in reason for reason in watcher.losses)
+
+
+@pytest.mark.parametrize("misdeed", [{"wrong_hash": True}, {"lie": "body"}])
+def test_bytes_with_another_hash_get_no_name(
+    hub: HubProcess, tmp_path: Path, misdeed: dict[str, object]
+) -> None:
+    hub.control(**misdeed)
+    with pytest.raises(ModelError, match=r"came with sha256 [0-9a-f]{64}, the hub names [0-9a-f]{64}"):
+        fetch(hub, tmp_path)
+    assert [p.name for p in tmp_path.glob("toy*")] == []
+    hub.control(wrong_hash=False, lie="")
+    assert fetch(hub, tmp_path).read_bytes() == CONTENT
+
+
+def test_when_nothing_comes_it_gives_up_and_goes_on_later(hub: HubProcess, tmp_path: Path) -> None:
+    hub.control(faults=[{"kind": "cut", "after": 3 * MB}, *[{"kind": "reset"}] * 1000])
+    impatient = TransferOptions(connections=1, patience=0.5, first_backoff=0.01, longest_backoff=0.1)
+    with pytest.raises(NetworkError, match=r"No byte of .* came for .* 17 % are here: the same command"):
+        fetch(hub, tmp_path, impatient)
+    assert not (tmp_path / NAME).exists()
+    assert pulling.unfinished([tmp_path]) == {tmp_path / NAME: (3 * MB, len(CONTENT))}
+    hub.control(faults=[])
+    watcher = Notes()
+    assert fetch(hub, tmp_path, watcher=watcher).read_bytes() == CONTENT
+    assert hub.stats()["bytes"] == len(CONTENT)
+
+
+def test_a_file_that_changed_between_two_runs_is_begun_anew(hub: HubProcess, tmp_path: Path) -> None:
+    hub.control(faults=[{"kind": "cut", "after": 3 * MB}, *[{"kind": "reset"}] * 1000])
+    impatient = TransferOptions(connections=1, patience=0.3, first_backoff=0.01, longest_backoff=0.1)
+    with pytest.raises(NetworkError):
+        fetch(hub, tmp_path, impatient)
+    hub.control(faults=[])
+    changed = CONTENT[::-1]
+    hub.put(f"org/toy/{NAME}", changed)
+    watcher = Notes()
+    assert fetch(hub, tmp_path, watcher=watcher).read_bytes() == changed
+    assert watcher.notes == [f"{NAME} has changed on the hub: starting anew"]
+
+
+def test_a_file_that_changes_meanwhile_is_noticed(hub: HubProcess, tmp_path: Path) -> None:
+    hub.control(rate=4 * MB)
+    watcher = Notes()
+    thread, results = in_background(hub, tmp_path, watcher)
+    assert watcher.changed.wait(20)
+    hub.put(f"org/toy/{NAME}", CONTENT + b"more")
+    hub.control(rate=0)
+    thread.join(60)
+    assert isinstance(results[0], FileChanged)
+
+
+def test_two_at_once_never_mix(hub: HubProcess, tmp_path: Path) -> None:
+    hub.control(rate=20 * MB)
+    watchers = [Notes(), Notes()]
+    running = [in_background(hub, tmp_path, watcher) for watcher in watchers]
+    for thread, _ in running:
+        thread.join(60)
+    assert [results[0] for _, results in running] == [tmp_path / NAME] * 2
+    assert (tmp_path / NAME).read_bytes() == CONTENT
+    assert hub.stats()["bytes"] == len(CONTENT)
+    assert any("another llamachat is fetching" in note for watcher in watchers for note in watcher.notes)
+
+
+def test_shards_come_whole_or_not_at_all(hub: HubProcess, tmp_path: Path) -> None:
+    parts = [CONTENT[: 6 * MB], CONTENT[6 * MB :]]
+    (hub.root / f"org/toy/{NAME}").unlink()
+    for number, part in enumerate(parts, 1):
+        hub.put(f"org/toy/toy-Q4_K_M-0000{number}-of-00002.gguf", part)
+    hub.control(faults=[{"kind": "none"}] * 4 + [{"kind": "reset"}] * 1000)
+    impatient = TransferOptions(connections=1, patience=0.5, first_backoff=0.01, longest_backoff=0.1)
+    with pytest.raises(NetworkError):
+        fetch(hub, tmp_path, impatient)
+    assert list(tmp_path.glob("*.gguf")) == []
+    hub.control(faults=[])
+    first = fetch(hub, tmp_path)
+    assert first.name == "toy-Q4_K_M-00001-of-00002.gguf"
+    assert [p.read_bytes() for p in sorted(tmp_path.glob("*.gguf"))] == parts
+    assert hub.stats()["twice"] == 0
+
+
+def test_a_gated_repository_wants_a_token_which_only_the_hub_sees(hub: HubProcess, tmp_path: Path) -> None:
+    hub.put(f"org/toy/{NAME}", CONTENT, gated="manual")
+    hub.control(token="hf_secret")
+    for token in ("", "hf_wrong"):
+        with pytest.raises(AuthError, match=r"org/toy is gated.*Accept them at .*org/toy.*hf auth login"):
+            fetch(hub, tmp_path, token=token)
+    assert fetch(hub, tmp_path, token="hf_secret").read_bytes() == CONTENT
+    assert not any(line.startswith("cdn") for line in hub.stats()["tokens"])
+
+
+def test_a_full_disk_is_told_before_the_first_byte(hub: HubProcess, tmp_path: Path) -> None:
+    client = Hub(hub.endpoint, "", FAST)
+    file = client.repository("org/toy").variants[0].files[0]
+    huge = Variant("Q4_K_M", (type(file)(file.name, file.url, type(file.identity)(1 << 60)),))
+    with pytest.raises(ModelError, match=r"needs 1152921504.* GB, and .* GB free"):
+        pulling.pull(client, huge, tmp_path, Record("org/toy", "", "", 0), Notes())
+    assert "cdn" not in hub.stats()["requests"]
+
+
+def test_another_file_of_that_name_is_not_touched(hub: HubProcess, tmp_path: Path) -> None:
+    (tmp_path / NAME).write_bytes(b"mine")
+    with pytest.raises(ModelError, match="is another file than that of the hub"):
+        fetch(hub, tmp_path)
+    assert (tmp_path / NAME).read_bytes() == b"mine"
+
+
+def test_a_file_that_was_brought_by_other_means_is_recognised(hub: HubProcess, tmp_path: Path) -> None:
+    (tmp_path / NAME).write_bytes(CONTENT)
+    assert fetch(hub, tmp_path) == tmp_path / NAME
+    assert "cdn" not in hub.stats()["requests"]
+    assert read_record(tmp_path / NAME)
+
+
+def test_a_record_that_promises_more_than_there_is_counts_for_nothing(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    hub.control(faults=[{"kind": "cut", "after": 3 * MB}, *[{"kind": "reset"}] * 1000])
+    impatient = TransferOptions(connections=1, patience=0.3, first_backoff=0.01, longest_backoff=0.1)
+    with pytest.raises(NetworkError):
+        fetch(hub, tmp_path, impatient)
+    Paths(tmp_path, NAME).part.write_bytes(b"")
+    hub.control(faults=[])
+    assert fetch(hub, tmp_path).read_bytes() == CONTENT
+
+
+def in_background(
+    hub: HubProcess, folder: Path, watcher: Notes
+) -> tuple[threading.Thread, list[Path | Exception]]:
+    results: list[Path | Exception] = []
+
+    def run() -> None:
+        try:
+            results.append(fetch(hub, folder, watcher=watcher))
+        except Exception as error:  # noqa: BLE001 - looked at by the test
+            results.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, results

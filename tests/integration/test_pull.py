@@ -1,0 +1,223 @@
+"""`llamachat pull` as a process, against the fake hub with the real small model."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from llamachat.hub import local
+from llamachat.hub.download import sha256_of
+from llamachat.hub.journal import read_progress
+from llamachat.hub.records import Paths
+from tests.fakes.hub_process import HubProcess, running_hub
+
+MB = 1 << 20
+REPO = "org/SmolLM2-135M-Instruct-GGUF"
+DEADLINE = 120.0
+
+
+@pytest.fixture(scope="module")
+def model() -> Path:
+    embedded = local.embedded_model()
+    assert embedded, "install the `demo` extra"
+    return embedded.path
+
+
+@pytest.fixture
+def hub(tmp_path: Path, model: Path) -> Iterator[HubProcess]:
+    with running_hub(tmp_path / "hub") as running:
+        running.put(f"{REPO}/{model.name}", model, cardData={"license": "apache-2.0"})
+        yield running
+
+
+class Runner:
+    """Runs `llamachat` with this hub and a home of its own."""
+
+    def __init__(self, hub: HubProcess, home: Path) -> None:
+        self.folder = home / "models"
+        self.environment = hub.environment(home)
+        self.home = home
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "llamachat", *arguments]
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.command("pull", "--folder", str(self.folder), *arguments),
+            env=self.environment,
+            cwd=self.home,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str, **environment: str) -> tuple[int, str, str]:
+        self.environment.update(environment)
+        with self.start(*arguments) as process:
+            out, err = process.communicate(timeout=DEADLINE)
+        return process.returncode, out, err
+
+
+@pytest.fixture
+def runner(hub: HubProcess, tmp_path: Path) -> Runner:
+    return Runner(hub, tmp_path)
+
+
+def test_thirty_cuts_and_two_kills_leave_the_real_model_whole(
+    hub: HubProcess, runner: Runner, model: Path
+) -> None:
+    hub.control(cuts=30, cut_within=(1, 2 * MB), rate=60 * MB)
+    paths = Paths(runner.folder, model.name)
+    for share in (0.3, 0.6):
+        with runner.start(REPO) as process:
+            wait_for(lambda share=share: read_progress(paths.journal) > share * model.stat().st_size)
+            process.send_signal(signal.SIGKILL if os.name == "posix" else signal.SIGTERM)
+        assert not paths.final.exists()
+    status, out, err = runner.run(REPO)
+    assert (status, out) == (0, f"{paths.final}\n"), err
+    assert sha256_of(paths.final) == sha256_of(model)
+    stats = hub.stats()
+    assert stats["faults_left"] == 0
+    assert stats["twice"] <= 2 * MB  # cuts cost nothing, kills at most 1 MB each
+
+
+def test_ctrl_c_leaves_what_came_and_no_traceback(hub: HubProcess, runner: Runner, model: Path) -> None:
+    hub.control(rate=20 * MB)
+    paths = Paths(runner.folder, model.name)
+    with runner.start(REPO) as process:
+        wait_for(lambda: read_progress(paths.journal) > 5 * MB)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 130 and "Traceback" not in err
+    hub.control(rate=0)
+    assert runner.run(REPO)[0] == 0
+    assert hub.stats()["twice"] <= MB
+
+
+def test_in_a_log_there_are_plain_lines_and_the_path_on_stdout(runner: Runner, model: Path) -> None:
+    status, out, err = runner.run(REPO)
+    assert status == 0 and out == f"{runner.folder / model.name}\n"
+    assert "\x1b" not in err and "100% of 98 MB" in err
+    assert "Apache License 2.0 https://www.apache.org/licenses/LICENSE-2.0" in err
+
+
+def test_quiet_says_only_the_path(runner: Runner, model: Path) -> None:
+    assert runner.run(f"{REPO}:q4_1", "--quiet") == (0, f"{runner.folder / model.name}\n", "")
+
+
+def test_what_is_here_is_not_fetched_again_and_needs_no_hub(
+    hub: HubProcess, runner: Runner, model: Path
+) -> None:
+    assert runner.run(REPO)[0] == 0
+    before = hub.stats()["bytes"]
+    assert "is here already" in runner.run(REPO)[2]
+    assert hub.stats()["bytes"] == before
+    status, out, _ = runner.run(REPO, HF_HUB_OFFLINE="1")
+    assert (status, out) == (0, f"{runner.folder / model.name}\n")
+
+
+def test_offline_means_offline(hub: HubProcess, runner: Runner) -> None:
+    status, _, err = runner.run(REPO, HF_HUB_OFFLINE="1")
+    assert status == 7 and "HF_HUB_OFFLINE is set" in err and hub.stats()["requests"] == {}
+
+
+def test_a_list_shows_sizes_memory_and_fit_and_fetches_no_model(hub: HubProcess, runner: Runner) -> None:
+    status, out, _ = runner.run("--list", REPO)
+    assert status == 0
+    assert "98 MB + 47 MB + 104 MB" in out and "comfortable" in out and "Q4_1 *" in out
+    assert not runner.folder.exists()
+
+
+def test_a_url_of_the_hub_and_one_of_another_server(hub: HubProcess, runner: Runner, model: Path) -> None:
+    assert runner.run(f"{hub.endpoint}/{REPO}/blob/main/{model.name}")[0] == 0
+    (runner.folder / model.name).unlink()
+    elsewhere = f"http://localhost:{hub.port}/cdn/0/{REPO}/{model.name}"
+    status, _, err = runner.run(elsewhere)
+    assert status == 0, err
+    assert sha256_of(runner.folder / model.name) == sha256_of(model)
+
+
+def test_without_a_model_it_recommends_one_and_says_why(runner: Runner) -> None:
+    status, _, err = runner.run(LANG="zh_CN.UTF-8")
+    lines = err.splitlines()
+    assert status == 2 and "speaks Chinese" in lines[0] and "to download" in lines[0]
+    assert lines[1].endswith("There is no terminal to answer from. Say `--yes` for yes.")
+
+
+def test_llamas_licence_wants_a_yes(hub: HubProcess, runner: Runner, model: Path) -> None:
+    hub.put("org/llama-GGUF/llama-Q4_1.gguf", model, cardData={"license": "llama3.2"})
+    status, _, err = runner.run("org/llama-GGUF")
+    assert status == 2 and "Do you agree to the Llama 3.2 Community License?" in err
+    child = pexpect.spawn(
+        sys.executable,
+        ["-m", "llamachat", "pull", "--folder", str(runner.folder), "org/llama-GGUF"],
+        env={**runner.environment, "TERM": "xterm", "COLUMNS": "120"},
+        cwd=str(runner.home),
+        encoding="utf-8",
+        timeout=DEADLINE,
+    )
+    child.expect(r"Do you agree .* \[y/N\] ")
+    child.sendline("y")
+    child.expect("100%")
+    child.expect("llama-Q4_1.gguf\r\n")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    assert runner.run("org/llama-GGUF")[0] == 0  # asked once
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["nonsense"], 2, "'nonsense' is no model that is known by name. There are llama3,"),
+        (["org/nothing"], 3, "has no repository org/nothing, or keeps it private."),
+        ([f"{REPO}:Q8_0"], 3, f"{REPO} has no Q8_0. It has Q4_1."),
+        (["--connections", "0", REPO], 2, "--connections: '0': input should be greater than or equal to 1."),
+        (["--n-ctx", "2000000000", REPO], 3, "insist with `--force`."),
+    ],
+)
+def test_what_can_go_wrong_is_one_line(
+    runner: Runner, arguments: list[str], status: int, message: str
+) -> None:
+    got, out, err = runner.run(*arguments)
+    assert (got, out, len(err.splitlines())) == (status, "", 1)
+    assert message in err
+
+
+def test_a_hub_that_is_not_there_is_named_with_the_mirror(runner: Runner) -> None:
+    status, _, err = runner.run(REPO, HF_ENDPOINT="http://127.0.0.1:9")
+    assert status == 7 and "http://127.0.0.1:9 does not answer" in err and "hf-mirror.com: --mirror" in err
+
+
+def test_a_hub_that_says_nothing_is_given_up_within_a_quarter_minute(hub: HubProcess, runner: Runner) -> None:
+    hub.control(api_faults=[{"kind": "silence"}] * 3)
+    started = time.monotonic()
+    status, _, err = runner.run(REPO)
+    assert status == 7 and "does not answer" in err
+    assert time.monotonic() - started < DEADLINE
+
+
+def test_a_proxy_is_used(hub: HubProcess, runner: Runner, model: Path) -> None:
+    """The fake hub stands for the proxy: a name that can't be looked up is asked of it."""
+    status, _, err = runner.run(
+        REPO, HF_ENDPOINT="http://hub.invalid", HTTP_PROXY=hub.endpoint, http_proxy=hub.endpoint
+    )
+    assert status == 0, err
+    assert hub.stats()["bytes"] >= model.stat().st_size
+
+
+def wait_for(condition: object) -> None:
+    assert callable(condition)
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

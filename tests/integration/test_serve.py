@@ -1,0 +1,231 @@
+"""`llamachat serve` on the real server and the real small model: its life, its environment, its key."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support import ServerProcess, llamachat, wait_for
+
+ARTICLE = Path(__file__).parent.parent / "data" / "article_client.py"
+STRAY = {
+    "HOST": "x86_64-conda-linux-gnu",
+    "PORT": "tcp://10.0.0.1:80",
+    "CACHE": "/tmp/x",
+    "SEED": "abc",
+    "MODEL": "nope",
+    "CONFIG_FILE": "/nope",
+    "API_KEY": "oops",
+    "HTTP_PROXY": "http://127.0.0.1:9",
+    "http_proxy": "http://127.0.0.1:9",
+}
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def chat(base_url: str, key: str) -> int:
+    """The HTTP status of one short completion."""
+    body = json.dumps({"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}).encode()
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
+    request = urllib.request.Request(f"{base_url}/chat/completions", body, headers)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=120) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
+
+
+def test_one_line_says_where_what_and_how_to_connect(serve: ServerProcess) -> None:
+    (line,) = serve.stdout().splitlines()
+    for part in (
+        serve.base_url,
+        "SmolLM2",
+        "n_ctx 2048",
+        "threads",
+        "llamachat chat --base-url",
+        "OPENAI_BASE_URL=",
+    ):
+        assert part in line
+    assert chat(serve.base_url, "not-needed") == 200
+
+
+def test_the_articles_client_works_unmodified(
+    serve: ServerProcess, env: dict[str, str], tmp_path: Path
+) -> None:
+    script = tmp_path / "client.py"
+    # Only the port is another, because the tests' server does not sit on 8000.
+    script.write_text(
+        ARTICLE.read_text(encoding="utf-8").replace(":8000", f":{serve.port}"), encoding="utf-8"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        input="Hello!\nBye\n",
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    intro, answer, end = done.stdout.split("> ")
+    for reply in (intro, answer):
+        assert re.fullmatch(r"\033\[92;1m\n.+\033\[91;1m\n", reply, re.DOTALL)
+    assert end == "\033[0mBYE BYE!\n"
+
+
+def test_a_stray_environment_changes_nothing(env: dict[str, str], tmp_path: Path) -> None:
+    with ServerProcess(env=env | STRAY, cwd=tmp_path) as server:
+        server.wait_until_ready()
+        assert server.api_key == "not-needed"
+        assert chat(server.base_url, "not-needed") == 200
+        assert server.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("mode", ["--no-plain", "--plain"])
+def test_a_stop_signal_ends_both_with_status_0(
+    env: dict[str, str], tmp_path: Path, number: int, mode: str
+) -> None:
+    with ServerProcess(mode, env=env, cwd=tmp_path) as server:
+        child = server.wait_until_ready().child()
+        assert server.stop(number) == 0
+        assert not child.is_running()
+        assert not answers(server.port)
+        assert "Traceback" not in server.stdout() + server.stderr()
+
+
+@pytest.mark.skipif(shutil.which("nohup") is None, reason="this system has no nohup")
+def test_under_nohup_it_outlives_its_terminal(env: dict[str, str], tmp_path: Path) -> None:
+    prefix = ["nohup", sys.executable, "-m", "llamachat", "serve"]
+    with ServerProcess(env=env, cwd=tmp_path, prefix=prefix) as server:
+        server.wait_until_ready().process.send_signal(signal.SIGHUP)
+        assert chat(server.base_url, "not-needed") == 200
+        assert server.stop() == 0
+
+
+def test_when_the_terminal_closes_both_end(env: dict[str, str], tmp_path: Path) -> None:
+    with ServerProcess(env=env, cwd=tmp_path) as server:
+        child = server.wait_until_ready().child()
+        assert server.stop(signal.SIGHUP) == 0
+        assert not child.is_running()
+
+
+def test_ctrl_c_before_it_is_ready_has_status_130(env: dict[str, str], tmp_path: Path) -> None:
+    with ServerProcess(env=env, cwd=tmp_path) as server:
+        wait_for(lambda: "Loading" in server.stderr(), "loading")
+        assert server.stop(signal.SIGINT) == 130
+        assert server.stderr().count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "mode",
+    [
+        "--no-plain",
+        pytest.param(
+            "--plain", marks=pytest.mark.skipif(sys.platform != "linux", reason="only Linux has the means")
+        ),
+    ],
+)
+def test_when_serve_is_killed_the_child_leaves_by_itself(
+    env: dict[str, str], tmp_path: Path, mode: str
+) -> None:
+    with ServerProcess(mode, env=env, cwd=tmp_path) as server:
+        child = server.wait_until_ready().child()
+        assert server.stop(signal.SIGKILL) == -signal.SIGKILL
+        wait_for(lambda: not child.is_running(), "the orphan's end")
+        assert not answers(server.port)
+
+
+def test_a_child_that_dies_is_started_again(env: dict[str, str], tmp_path: Path) -> None:
+    with ServerProcess(env=env, cwd=tmp_path) as server:
+        server.wait_until_ready().child().send_signal(signal.SIGSEGV)
+        wait_for(lambda: "The server is back." in server.stderr(), "the restart")
+        assert "The server died: killed by SIGSEGV. Starting it again." in server.stderr()
+        assert chat(server.base_url, "not-needed") == 200
+        assert server.stop() == 0
+
+
+def test_the_network_gets_a_random_key_and_the_command_for_the_other_machine(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    with ServerProcess("--host", "0.0.0.0", env=env, cwd=tmp_path) as server:
+        server.wait_until_ready()
+        assert server.api_key is not None and len(server.api_key) >= 32
+        other = server.stdout().splitlines()[1]
+        assert re.search(
+            rf"LLAMACHAT_API_KEY={server.api_key} llamachat chat --base-url http://\S+:{server.port}/v1",
+            other,
+        )
+        assert chat(server.base_url, server.api_key) == 200
+        assert chat(server.base_url, "wrong") == 401
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX can replace a running command line")
+@pytest.mark.parametrize("spelling", [["--api-key", "s3cret-word"], ["--api_key=s3cret-word"]])
+def test_the_key_never_shows_in_the_list_of_processes(
+    env: dict[str, str], tmp_path: Path, spelling: list[str]
+) -> None:
+    with ServerProcess(*spelling, env=env, cwd=tmp_path) as server:
+        server.wait_until_ready()
+        assert server.api_key == "s3cret-word"
+        lines = [psutil.Process(server.process.pid).cmdline(), server.child().cmdline()]
+        assert not [part for line in lines for part in line if "s3cret-word" in part]
+        assert chat(server.base_url, "wrong") == 401
+
+
+def test_print_command_is_what_plain_runs(env: dict[str, str], tmp_path: Path, small_model: Path) -> None:
+    (tmp_path / "a b.gguf").symlink_to(small_model)
+    args = ("a b.gguf", "--n_ctx", "512", "--", "--n_batch", "64")
+    printed = llamachat(
+        "serve", "--print-command", *args[:-3], "--port", "1", *args[-3:], env=env, cwd=tmp_path
+    )
+    assert printed.returncode == 0
+    assert "-m llama_cpp.server --model '" in printed.stdout
+    with ServerProcess("--plain", *args, env=env, cwd=tmp_path) as server:
+        running = server.wait_until_ready().child().cmdline()
+    assert [str(server.port) if part == "1" else part for part in shlex.split(printed.stdout)][3:] == running[
+        3:
+    ]
+    assert running[1:3] == ["-m", "llama_cpp.server"]
+
+
+def test_n_ctx_is_rounded_with_a_word_and_warned_about(env: dict[str, str], tmp_path: Path) -> None:
+    with ServerProcess("--n_ctx", "8200", env=env, cwd=tmp_path) as server:
+        server.wait_until_ready()
+        assert "n_ctx 8200 is rounded up to 8448" in server.stderr()
+        assert "more than the 8192 that the model was trained for" in server.stderr()
+        assert "n_ctx 8448" in server.stdout()
+
+
+def test_verbose_shows_the_servers_own_log(env: dict[str, str], tmp_path: Path) -> None:
+    with ServerProcess("--verbose", env=env, cwd=tmp_path) as server:
+        server.wait_until_ready()
+        assert "llama_model_loader" in server.stderr()
+
+
+def test_the_articles_own_line_with_its_first_words_changed(
+    env: dict[str, str], tmp_path: Path, small_model: Path
+) -> None:
+    name = "Meta-Llama-3-8B-Instruct.Q4_K_M.gguf"
+    (tmp_path / name).symlink_to(small_model)
+    with ServerProcess(
+        "--host", "0.0.0.0", "--model", f"./{name}", "--n_ctx", "2048", env=env, cwd=tmp_path
+    ) as server:
+        assert "Meta-Llama-3-8B-Instruct.Q4_K_M" in server.wait_until_ready().stdout()

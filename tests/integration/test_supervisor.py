@@ -1,0 +1,104 @@
+"""Children that die on purpose: real processes on real sockets."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from llamachat.errors import ServerError
+from llamachat.server.child import Child
+from llamachat.server.readiness import Endpoint
+from llamachat.server.supervisor import MOST_RESTARTS, Supervisor
+from tests import fakes
+from tests.support import free_port
+
+FAKE = Path(fakes.__file__).parent / "dying_server.py"
+
+
+def supervisor(modes: list[str], said: list[str]) -> Supervisor:
+    """One whose n-th child behaves as the n-th of `modes`, and later ones as the last."""
+    port = free_port()
+    left = list(modes)
+
+    def launch() -> Child:
+        mode = left.pop(0) if len(left) > 1 else left[0]
+        return Child([sys.executable, str(FAKE), str(port), mode], os.environ, watched=True)
+
+    return Supervisor(launch, Endpoint("http", "127.0.0.1", port), said.append)
+
+
+def going_on(child: Child) -> bool:
+    return True
+
+
+def test_a_child_that_answers_is_ready() -> None:
+    with supervisor(["fine"], []) as running:
+        assert running.start(going_on)
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [
+        ("load", "it is too strange"),
+        ("first-token", "first token: killed by SIGSEGV"),
+        ("refuse", "HTTP 500"),
+    ],
+)
+def test_a_child_that_fails_before_it_is_ready_says_why(mode: str, words: str) -> None:
+    with supervisor([mode], []) as running, pytest.raises(ServerError, match=words):
+        running.start(going_on)
+
+
+def test_waiting_ends_when_told_to() -> None:
+    with supervisor(["slow"], []) as running:
+        assert not running.start(lambda child: False)
+
+
+def test_a_child_that_ignores_a_polite_end_is_killed() -> None:
+    with supervisor(["linger"], []) as running:
+        assert running.start(going_on)
+        assert running.child is not None
+        pid = running.child.pid
+    assert not psutil.pid_exists(pid)
+
+
+def test_a_child_that_dies_later_is_started_again_with_the_cause() -> None:
+    said: list[str] = []
+    with supervisor(["fine"], said) as running:
+        assert running.start(going_on)
+        assert running.child is not None
+        psutil.Process(running.child.pid).kill()
+        running.watch(_until(lambda: len(said) == 2))
+    assert said == [
+        "The server died: killed by SIGKILL, as the system does when memory runs out. Starting it again.",
+        "The server is back.",
+    ]
+
+
+def test_after_three_restarts_in_a_minute_it_gives_up() -> None:
+    said: list[str] = []
+    with supervisor(["fine", "load"], said) as running:
+        assert running.start(going_on)
+        assert running.child is not None
+        psutil.Process(running.child.pid).kill()
+        with pytest.raises(ServerError, match="it is too strange"):
+            running.watch(_until(lambda: False))
+    assert len(said) == MOST_RESTARTS
+
+
+def _until(condition: Callable[[], bool]) -> Callable[[], bool]:
+    """A stop that fails the test rather than hang it."""
+    asked = 0
+
+    def stopped() -> bool:
+        nonlocal asked
+        asked += 1
+        assert asked < 1000, "not within 100 s"
+        return condition()
+
+    return stopped

@@ -1,0 +1,118 @@
+"""GGUF files of some hundred kilobytes with random weights, one for each kind of memory that llama.cpp has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from gguf import GGUFWriter, TokenType
+
+N_EMBD = 64
+N_HEAD = 4
+N_FF = 128
+N_LAYER = 2
+WORDS = 256
+
+
+class _Model:
+    def __init__(self, path: Path, architecture: str) -> None:
+        self.random = np.random.default_rng(7)
+        self.writer = GGUFWriter(path, architecture)
+        self.writer.add_context_length(2048)
+        self.writer.add_embedding_length(N_EMBD)
+        self.writer.add_block_count(N_LAYER)
+        self.writer.add_layer_norm_rms_eps(1e-5)
+        self._add_vocabulary()
+
+    def _add_vocabulary(self) -> None:
+        tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+        tokens += [f"▁w{i}" for i in range(WORDS)]
+        kinds = [TokenType.UNKNOWN, TokenType.CONTROL, TokenType.CONTROL, *[TokenType.BYTE] * 256]
+        kinds += [TokenType.NORMAL] * WORDS
+        self.writer.add_tokenizer_model("llama")
+        self.writer.add_token_list(tokens)
+        self.writer.add_token_scores([0.0] * len(tokens))
+        self.writer.add_token_types(kinds)
+        self.writer.add_bos_token_id(1)
+        self.writer.add_eos_token_id(2)
+        self.n_vocab = len(tokens)
+
+    def matrix(self, name: str, *shape: int) -> None:
+        self.tensor(name, self.random.normal(0, 0.3, shape).astype(np.float32))
+
+    def ones(self, *names: str) -> None:
+        for name in names:
+            self.tensor(name, np.ones(N_EMBD, np.float32))
+
+    def tensor(self, name: str, values: npt.NDArray[np.float32]) -> None:
+        self.writer.add_tensor(f"{name}.weight", values)
+
+    def save(self) -> None:
+        self.matrix("token_embd", self.n_vocab, N_EMBD)
+        self.ones("output_norm")
+        self.writer.write_header_to_file()
+        self.writer.write_kv_data_to_file()
+        self.writer.write_tensors_to_file()
+        self.writer.close()
+
+
+def write_llama(path: Path) -> Path:
+    """Full attention: cells can be moved and copied."""
+    model = _Model(path, "llama")
+    _attention(model, extra_norms=())
+    model.save()
+    return path
+
+
+def write_sliding_window(path: Path, window: int = 16) -> Path:
+    """Gemma 2: every other layer sees `window` tokens only."""
+    model = _Model(path, "gemma2")
+    model.writer.add_sliding_window(window)
+    model.writer.add_attn_logit_softcapping(50.0)
+    model.writer.add_final_logit_softcapping(30.0)
+    model.writer.add_key_length(N_EMBD // N_HEAD)
+    model.writer.add_value_length(N_EMBD // N_HEAD)
+    _attention(model, extra_norms=("post_attention_norm", "post_ffw_norm"))
+    model.save()
+    return path
+
+
+def write_recurrent(path: Path) -> Path:
+    """Mamba: one state for the whole sequence, no cells."""
+    model = _Model(path, "mamba")
+    inner, state, conv, rank = 2 * N_EMBD, 16, 4, 4
+    model.writer.add_feed_forward_length(0)
+    model.writer.add_head_count(0)
+    model.writer.add_ssm_conv_kernel(conv)
+    model.writer.add_ssm_inner_size(inner)
+    model.writer.add_ssm_state_size(state)
+    model.writer.add_ssm_time_step_rank(rank)
+    for layer in range(N_LAYER):
+        block = f"blk.{layer}."
+        model.ones(f"{block}attn_norm")
+        model.matrix(f"{block}ssm_in", 2 * inner, N_EMBD)
+        model.matrix(f"{block}ssm_conv1d", inner, conv)
+        model.writer.add_tensor(f"{block}ssm_conv1d.bias", np.zeros(inner, np.float32))
+        model.matrix(f"{block}ssm_x", rank + 2 * state, inner)
+        model.matrix(f"{block}ssm_dt", inner, rank)
+        model.writer.add_tensor(f"{block}ssm_dt.bias", np.zeros(inner, np.float32))
+        model.writer.add_tensor(f"{block}ssm_a", -np.ones((inner, state), np.float32))
+        model.writer.add_tensor(f"{block}ssm_d", np.ones(inner, np.float32))
+        model.matrix(f"{block}ssm_out", N_EMBD, inner)
+    model.save()
+    return path
+
+
+def _attention(model: _Model, extra_norms: tuple[str, ...]) -> None:
+    model.writer.add_feed_forward_length(N_FF)
+    model.writer.add_head_count(N_HEAD)
+    model.writer.add_head_count_kv(N_HEAD)
+    for layer in range(N_LAYER):
+        block = f"blk.{layer}."
+        model.ones(*(block + norm for norm in ("attn_norm", "ffn_norm", *extra_norms)))
+        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            model.matrix(block + name, N_EMBD, N_EMBD)
+        model.matrix(f"{block}ffn_gate", N_FF, N_EMBD)
+        model.matrix(f"{block}ffn_up", N_FF, N_EMBD)
+        model.matrix(f"{block}ffn_down", N_EMBD, N_FF)

@@ -1,0 +1,160 @@
+"""The planner, carried out on a simulated sequence of cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llamachat.engine.kv_plan import MIN_READ, MIN_RUN, ROWS, Reuse, Tokens, find_reuse, plan
+
+
+def tokens(values: Sequence[int]) -> Tokens:
+    return np.array(values, np.int32)
+
+
+def turn(number: int, length: int = 60) -> list[int]:
+    """A turn as chat templates make them: the same beginning and end, its own text between."""
+    return [1, 2, 3, *(1000 * number + i for i in range(length)), 4, 5]
+
+
+def carry_out(cached: Sequence[int], reuse: Reuse) -> dict[int, int]:
+    """Cells by position after the removals and the shifts, as llama.cpp does them."""
+    cells = list(enumerate(cached))
+    for start, end in reuse.removals:
+        cells = [(p, t) for p, t in cells if not (p >= start and (end < 0 or p < end))]
+    for shift in reuse.shifts:
+        cells = [(p + shift.delta if shift.start <= p < shift.end else p, t) for p, t in cells]
+    assert len({p for p, _ in cells}) == len(cells), "two cells at one position"
+    return dict(cells)
+
+
+SYSTEM = [7, 8, 9, 10, 11, 12]
+CONVERSATION = [*SYSTEM, *(t for n in range(1, 7) for t in turn(n))]
+
+cached_and_prompt = st.tuples(
+    st.lists(st.integers(1, 9), min_size=0, max_size=9),
+    st.lists(st.integers(0, 5), max_size=8),
+    st.lists(st.integers(0, 7), max_size=8),
+    st.lists(st.integers(0, 3), max_size=60),
+).map(
+    lambda drawn: (
+        drawn[0] + [t for n in drawn[1] for t in turn(n, 20 + 9 * n)],
+        drawn[0] + [t for n in drawn[2] for t in turn(n, 20 + 9 * n)] + drawn[3],
+    )
+)
+
+
+@given(cached_and_prompt)
+def test_kept_cells_are_exactly_the_prompt_s_tokens(sequences: tuple[list[int], list[int]]) -> None:
+    cached, prompt = sequences
+    reuse = find_reuse(tokens(cached), tokens(prompt), can_shift=True)
+    assert carry_out(cached, reuse) == dict(enumerate(prompt[: reuse.kept]))
+    assert reuse.kept <= max(len(prompt) - MIN_READ, 0)
+
+
+@given(st.lists(st.integers(0, 2), max_size=200), st.lists(st.integers(0, 2), max_size=200))
+def test_texts_that_repeat_themselves_are_kept_exactly_too(cached: list[int], prompt: list[int]) -> None:
+    reuse = find_reuse(tokens(cached), tokens(prompt), can_shift=True)
+    assert carry_out(cached, reuse) == dict(enumerate(prompt[: reuse.kept]))
+
+
+@given(cached_and_prompt, st.lists(cached_and_prompt, max_size=3), st.booleans(), st.booleans())
+def test_any_plan_serves_the_prompt_from_what_it_takes(
+    sequences: tuple[list[int], list[int]],
+    others: list[tuple[list[int], list[int]]],
+    can_shift: bool,
+    can_copy: bool,
+) -> None:
+    live, prompt = sequences
+    parked = [cached for cached, _ in others]
+    chosen = plan(
+        tokens(live), [tokens(p) for p in parked], tokens(prompt), can_shift=can_shift, can_copy=can_copy
+    )
+    source = live if chosen.take is None else parked[chosen.take]
+    assert carry_out(source, chosen.reuse) == dict(enumerate(prompt[: chosen.reuse.kept]))
+    assert can_shift or not chosen.reuse.shifts
+    assert can_copy or (chosen.take is None and not chosen.park)
+
+
+@pytest.mark.parametrize(
+    ("kept_turns", "gaps"), [((3, 4, 5, 6), 1), ((1, 2, 4, 5, 6), 1), ((2, 4, 6), 3), ((1, 3, 6), 2)]
+)
+def test_all_turns_behind_any_number_of_gaps_are_kept(kept_turns: tuple[int, ...], gaps: int) -> None:
+    kept = [*SYSTEM, *(t for n in kept_turns for t in turn(n))]
+    reuse = find_reuse(tokens(CONVERSATION), tokens(kept + turn(9)), can_shift=True)
+    assert len(reuse.shifts) == gaps
+    assert reuse.kept >= len(kept)
+
+
+def test_a_message_that_was_shortened_in_the_middle_is_a_gap() -> None:
+    edited = CONVERSATION[:30] + CONVERSATION[50:]
+    reuse = find_reuse(tokens(CONVERSATION), tokens(edited + turn(9)), can_shift=True)
+    assert reuse.kept >= len(edited)
+
+
+def test_runs_shorter_than_the_minimum_are_read_again() -> None:
+    cached = [*SYSTEM, *range(100, 150), *range(200, 200 + MIN_RUN - 1), *range(300, 310)]
+    prompt = [*SYSTEM, *range(200, 200 + MIN_RUN - 1), *range(400, 450)]
+    assert find_reuse(tokens(cached), tokens(prompt), can_shift=True).shifts == ()
+
+
+def test_without_shifts_only_the_prefix_is_kept() -> None:
+    prompt = [*SYSTEM, *turn(3), *turn(4), *turn(9)]
+    reuse = find_reuse(tokens(CONVERSATION), tokens(prompt), can_shift=False)
+    assert reuse == Reuse(len(SYSTEM + turn(0)[:3]) // ROWS * ROWS)
+
+
+def test_the_same_prompt_again_reads_its_end_again() -> None:
+    reuse = find_reuse(tokens(CONVERSATION), tokens(CONVERSATION), can_shift=True)
+    assert len(CONVERSATION) - MIN_READ - ROWS < reuse.kept <= len(CONVERSATION) - MIN_READ
+
+
+def test_an_appended_turn_parks_nothing() -> None:
+    chosen = plan(
+        tokens(CONVERSATION), [], tokens(CONVERSATION[:-2] + turn(9)), can_shift=True, can_copy=True
+    )
+    assert not chosen.park
+
+
+def test_another_conversation_parks_the_live_one() -> None:
+    chosen = plan(
+        tokens(CONVERSATION), [], tokens([*SYSTEM, *turn(8), *turn(9)]), can_shift=True, can_copy=True
+    )
+    assert chosen.park
+
+
+def test_what_continues_a_parked_sequence_takes_it_back() -> None:
+    other = [*SYSTEM, *turn(11), *turn(12), *turn(13)]
+    chosen = plan(
+        tokens(other),
+        [tokens(SYSTEM + turn(14)), tokens(CONVERSATION)],
+        tokens(CONVERSATION + turn(9)),
+        can_shift=True,
+        can_copy=True,
+    )
+    assert chosen.take == 1
+    assert chosen.park
+    assert chosen.reuse.kept >= len(CONVERSATION) - ROWS
+
+
+def test_an_exact_parked_prefix_is_preferred_to_closing_gaps() -> None:
+    shorter = [*SYSTEM, *(t for n in (3, 4, 5, 6) for t in turn(n))]
+    chosen = plan(
+        tokens(CONVERSATION), [tokens(shorter)], tokens(shorter + turn(9)), can_shift=True, can_copy=True
+    )
+    assert chosen.take == 0
+    assert chosen.reuse.shifts == ()
+
+
+def test_a_window_of_32k_with_many_gaps_is_planned_whole() -> None:
+    random = np.random.default_rng(1)
+    cached = random.integers(0, 128_000, 32_768).astype(np.int32)
+    prompt = np.concatenate(
+        [cached[:500], *(cached[s : s + 700] for s in range(1000, 32_000, 1000)), cached[:50]]
+    )
+    reuse = find_reuse(cached, prompt, can_shift=True)
+    assert reuse.kept >= len(prompt) - 50
