@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from tests.pty_chat import Chat
 from tests.support import DEADLINE, ServerProcess
-from tests.terminal.conftest import Chat
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a pty")

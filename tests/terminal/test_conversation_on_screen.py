@@ -6,7 +6,8 @@ import json
 import re
 from collections.abc import Callable
 
-from tests.terminal.conftest import Chat, FakeServer, fake_server
+from tests.pty_chat import Chat
+from tests.terminal.conftest import FakeServer, fake_server
 
 Open = Callable[..., Chat]
 

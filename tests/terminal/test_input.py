@@ -6,7 +6,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.terminal.conftest import Chat
+from tests.pty_chat import Chat
 
 Open = Callable[..., Chat]
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.terminal.conftest import PATIENCE, Chat, FakeServer
+from tests.pty_chat import PATIENCE, Chat
+from tests.terminal.conftest import FakeServer
 
 Open = Callable[..., Chat]
 SIGNALS = [signal.SIGTERM, signal.SIGHUP]

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.server import MARKDOWN
+from tests.pty_chat import PATIENCE
 from tests.support import free_port, wait_for
-from tests.terminal.conftest import PATIENCE, FakeServer, fake_server
+from tests.terminal.conftest import FakeServer, fake_server
 
 
 def chat(

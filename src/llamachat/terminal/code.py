@@ -7,7 +7,7 @@ from rich.text import Text
 
 from llamachat.terminal.screen import Screen
 
-_MOST_CONTEXT = 60
+_MOST_CONTEXT = 32
 """Lines read again for each new one, so that a string over several lines keeps its colour."""
 
 

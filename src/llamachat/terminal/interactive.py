@@ -67,8 +67,9 @@ class InteractiveTerminal:
         from llamachat.terminal.waiting import WaitingLine
 
         self._screen.write("\n")
-        waiting = WaitingLine(self._screen)
-        with interrupts_call(on_interrupt), drawing(self._screen, self._look, waiting) as answer:
+        screen, look = self._screen, self._look
+        # In this order: a Ctrl-C that raised here would leave the waiting line running for ever.
+        with interrupts_call(on_interrupt), drawing(screen, look, WaitingLine(screen)) as answer:
             yield answer
 
     def write(self, text: str) -> None:
