@@ -41,7 +41,7 @@ class Paths:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is known of a file that was fetched, kept in `.llamachat`; `alias` is its name in the catalogue."""
+    """What is known of a file that was fetched (kept in `.llamachat`); `alias`: its name in the catalogue."""
 
     repo: str
     quant: str
