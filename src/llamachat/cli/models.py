@@ -164,9 +164,7 @@ class _Action:
 
 
 _ACTIONS = (
-    _Action(
-        "list", "what is here, in the stores of other programs too (the default)", _list, needs_names=False
-    ),
+    _Action("list", "what is here, other programs' models too (the default)", _list, needs_names=False),
     _Action("show", "what a model's header tells", _show),
     _Action("verify", "compare files with the hashes that are known of them", _verify, needs_names=False),
     _Action("rm", "remove models from the models folder", _remove),
