@@ -3,7 +3,8 @@
     llamachat serve                                 # in another terminal, with the model to show
     python scripts/screenshots.py [--base-url URL] [--output docs/images] [QUESTION…]
 
-Makes chat.svg (the first screen and an answer), commands.svg (/help) and stopped.svg (an answer stopped by Ctrl-C).
+Makes chat.svg (the first screen and an answer), commands.svg (/help) and stopped.svg (an answer stopped by
+Ctrl-C).
 """
 
 from __future__ import annotations

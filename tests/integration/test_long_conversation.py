@@ -14,12 +14,14 @@ import pytest
 
 from llamachat.chat import turn
 from llamachat.chat.context import Context
-from llamachat.chat.journal import NoJournal
 from llamachat.chat.session import Session
 from llamachat.client import ChatClient
 from llamachat.core import presets
 from llamachat.core.sampling import Sampling
 from llamachat.core.window import Fitted
+from llamachat.errors import LlamachatError
+from llamachat.store.journal import Journal
+from llamachat.store.transcripts import Transcripts
 from llamachat.terminal.base import Look
 from llamachat.terminal.plain import PlainTerminal
 from tests.support import ServerProcess, clean_env
@@ -44,26 +46,35 @@ class Recorded(Context):
         super().sent(fitted, answer, prompt_tokens, completion_tokens)
 
 
+def raise_it(error: LlamachatError) -> None:
+    raise error
+
+
 @contextmanager
-def chat(base_url: str, api_key: str) -> Iterator[tuple[Session, Recorded]]:
+def chat(base_url: str, api_key: str, transcripts: Path) -> Iterator[tuple[Session, Recorded]]:
     client = ChatClient(base_url, api_key)
     context = Recorded(client)
     streams = io.StringIO(), io.StringIO(), io.StringIO()
+    journal = Journal(transcripts, raise_it)
+    journal.start(presets.seed("zh"), {})
     try:
         yield (
             Session(
                 terminal=PlainTerminal(*streams, Look(color=False, markdown=False)),
                 client=client,
                 context=context,
-                journal=NoJournal(),
+                journal=journal,
+                transcripts=transcripts,
                 conversation=presets.seed("zh"),
                 model="local-model",
+                served="local-model",
                 lang="zh",
                 sampling=Sampling(max_tokens=TOKENS_AN_ANSWER),
             ),
             context,
         )
     finally:
+        journal.close()
         client.close()
 
 
@@ -73,13 +84,17 @@ def talk(session: Session, turns: int) -> None:
     asked = [m.content for m in session.conversation if m.role == "user"]
     assert asked == list(islice(cycle(QUESTIONS), turns))
     assert all(m.content for m in session.conversation)
+    session.journal.close()
+    with Transcripts.open(session.transcripts, raise_it) as transcripts:
+        stored = transcripts.load(transcripts.find(None)).conversation
+    assert [m.content for m in stored] == [m.content for m in session.conversation]
 
 
 @pytest.mark.slow
 def test_three_hundred_turns_lose_nothing_and_every_prompt_has_the_predicted_size(
-    serve: ServerProcess,
+    serve: ServerProcess, tmp_path: Path
 ) -> None:
-    with chat(serve.base_url, serve.api_key or "") as (session, context):
+    with chat(serve.base_url, serve.api_key or "", tmp_path / "t.db") as (session, context):
         talk(session, 300)
         assert context.drops > 5
         assert context.counted == context.predicted
@@ -90,7 +105,7 @@ def test_sixty_turns_against_the_stock_server(small_model: Path, tmp_path: Path)
     stock = [sys.executable, "-m", "llama_cpp.server", "--model", str(small_model), "--n_ctx", "2048"]
     with (
         ServerProcess(prefix=stock, env=clean_env(tmp_path), cwd=tmp_path) as server,
-        chat(server.wait_until_listening().base_url, "none") as (session, context),
+        chat(server.wait_until_listening().base_url, "none", tmp_path / "t.db") as (session, context),
     ):
         talk(session, 60)
         assert context.drops
@@ -102,7 +117,7 @@ def test_sixty_turns_against_llama_server(small_model: Path, tmp_path: Path) -> 
     foreign = ["llama-server", "--model", str(small_model), "--ctx-size", "2048", "--parallel", "1"]
     with (
         ServerProcess(prefix=foreign, env=clean_env(tmp_path), cwd=tmp_path) as server,
-        chat(server.wait_until_listening().base_url, "none") as (session, context),
+        chat(server.wait_until_listening().base_url, "none", tmp_path / "t.db") as (session, context),
     ):
         talk(session, 60)
         assert context.drops

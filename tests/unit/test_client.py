@@ -33,6 +33,9 @@ def test_only_loopback_goes_past_the_proxy() -> None:
     "message",
     [
         "This model's maximum context length is 2048 tokens. However, you requested 3010 tokens",
+        "This model's maximum context length is 2048 tokens. However, you requested 3522 tokens (3010 in the "
+        "messages, 512 in the completion). Please reduce the length of the messages or completion.",
+        "This model's maximum context length is 2048 tokens, but the prompt has 3010 tokens.",
         "request (3010 tokens) exceeds the available context size (2048 tokens), try increasing it",
         "Requested tokens (3010) exceed context window of 2048",
     ],

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from llamachat.chat import attachments, clipboard, inspection, revisions, values
+from llamachat.chat import attachments, clipboard, inspection, revisions, transcripts, values
 from llamachat.chat.session import Session
 from llamachat.errors import UsageError
 from llamachat.terminal.base import CommandHint
@@ -52,6 +52,16 @@ COMMANDS: tuple[Command, ...] = (
     Command("undo", "", "takes back the last question and its answer", revisions.undo),
     Command("edit", "", "takes back the last question and gives it back for editing", revisions.edit),
     Command("continue", "", "goes on with an answer that was stopped or cut", revisions.go_on),
+    Command("save", "NAME", "gives this conversation a name", transcripts.save),
+    Command("load", "ID|NAME", "takes up another conversation", transcripts.load),
+    Command("list", "", "lists the last conversations", transcripts.show_list),
+    Command("search", "WORDS", "finds what was said, in all conversations", transcripts.search),
+    Command(
+        "export", "[FILE]", "writes this conversation to a .md, .json or .jsonl file", transcripts.export
+    ),
+    Command(
+        "branches", "[ID]", "lists what /retry, /undo and /edit left, or goes there", transcripts.branches
+    ),
     Command(
         "context", "", "lists every message, its tokens, and whether the model sees it", inspection.context
     ),

@@ -44,7 +44,7 @@ def pin(session: Session, argument: str) -> None:
         raise UsageError(f"There is no message {index} to pin.", "/context lists them.")
     pinned = not conversation.messages[index].pinned
     session.conversation = conversation.with_pin(index, pinned)
-    session.journal.changed(session.conversation)
+    session.journal.align(session.conversation)
     stays = "stays in the window, with its turn" if pinned else "can go out of the window again"
     session.terminal.notice(f"Message {index} {stays}: {_excerpt(conversation.messages[index].content)}")
 

@@ -13,7 +13,6 @@ _LEAVE = ("bye", "quit", "exit")
 
 def run(session: Session, *, intro: bool) -> ExitStatus:
     """Chat until the user leaves; the status of the last failure where no person could mend it."""
-    session.journal.started(session.conversation)
     if intro:
         _introduce(session)
     warned = False
@@ -37,7 +36,7 @@ def run(session: Session, *, intro: bool) -> ExitStatus:
 def _introduce(session: Session) -> None:
     """The article's first question. A key that is refused now is refused for ever."""
     try:
-        turn.ask(session, INTRODUCE[session.lang])
+        turn.ask(session, INTRODUCE[session.lang], titled=False)
     except AuthError:
         raise
     except LlamachatError as error:

@@ -14,7 +14,7 @@ def clear(session: Session, argument: str) -> None:
     session.cut = None
     session.attached.clear()
     session.context.resume(session.conversation)
-    session.journal.started(session.conversation)
+    session.journal.start(session.conversation, session.settings)
     session.terminal.status("")
     session.terminal.notice("A new conversation.")
 
@@ -26,7 +26,7 @@ def system(session: Session, argument: str) -> None:
         return
     session.system = argument
     session.conversation = session.conversation.with_system(argument)
-    session.journal.changed(session.conversation)
+    session.journal.align(session.conversation)
     session.terminal.notice("The system message is changed.")
 
 
@@ -41,14 +41,14 @@ def lang(session: Session, argument: str) -> None:
     message = session.conversation.system
     if message and message.content == before:
         session.conversation = session.conversation.with_system(presets.SYSTEM[session.lang])
-        session.journal.changed(session.conversation)
+        session.journal.align(session.conversation)
     session.terminal.notice(f"The system message is {argument} from now on.")
 
 
 def retry(session: Session, argument: str) -> None:
     question = _last_question(session)
     candidate = session.conversation.without_last_turn().with_message(question)
-    session.journal.rewound(candidate)
+    session.journal.align(candidate)
     turn.answer_to(session, candidate)
 
 
@@ -76,7 +76,7 @@ def _rewind(session: Session) -> Message:
     question = _last_question(session)
     session.conversation = session.conversation.without_last_turn()
     session.cut = None
-    session.journal.rewound(session.conversation)
+    session.journal.align(session.conversation)
     return question
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from llamachat.chat.context import Context
-from llamachat.chat.journal import Journal
 from llamachat.client import ChatClient
 from llamachat.core.conversation import Conversation, Message
 from llamachat.core.presets import Lang
 from llamachat.core.sampling import Sampling
 from llamachat.errors import ExitStatus
+from llamachat.store.protocol import AnyJournal
+from llamachat.store.values import Origin
 from llamachat.terminal.base import Terminal
 
 
@@ -24,14 +27,20 @@ class Cut:
 
 @dataclass(slots=True)
 class Session:
-    """`draft` is given back for editing at the next prompt; `attached` goes out with the next message."""
+    """`draft` is given back for editing at the next prompt; `attached` goes out with the next message.
+
+    `served` names the model that the server says it has, `model` the one that requests name; `transcripts`
+    is the file that other conversations are read from.
+    """
 
     terminal: Terminal
     client: ChatClient
     context: Context
-    journal: Journal
+    journal: AnyJournal
+    transcripts: Path
     conversation: Conversation
     model: str
+    served: str
     lang: Lang
     system: str | None = None
     sampling: Sampling = field(default_factory=Sampling)
@@ -42,6 +51,16 @@ class Session:
     cut: Cut | None = None
     leaving: bool = False
     exit_status: ExitStatus = ExitStatus.OK
+
+    @property
+    def origin(self) -> Origin:
+        """Where the next answer comes from."""
+        return Origin(self.served, self.client.base_url, self.sampling.given())
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a conversation is taken up with again."""
+        return {"lang": self.lang, "on_full": self.context.on_full, "sampling": self.sampling.given()}
 
     def take_draft(self) -> str:
         draft, self.draft = self.draft, ""

@@ -13,7 +13,7 @@ from llamachat.client.counting import requests
 from llamachat.core.conversation import Conversation, Message
 from llamachat.core.events import Done, TextDelta
 from llamachat.core.window import Fitted
-from llamachat.errors import BrokenAnswer, ContextExceeded, LlamachatError, ServerError
+from llamachat.errors import BrokenAnswer, ContextExceeded, LlamachatError, MessageTooLarge, ServerError
 
 
 @dataclass(slots=True)
@@ -30,21 +30,21 @@ class Reply:
         return "".join(self.parts)
 
 
-def ask(session: Session, text: str) -> None:
+def ask(session: Session, text: str, *, titled: bool = True) -> None:
     """Send `text` as the next message. On any error the conversation stays as it was."""
     question = Message("user", "\n\n".join([*session.attached, text]))
-    conversation = make_room(session, question)
-    if conversation is not session.conversation:
-        session.conversation = conversation
-        session.journal.changed(conversation)
-    session.journal.question(question)
-    answer_to(session, conversation.with_message(question))
+    session.conversation = make_room(session, question)
+    # A turn that failed is still in the journal, as a branch of its own from here on.
+    session.journal.align(session.conversation)
+    session.journal.ask(question.content, titled=titled)
+    answer_to(session, session.conversation.with_message(question))
     session.attached.clear()
 
 
 def answer_to(session: Session, candidate: Conversation) -> None:
     """Let the model answer the last message of `candidate`, which becomes the conversation if it does."""
     reply = Reply()
+    session.journal.answer(session.origin)
     try:
         _stream(session, candidate, reply)
     except LlamachatError as error:
@@ -58,6 +58,8 @@ def answer_to(session: Session, candidate: Conversation) -> None:
 def go_on(session: Session, before: Conversation, part: Message) -> None:
     """Let the model go on with `part`, its own last message, as the same message."""
     reply = Reply()
+    session.journal.align(before.with_message(part))
+    session.journal.more(session.origin)
     try:
         _stream(session, before.with_message(part), reply, prefill=True)
     except LlamachatError as error:
@@ -66,7 +68,6 @@ def go_on(session: Session, before: Conversation, part: Message) -> None:
     answer = _finish(session, before, reply, part.content)
     session.conversation = before.with_message(answer)
     session.cut = None
-    session.journal.changed(session.conversation)
 
 
 def _stream(session: Session, candidate: Conversation, reply: Reply, *, prefill: bool = False) -> None:
@@ -78,10 +79,7 @@ def _stream(session: Session, candidate: Conversation, reply: Reply, *, prefill:
     except (ContextExceeded, BrokenAnswer) as error:
         if isinstance(error, BrokenAnswer) and not error.empty:
             raise
-        session.context.tighten(fitted, error)
-        session.terminal.notice("[the server says that its window is full: sending less]")
-        fitted = session.context.fit(candidate, session.sampling.max_tokens)
-        tell(session, candidate, fitted)
+        fitted = _tighter(session, candidate, fitted, error)
         _send(session, fitted, reply, prefill=prefill)
     assert reply.done
     usage = reply.done.usage
@@ -94,6 +92,20 @@ def _stream(session: Session, candidate: Conversation, reply: Reply, *, prefill:
     session.terminal.status(session.context.status)
 
 
+def _tighter(
+    session: Session, candidate: Conversation, fitted: Fitted, error: ContextExceeded | BrokenAnswer
+) -> Fitted:
+    """A smaller prompt than `fitted`; raises the server's `error` again where there is none."""
+    session.context.tighten(fitted, error)
+    try:
+        smaller = session.context.fit(candidate, session.sampling.max_tokens)
+    except MessageTooLarge:
+        raise error from None
+    session.terminal.notice("[the server says that its window is full: sending less]")
+    tell(session, candidate, smaller)
+    return smaller
+
+
 def _send(session: Session, fitted: Fitted, reply: Reply, *, prefill: bool) -> None:
     sampling = session.sampling.given() | {"max_tokens": fitted.max_tokens}
     request = Request(requests(fitted.messages), session.model, sampling, prefill)
@@ -104,7 +116,7 @@ def _send(session: Session, fitted: Fitted, reply: Reply, *, prefill: bool) -> N
                 reply.last = time.monotonic() - began
                 reply.first = reply.last if reply.first is None else reply.first
                 reply.parts.append(event.text)
-                session.journal.partial(event.text)
+                session.journal.write(event.text)
             elif isinstance(event, Done):
                 reply.done = event
             view.show(event)
@@ -113,7 +125,13 @@ def _send(session: Session, fitted: Fitted, reply: Reply, *, prefill: bool) -> N
 def _finish(session: Session, candidate: Conversation, reply: Reply, before: str = "") -> Message:
     """The answer as a message. Raises ServerError where there is none."""
     assert reply.done
-    reason = reply.done.finish_reason
+    reason, usage = reply.done.finish_reason, reply.done.usage
+    session.journal.finish(
+        reason,
+        prompt_tokens=usage.prompt_tokens if usage else None,
+        completion_tokens=usage.completion_tokens if usage else None,
+        timings=reply.done.timings,
+    )
     if not reply.text.strip() and not before:
         if reason == "interrupted":
             raise Stopped("Stopped before an answer came.")
@@ -121,7 +139,6 @@ def _finish(session: Session, candidate: Conversation, reply: Reply, before: str
             raise ServerError("The answer had no room for a word.", "/set max_tokens gives it more.")
         raise ServerError("The model gave an empty answer.", "Send the message again, or change it.")
     answer = Message("assistant", before + reply.text, finish_reason=reason)
-    session.journal.finished(answer, reply.done)
     session.stats = footer(reply.done, reply.first, reply.last, session.context.status)
     if reason == "interrupted":
         session.terminal.notice("[stopped: /continue goes on from there]")
@@ -140,7 +157,7 @@ def _keep_part(
         session.context.forget_server()
     text = before + reply.text
     part = Message("assistant", text, finish_reason="error")
-    session.journal.finished(part, None)
+    session.journal.finish("error")
     if text.strip():
         session.cut = Cut(candidate, part)
         session.terminal.notice("[broken off: /continue goes on from there]")

@@ -55,6 +55,7 @@ def change(session: Session, argument: str) -> None:
     if not text.strip():
         raise UsageError(f"What should {value.name} be?", f"/set {value.name} VALUE")
     value.change(session, text.strip())
+    session.journal.remember(session.settings)
     session.terminal.notice(f"{value.name}: {value.show(session)}")
 
 

@@ -6,14 +6,13 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import platformdirs
 
 from llamachat import __version__
-from llamachat.chat import commands, repl
+from llamachat.chat import commands, repl, transcripts
 from llamachat.chat.context import Context
-from llamachat.chat.journal import NoJournal
 from llamachat.chat.session import Session
 from llamachat.client import ChatClient, ServerFacts, address, facts
 from llamachat.core import presets
@@ -21,6 +20,9 @@ from llamachat.core.sampling import Sampling
 from llamachat.errors import ServerError
 from llamachat.settings import base
 from llamachat.settings.chat import ChatSettings
+from llamachat.settings.history import transcripts_path
+from llamachat.store.journal import Journal
+from llamachat.store.protocol import AnyJournal, NoJournal
 from llamachat.terminal.base import Look, Terminal
 from llamachat.terminal.interactive import open_terminal
 from llamachat.terminal.plain import PlainTerminal, use_utf8
@@ -41,22 +43,44 @@ def run(args: argparse.Namespace) -> int:
             if terminal.interactive:
                 _banner(terminal, url, options.model, said)
             client.warm_up()
-            session = _session(options, terminal, client, said)
-            return repl.run(session, intro=options.intro and terminal.interactive)
+            with closing(_journal(options, terminal)) as journal:
+                session = _session(options, terminal, client, said, journal)
+                resumed = _begin(session, options)
+                return repl.run(session, intro=options.intro and terminal.interactive and not resumed)
     finally:
         client.close()
 
 
-def _session(options: ChatSettings, terminal: Terminal, client: ChatClient, said: ServerFacts) -> Session:
+def _journal(options: ChatSettings, terminal: Terminal) -> AnyJournal:
+    if not options.store:
+        return NoJournal()
+    return Journal(transcripts_path(options.transcripts), lambda error: terminal.error(str(error)))
+
+
+def _begin(session: Session, options: ChatSettings) -> bool:
+    """Begin a conversation, or take one up again; whether it was taken up."""
+    if options.resume or options.continue_last:
+        stored = session.journal.resume(options.resume)
+        transcripts.take_up(session, stored, keep=tuple(options.model_fields_set))
+        return True
+    session.journal.start(session.conversation, session.settings)
+    return False
+
+
+def _session(
+    options: ChatSettings, terminal: Terminal, client: ChatClient, said: ServerFacts, journal: AnyJournal
+) -> Session:
     auto: presets.Lang = "en" if said.embedded else "zh"
     lang = auto if options.lang == "auto" else options.lang
     return Session(
         terminal=terminal,
         client=client,
         context=Context(lambda: client.survey(options.model), n_ctx=options.n_ctx, on_full=options.on_full),
-        journal=NoJournal(),
+        journal=journal,
+        transcripts=transcripts_path(options.transcripts),
         conversation=presets.seed(lang, options.system),
         model=options.model,
+        served=said.model or options.model,
         lang=lang,
         system=options.system,
         sampling=Sampling(temperature=options.temperature, max_tokens=options.max_tokens),

@@ -18,6 +18,8 @@ _SIZES = (
     # llama_cpp.server and vLLM: "maximum context length is 2048 tokens. However, you requested 3010 tokens
     # (2498 in the messages, 512 in the completion)."
     re.compile(r"context length is (?P<n_ctx>\d+) tokens.*?\((?P<prompt>\d+) in ", re.I | re.S),
+    # The same where only the sum is given, which is on the safe side.
+    re.compile(r"context length is (?P<n_ctx>\d+) tokens.*?requested (?P<prompt>\d+) tokens", re.I | re.S),
     # llamachat's engine: "maximum context length is 2048 tokens, but the prompt has 3010 tokens."
     re.compile(r"context length is (?P<n_ctx>\d+) tokens.*?prompt has (?P<prompt>\d+) tokens", re.I | re.S),
     # llama-server: "request (3010 tokens) exceeds the available context size (2048 tokens)"

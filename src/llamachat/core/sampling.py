@@ -41,6 +41,14 @@ class Sampling:
             raise UsageError(f"{name} can't be {text}: it must be {wanted}.")
         return replace(self, **{name: value})
 
+    def restored(self, name: str, value: object) -> Sampling:
+        """This with a value of an earlier `given`; unchanged where it is none that this version knows."""
+        text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+        try:
+            return self.with_value(name, text)
+        except (KeyError, UsageError):
+            return self
+
 
 def _stops(text: str) -> tuple[str, ...]:
     """Stop texts, separated by spaces; `\\n` stands for a new line."""

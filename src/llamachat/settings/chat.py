@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from llamachat.settings.base import Options, option
@@ -33,4 +34,10 @@ class ChatSettings(Options):
     )
     stats: bool = option(False, "numbers after each answer: tokens, speed, first-token time, window")
     history: bool = option(True, "keep what is typed for the next chat's up key and Ctrl-R")
+    store: bool = option(True, "keep what is said in the transcripts")
+    transcripts: Path | None = option(
+        None, "the file of the transcripts (default: in the user's data folder)", metavar="FILE"
+    )
+    continue_last: bool = option(False, "go on with the last conversation", flags=("--continue",))
+    resume: str | None = option(None, "go on with the conversation of that id or name", metavar="ID|NAME")
     wait: float = option(0.0, "wait so many seconds for the server", metavar="SECONDS", ge=0)
