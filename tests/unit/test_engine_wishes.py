@@ -40,7 +40,7 @@ def test_parts_that_are_all_text_become_one_text() -> None:
 
 
 def test_an_answer_may_have_calls_instead_of_content() -> None:
-    message = {"role": "assistant", "content": None, "tool_calls": []}
+    message: dict[str, Any] = {"role": "assistant", "content": None, "tool_calls": []}
     assert wishes.messages([message]) == [message]
 
 
