@@ -55,3 +55,27 @@ raise SystemExit(main())
 """
     said = run(code, status=5)
     assert said.startswith("llamachat: ") and "use_extra_bufts" in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("holder", "name"),
+    [
+        ("llama_cpp.server.app", "get_event_publisher"),
+        ("llama_cpp.server.app", "prepare_request_resources"),
+        ("llama_cpp.server.app", "create_app"),
+        ("llama_cpp.server.app", "get_llama_proxy"),
+        ("llama_cpp", "llama_set_abort_callback"),
+        ("llama_cpp", "llama_vocab_get_attr"),
+        ("llama_cpp", "llama_sampler_init_grammar"),
+        ("llama_cpp.Llama", "detokenize"),
+    ],
+)
+def test_a_missing_hook_stops_the_start_with_a_clear_message(holder: str, name: str) -> None:
+    code = f"""
+import llama_cpp, llama_cpp.server.app
+del {holder}.{name}
+from llamachat.engine.__main__ import main
+raise SystemExit(main())
+"""
+    said = run(code, status=5)
+    assert said.startswith("llamachat: ") and name in said and said.count("\n") == 1

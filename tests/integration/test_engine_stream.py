@@ -77,6 +77,20 @@ def test_progress_is_told_while_a_prompt_is_read(engine: Engine) -> None:
     assert len(set(processed)) >= 3  # every batch of 512, at the very least
 
 
+def test_a_prompt_whose_old_turns_were_dropped_is_watched_to_its_end(engine: Engine) -> None:
+    """Its cells are moved, and some tokens read on their own to make that sure, before the rest is read."""
+    turns = [f"Turn {n}: " + "seven green bottles hanging on the wall, and " * 8 for n in range(6)]
+    wanted = [{"role": "user", "content": turn} for turn in turns]
+    engine.ask("POST", "/v1/chat/completions", question("", messages=wanted, max_tokens=1))
+    news = {"role": "user", "content": "quite another thing " * 40}
+    asked = question("", messages=[wanted[0], *wanted[2:], news], return_progress=True, max_tokens=4)
+    events = list(engine.open_stream({**asked, "stream_options": {"include_usage": True}}))
+    told = [event["prompt_progress"] for event in events if "prompt_progress" in event]
+    timings = events[-2]["timings"]
+    assert told[-1]["processed"] == told[-1]["total"] == events[-2]["usage"]["prompt_tokens"]
+    assert timings["prompt_n"] > 80 and timings["cache_n"] > 200
+
+
 def test_progress_is_not_told_where_nobody_asked(engine: Engine) -> None:
     assert not any("prompt_progress" in event for event in engine.open_stream(question("Hi.")))
 

@@ -20,6 +20,7 @@ import numpy as np
 import psutil
 
 from llamachat.core.engine_options import EngineOptions
+from llamachat.engine import hooks
 from llamachat.engine.kv_identity import identity
 from llamachat.engine.kv_keep import KeepFolder
 from llamachat.engine.kv_parked import Parked, ParkingLot
@@ -38,7 +39,7 @@ def install(options: EngineOptions) -> None:
     """Put a subclass in the place of `llama_cpp.Llama`, and a save behind `create_app`'s shutdown."""
     require_hooks()
     memories: list[Memory] = []
-    stock_create_app: Any = server.create_app
+    stock_create_app: Any = hooks.require(server, "create_app")
 
     def save() -> None:
         for memory in memories:
