@@ -1,4 +1,4 @@
-"""GGUF files of some hundred kilobytes with random weights, one for each kind of memory that llama.cpp has."""
+"""GGUF files of some hundred kilobytes with random weights, one for each kind of memory in llama.cpp."""
 
 from __future__ import annotations
 
