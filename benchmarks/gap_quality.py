@@ -36,7 +36,15 @@ def main() -> None:
     samples = parser.parse_args().samples
     options = EngineOptions(cache_dir=None, kv_park=0)
     llama = remembering(llama_cpp.Llama, options, [])(str(small_model()), n_ctx=2048, verbose=False)
-    measured = [compare(llama, text) for text in texts(samples)]
+    measured = []
+    for text in texts(samples):
+        measured.append(compare(llama, text))
+        same, *log_probabilities = measured[-1]
+        print(
+            f"sample: equal {same:.1%}, perplexities",
+            *(f"{np.exp(-p):.3f}" for p in log_probabilities),
+            flush=True,
+        )
     equal = sum(same for same, _, _ in measured) / len(measured)
     shifted, fresh = (np.exp(-np.mean([m[i] for m in measured])) for i in (1, 2))
     print(f"{samples} samples, {samples * HELD_OUT} tokens: equal next tokens {equal:.1%},", end=" ")
