@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from llamachat.client import address
@@ -32,7 +35,8 @@ def test_only_loopback_goes_past_the_proxy() -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        "This model's maximum context length is 2048 tokens. However, you requested 3010 tokens",
+        "This model's maximum context length is 2048 tokens. However, you requested 3522 tokens "
+        "(3010 in the messages, 512 in the completion).",
         "request (3010 tokens) exceeds the available context size (2048 tokens), try increasing it",
         "Requested tokens (3010) exceed context window of 2048",
     ],
@@ -56,3 +60,12 @@ def test_sampling_takes_numbers_in_their_range_only() -> None:
     for name, wrong in (("top_p", "2"), ("top_k", "many"), ("max_tokens", "0"), ("temperature", "nan")):
         with pytest.raises(UsageError):
             sampling.with_value(name, wrong)
+
+
+def test_a_chat_is_wired_before_anything_heavy_is_imported() -> None:
+    code = (
+        "import sys, llamachat.cli.chat; "
+        "print(*{'openai', 'prompt_toolkit', 'rich', 'markdown_it'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

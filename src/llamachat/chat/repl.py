@@ -23,6 +23,8 @@ def run(session: Session, *, intro: bool) -> ExitStatus:
         except EOFError:
             break
         except KeyboardInterrupt:
+            if not session.terminal.interactive:
+                raise
             if warned:
                 break
             warned = True
