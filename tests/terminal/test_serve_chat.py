@@ -59,6 +59,18 @@ def test_ctrl_c_belongs_to_the_chat(chat: pexpect.spawn) -> None:
     assert server.is_running()
 
 
+def test_a_server_that_dies_is_started_again_without_a_word_on_the_screen(chat: pexpect.spawn) -> None:
+    dead = server_of(chat)
+    dead.kill()
+    launcher = psutil.Process(chat.pid)
+    wait_for(
+        lambda: any(child != dead and child.net_connections() for child in launcher.children()), "its return"
+    )
+    chat.send("\x15/help\r")
+    chat.expect("/stats")
+    assert "died" not in str(chat.before)
+
+
 def test_a_polite_kill_ends_chat_and_server(chat: pexpect.spawn) -> None:
     server = server_of(chat)
     chat.kill(signal.SIGTERM)

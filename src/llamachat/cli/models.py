@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.markup import escape
@@ -18,14 +19,23 @@ from llamachat.settings.hub import ModelsSettings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options may stand before the action or behind it."""
     add_options(parser, ModelsSettings)
-    parser.add_argument("action", nargs="?", default="list", choices=sorted(_ACTIONS), help="default: list")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="models, or quantisations to explain")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions")
+    for action in _ACTIONS:
+        sub = actions.add_parser(action.name, help=action.summary, description=action.summary)
+        add_options(sub, ModelsSettings)
+        sub.add_argument("names", nargs="*", metavar=action.metavar)
 
 
 def run(args: argparse.Namespace) -> int:
     settings = load(ModelsSettings, vars(args))
-    return _ACTIONS[args.action](settings, args.names)
+    action = next(action for action in _ACTIONS if action.name == (args.action or "list"))
+    names: Sequence[str] = getattr(args, "names", ())
+    if action.needs_names and not names:
+        usage = f"llamachat models {action.name} {action.metavar}"
+        raise UsageError(f"`models {action.name}` needs a name.", usage)
+    return action.run(settings, names)
 
 
 def _folders(settings: ModelsSettings) -> tuple[Path, ...]:
@@ -67,7 +77,7 @@ def _row(item: inventory.Item, here: machine.Machine, n_ctx: int) -> tuple[str, 
 
 
 def _show(settings: ModelsSettings, names: Sequence[str]) -> int:
-    for name in _some(names, "show"):
+    for name in names:
         item = inventory.find(name, _folders(settings))
         header = local.check(item.model)
         facts = inventory.facts_of(item, settings.n_ctx)
@@ -109,7 +119,7 @@ def _verify(settings: ModelsSettings, names: Sequence[str]) -> int:
 
 def _remove(settings: ModelsSettings, names: Sequence[str]) -> int:
     folders = _folders(settings)
-    for name in _some(names, "rm"):
+    for name in names:
         paths = _unfinished(name, folders) or _removable(inventory.find(name, folders))
         what = ", ".join(path.name for path in paths)
         if not console.ask(f"Remove {what} from {paths[0].parent}?", settings.yes, default=False):
@@ -139,21 +149,24 @@ def _removable(item: inventory.Item) -> list[Path]:
 
 
 def _explain(settings: ModelsSettings, names: Sequence[str]) -> int:
-    for name in _some(names, "explain", "QUANT"):
+    for name in names:
         sys.stdout.write(quants.explain(name, console.language(settings.lang)) + "\n")
     return ExitStatus.OK
 
 
-def _some(names: Sequence[str], action: str, metavar: str = "NAME") -> Sequence[str]:
-    if not names:
-        raise UsageError(f"`models {action}` needs a name.", f"llamachat models {action} {metavar}")
-    return names
+@dataclass(frozen=True, slots=True)
+class _Action:
+    name: str
+    summary: str
+    run: Callable[[ModelsSettings, Sequence[str]], int]
+    needs_names: bool = True
+    metavar: str = "NAME"
 
 
-_ACTIONS: dict[str, Callable[[ModelsSettings, Sequence[str]], int]] = {
-    "list": _list,
-    "show": _show,
-    "verify": _verify,
-    "rm": _remove,
-    "explain": _explain,
-}
+_ACTIONS = (
+    _Action("list", "what is here, other programs' models too (the default)", _list, needs_names=False),
+    _Action("show", "what a model's header tells", _show),
+    _Action("verify", "compare files with the hashes that are known of them", _verify, needs_names=False),
+    _Action("rm", "remove models from the models folder", _remove),
+    _Action("explain", "what the parts of Q4_K_M mean", _explain, metavar="QUANT"),
+)

@@ -12,7 +12,7 @@ from rich.table import Table
 from llamachat.cli import console
 from llamachat.cli.progress import Watch, watch
 from llamachat.errors import ExitStatus, ModelError, NetworkError
-from llamachat.hub import advice, catalogue, gguf, machine, memory, reference
+from llamachat.hub import advice, catalogue, gguf, local, machine, memory, reference
 from llamachat.hub.pull import find_pulled, forget, is_begun, pull, was_agreed
 from llamachat.hub.records import Record, read_alias
 from llamachat.hub.refusals import gated
@@ -25,7 +25,14 @@ CHANGES = 3  # times that a file may change under our hands
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """MODEL is no setting: that of `serve` and `chat`, from the environment, is not to be fetched."""
     add_options(parser, PullSettings)
+    parser.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="llama3, llama3:Q4_K_M, OWNER/REPO[:QUANT], or a URL (default: one that suits this computer)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -34,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     hub = Hub(MIRROR if settings.mirror else "", options=options)
     if settings.list is not None:
         return _list(hub, reference.parse(settings.list, hub.endpoint), settings.n_ctx)
-    wanted = _wanted(settings, hub.endpoint)
+    wanted = _wanted(args.model, settings, hub.endpoint)
     if wanted is None:
         return ExitStatus.OK
     folder = console.models_folder(settings.folder)
@@ -68,10 +75,10 @@ def find(hub: Hub, wanted: reference.Reference, n_ctx: int) -> tuple[Repository,
     return repository, _variant(repository, wanted, n_ctx)
 
 
-def _wanted(settings: PullSettings, endpoint: str) -> reference.Reference | None:
+def _wanted(model: str | None, settings: PullSettings, endpoint: str) -> reference.Reference | None:
     """What the user named, or what suits this computer and was agreed to; None for no."""
-    if settings.model is not None:
-        return reference.parse(settings.model, endpoint)
+    if model is not None:
+        return reference.parse(model, endpoint)
     disk = machine.free_disk(console.models_folder(settings.folder))
     chosen = advice.recommend(
         catalogue.entries(), machine.look(), disk, console.language(settings.lang), settings.n_ctx
@@ -189,7 +196,8 @@ def _list(hub: Hub, wanted: reference.Reference, n_ctx: int) -> int:
 def _done(path: Path, quiet: bool) -> int:
     """The path on stdout, for scripts; what to do with it on stderr."""
     if not quiet:
-        name = read_alias(path) or path.stem
+        found = path.parent in local.models_folders(Path.cwd())
+        name = (read_alias(path) or path.stem) if found else path
         console.stderr().print(f"Talk to it: llamachat serve {name} --chat", markup=False)
     sys.stdout.write(f"{path}\n")
     return ExitStatus.OK

@@ -7,7 +7,9 @@ import os
 import secrets
 import sys
 import threading
-from contextlib import ExitStack
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +18,7 @@ import psutil
 
 from llamachat.cli.loading import LoadingBar
 from llamachat.core.engine_options import EngineOptions
-from llamachat.errors import ExitStatus, LlamachatError, ModelError, UsageError
+from llamachat.errors import ExitStatus, ModelError, UsageError
 from llamachat.hub import local, memory
 from llamachat.hub.gguf import GGUFHeader
 from llamachat.server import address, command, machine
@@ -32,7 +34,9 @@ KEY_VARIABLE = "LLAMACHAT_API_KEY"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_options(parser, ServeSettings)
-    parser.add_argument("positional", nargs="?", metavar="MODEL", help="the same as --model")
+    parser.add_argument(
+        "positional", nargs="?", metavar="MODEL", help="a GGUF file or a name, as for --model"
+    )
     parser.epilog = "Everything behind `--` goes to `python -m llama_cpp.server` as it is."
 
 
@@ -205,24 +209,24 @@ def _chat(plan: Plan, supervisor: Supervisor, signals: Signals) -> int:
     """The chat in this terminal, which gets Ctrl-C back; the child is watched behind it."""
     from llamachat.cli import main
 
-    if supervisor.child is not None:
-        supervisor.child.silence()
+    supervisor.silence()
     os.environ[KEY_VARIABLE] = plan.api_key or "not-needed"
+    with _watched(supervisor), signals.given_back():
+        return main(["chat", "--base-url", plan.base_url])
+
+
+@contextmanager
+def _watched(supervisor: Supervisor) -> Iterator[None]:
+    """While entered, the child is started again where it dies; that it died too often is said at the end."""
     over = threading.Event()
-    watcher = threading.Thread(target=_watch_quietly, args=(supervisor, over), daemon=True)
-    watcher.start()
-    with ExitStack() as stack:
-        stack.callback(watcher.join)
-        stack.callback(over.set)
-        with signals.given_back():
-            return main(["chat", "--base-url", plan.base_url])
-
-
-def _watch_quietly(supervisor: Supervisor, over: threading.Event) -> None:
-    try:
-        supervisor.watch(over.is_set)
-    except LlamachatError as error:
-        _say(f"llamachat: {error}")
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(supervisor.watch, over.is_set)
+        try:
+            yield
+        finally:
+            over.set()
+    if (error := watching.exception()) is not None:
+        raise error
 
 
 def _hide_key(key: str) -> None:

@@ -12,7 +12,7 @@ from llamachat.engine.line import Ticket
 
 
 class Cancelled(Exception):
-    """The client has hung up, so nobody wants the rest."""
+    """The client has hung up or the server stops, so nobody gets the rest."""
 
 
 @dataclass(slots=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llamachat.core.engine_options import EngineOptions
-from llamachat.engine import call as calls
 from llamachat.engine import hooks
 from llamachat.engine.failures import Refused, refusal
 
@@ -18,15 +17,11 @@ if TYPE_CHECKING:
 else:
     Base = object
 
-CLIENT_CLOSED_REQUEST = 499
-
 
 class Failing(Base):
     def create_chat_completion(self, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().create_chat_completion(*args, **kwargs)
-        except calls.Cancelled as error:
-            raise Refused(CLIENT_CLOSED_REQUEST, "The client hung up.") from error
         except Exception as error:
             raise refusal(error) from error
 
@@ -35,8 +30,6 @@ class Failing(Base):
             if kwargs.get("grammar") is not None:
                 self._check_grammar(kwargs["grammar"])
             return super().create_completion(*args, **kwargs)
-        except calls.Cancelled as error:
-            raise Refused(CLIENT_CLOSED_REQUEST, "The client hung up.") from error
         except Exception as error:
             raise refusal(error) from error
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from fastapi import HTTPException
 
+from llamachat.engine.call import Cancelled
+
 OVERFLOW = re.compile(r"Requested tokens \((\d+)\) exceed context window of (\d+)")
 
 
@@ -25,6 +27,8 @@ def refusal(error: Exception) -> Refused:
     """What the client is told about `error`: 400 where its request is to blame, else 500."""
     if isinstance(error, Refused):
         return error
+    if isinstance(error, Cancelled):  # one that hung up doesn't hear it
+        return Refused(503, "The server is stopping.")
     if overflow := OVERFLOW.search(str(error)):
         return _context_exceeded(*map(int, overflow.groups()))
     # What the library and chat templates raise on parameters and messages that they can't take.

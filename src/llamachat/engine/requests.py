@@ -1,7 +1,7 @@
 """Guard: every request is read whole, checked and put in line before a route of llama_cpp.server sees it.
 
 Stock, what doesn't validate is a 500, which clients try again, a body may be of any size, and a client that
-hangs up before its whole reply is there keeps the model to the end.
+hangs up before its whole reply is there keeps the model to the end, as does a server that is told to stop.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ from typing import Any
 import anyio
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
+from sse_starlette.sse import AppStatus
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llamachat.core.engine_options import EngineOptions
 from llamachat.engine import call as calls
 from llamachat.engine import hooks, wishes
-from llamachat.engine.failures import Refused
+from llamachat.engine.failures import Refused, refusal
 from llamachat.engine.line import Line
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
+STOP_POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -95,25 +97,35 @@ class Requests:
                 if body.get("stream") is not True:
                     async for _ in call.ticket.ahead():
                         pass
-                if not call.cancelled:
-                    await self._app(scope, _replay(content, _leaving(gone)), send)
+                    call.check()
+                await self._app(scope, _replay(content, _leaving(gone)), send)
+            except calls.Cancelled as error:
+                await answer(refusal(error))(scope, receive, send)
             finally:
                 call.ticket.leave()
 
 
 @contextlib.contextmanager
 def _watching(receive: Receive, call: calls.Call, gone: anyio.Event) -> Iterator[None]:
-    async def watch() -> None:
+    """Cancel the call when its client leaves or the server is told to stop, which else would wait for it."""
+
+    async def watch_client() -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
         gone.set()
         call.cancel()
 
-    task = asyncio.create_task(watch())
+    async def watch_server() -> None:
+        while not AppStatus.should_exit:
+            await asyncio.sleep(STOP_POLL_SECONDS)
+        call.cancel()
+
+    tasks = [asyncio.create_task(watch_client()), asyncio.create_task(watch_server())]
     try:
         yield
     finally:
-        task.cancel()
+        for task in tasks:
+            task.cancel()
 
 
 def _leaving(gone: anyio.Event) -> Receive:

@@ -128,8 +128,6 @@ class _Reply:
             async with contextlib.asynccontextmanager(server.get_llama_proxy)() as proxy:
                 llama = server.prepare_request_resources(self._body, proxy, self._body_model, self._kwargs)
                 await anyio.to_thread.run_sync(self._generate, llama)
-        except calls.Cancelled:
-            pass
         except Exception as error:  # noqa: BLE001
             self.outbox.put(_event({"error": failures.refusal(error).error}))
         finally:

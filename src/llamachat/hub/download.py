@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from llamachat.hub.transfer import Address, Connection, TransferOptions, Watcher
 
 HASH_CHUNK = 1 << 20
 DURABLE_EVERY = 2.0  # seconds between two fsyncs
-READ_CHUNK_PAUSE = 0.2
+LEAVE_WITHIN = 1.0  # seconds that connections get to record what came, when all is stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ def _connections(
         threads[-1].start()
 
     def start_the_rest() -> None:
-        while not board.wait_for_answer(READ_CHUNK_PAUSE):
+        while not board.wait_for_answer(0.2):
             if board.stopped or board.complete:
                 return
         for _ in range(options.connections - 1):
@@ -150,8 +151,9 @@ def _connections(
         yield
     finally:
         board.stop()
+        deadline = time.monotonic() + LEAVE_WITHIN
         for thread in (starter, *threads):
-            thread.join(timeout=1)
+            thread.join(timeout=max(0.0, deadline - time.monotonic()))
 
 
 def _supervise(board: Board, part: Path, file: RemoteFile, options: TransferOptions) -> None:

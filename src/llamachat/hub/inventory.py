@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,11 +95,20 @@ def verify(item: Item) -> str:
         wanted = record.sha256 if record else item.sha256
         if not wanted:
             return "no hash is known; header and size are sound"
-        got = sha256_of(path)
+        with reading(path):
+            got = sha256_of(path)
         if got != wanted:
             text = f"{path} has sha256 {got}, it should be {wanted}."
             raise ModelError(text, "Remove it and fetch it again.")
     return ""
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ModelError(f"{path} can't be read: {error.strerror}.") from error
 
 
 def _recorded(path: Path) -> str:

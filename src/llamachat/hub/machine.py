@@ -10,6 +10,7 @@ from typing import Literal
 
 import psutil
 
+GIB = 1 << 30
 RESERVE = 3 << 29  # 1.5 GiB for the system and its desktop
 COMFORT = 0.6
 
@@ -29,7 +30,7 @@ class Machine:
         """Whether a model that needs so many bytes has room: comfortably, with little else open, or not."""
         if need > self.memory - min(RESERVE, self.memory // 4):
             return "no"
-        return "comfortable" if need <= COMFORT * self.memory else "tight"
+        return "comfortable" if need <= min(COMFORT * self.memory, self.memory - 2 * GIB) else "tight"
 
 
 def look() -> Machine:
@@ -68,3 +69,16 @@ def _container_limit() -> int:
         if text.isdigit() and int(text) < 1 << 60:
             return int(text)
     return 0
+
+
+def has_avx2() -> bool:
+    """Whether this x86 CPU has AVX2, by what the system tells of it."""
+    if platform.system() == "Windows":
+        import ctypes
+
+        processor_features = getattr(ctypes, "windll").kernel32  # noqa: B009 - there on Windows only
+        return bool(processor_features.IsProcessorFeaturePresent(40))  # PF_AVX2_INSTRUCTIONS_AVAILABLE
+    try:
+        return " avx2 " in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.system() == "Darwin"  # every Mac with x86 that runs a current macOS

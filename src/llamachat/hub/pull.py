@@ -12,7 +12,7 @@ from llamachat.errors import ModelError
 from llamachat.hub import download, machine
 from llamachat.hub.download import RemoteFile
 from llamachat.hub.journal import read_identity, read_progress
-from llamachat.hub.records import PART_SUFFIX, Paths, Record, read_record, records
+from llamachat.hub.records import PART_SUFFIX, Paths, Record, read_record, records, writing
 from llamachat.hub.reference import Reference
 from llamachat.hub.remote import Hub, Variant
 from llamachat.hub.transfer import Watcher
@@ -80,9 +80,8 @@ def pull(hub: Hub, variant: Variant, folder: Path, record: Record, watcher: Watc
     `record.sha256` and `record.size` are filled in for each file. Raises FileChanged where the hub has other
     files by now.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     all_paths = [Paths(folder, file.name) for file in variant.files]
-    with ExitStack() as stack, hub.client() as client:
+    with writing(folder), ExitStack() as stack, hub.client() as client:
         for paths in all_paths:
             stack.enter_context(download.locked(paths, watcher))
         check_room(variant, folder)

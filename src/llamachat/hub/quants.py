@@ -44,7 +44,7 @@ FILE_TYPES = {
 def quant_of(file_name: str) -> str:
     """The quantisation that a file's name tells, in capitals; "" where it tells none."""
     found = [match["quant"] for match in _QUANT.finditer(file_name.removesuffix(".gguf"))]
-    return found[-1].upper().replace("FP", "F") if found else ""
+    return normalise(found[-1]) if found else ""
 
 
 def is_quant(text: str) -> bool:

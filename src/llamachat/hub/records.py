@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from llamachat.errors import ModelError
 
 STATE_FOLDER = ".llamachat"
 PART_SUFFIX = ".part"
@@ -41,7 +44,7 @@ class Paths:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is known of a file that was fetched, kept in `.llamachat`; `alias` is its name in the catalogue."""
+    """What is known of a file that was fetched (kept in `.llamachat`); `alias`: its name in the catalogue."""
 
     repo: str
     quant: str
@@ -50,6 +53,17 @@ class Record:
     licence: str = ""
     commit: str = ""
     alias: str = ""
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Translate the system's refusals to write into `folder`."""
+    try:
+        yield
+    except OSError as error:
+        raise ModelError(
+            f"{folder} can't be written: {error.strerror or error}.", "Name another folder with `--folder`."
+        ) from error
 
 
 def read_record(path: Path) -> Record | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from llamachat.errors import LlamachatError, ModelError, NetworkError, UsageErro
 from llamachat.hub import ahead, gguf, quants
 from llamachat.hub.download import RemoteFile
 from llamachat.hub.journal import Identity
-from llamachat.hub.records import Paths
+from llamachat.hub.records import Paths, writing
 from llamachat.hub.refusals import gated, refusal
 from llamachat.hub.transfer import TransferOptions, Watcher
 
@@ -102,7 +103,7 @@ class Hub:
         """One file, by its path in the repository; all of them where it is one of several shards."""
         repository = self.repository(repo_id, revision)
         for variant in repository.variants:
-            if any(file.url.endswith(f"/{path}") for file in variant.files):
+            if any(file.url.endswith(f"/{urllib.parse.quote(path)}") for file in variant.files):
                 return repository, variant
         raise ModelError(f"{repo_id} has no GGUF file {path}.", f"See `llamachat pull --list {repo_id}`.")
 
@@ -124,7 +125,7 @@ class Hub:
 
     def header(self, file: RemoteFile, folder: Path, watcher: Watcher) -> gguf.GGUFHeader:
         """The GGUF header, read by range requests; what came is kept in `folder` for the download."""
-        with self._translated(file.name), self.client() as client:
+        with self._translated(file.name), writing(folder), self.client() as client:
             return ahead.read_header(file, Paths(folder, file.name), client, watcher, self.token)
 
     def check_online(self) -> None:

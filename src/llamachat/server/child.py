@@ -95,7 +95,7 @@ class Child:
         return True
 
     def silence(self) -> None:
-        """Show no more of the log, because the terminal belongs to somebody else now."""
+        """Show no more of the log."""
         self._echo = None
 
     def stop(self) -> None:

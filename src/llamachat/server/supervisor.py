@@ -56,6 +56,10 @@ def _leave(number: int, frame: FrameType | None) -> None:
     raise SystemExit(0)
 
 
+def _ignore(text: str) -> None:
+    pass
+
+
 def stop_signals() -> tuple[int, ...]:
     """SIGINT, SIGTERM, and this system's word for a closed terminal, unless `nohup` has it ignored."""
     names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
@@ -72,6 +76,7 @@ class Supervisor:
         self._endpoint = endpoint
         self._say = say
         self._restarts: deque[float] = deque()
+        self._silent = False
         self.child: Child | None = None
 
     def __enter__(self) -> Supervisor:
@@ -81,9 +86,18 @@ class Supervisor:
         if self.child is not None:
             self.child.stop()
 
+    def silence(self) -> None:
+        """Write nothing from now on, not even a log: the terminal belongs to somebody else."""
+        self._silent = True
+        self._say = _ignore
+        if self.child is not None:
+            self.child.silence()
+
     def start(self, tick: Callable[[Child], bool]) -> bool:
         """Start the child and wait for its first token; False where `tick` said to stop."""
         child = self.child = self._launch()
+        if self._silent:
+            child.silence()
         return wait_until_ready(child, self._endpoint, lambda: tick(child))
 
     def watch(self, stopped: Callable[[], bool]) -> None:

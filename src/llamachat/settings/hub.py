@@ -10,12 +10,6 @@ from llamachat.settings.base import Options, option
 class PullSettings(Options):
     section: ClassVar[str] = "pull"
 
-    model: str | None = option(
-        None,
-        "a name such as llama3 or llama3:Q4_K_M, OWNER/REPO[:QUANT], or a URL (default: one that suits "
-        "this computer)",
-        positional=True,
-    )
     list: str | None = option(None, "show a repository's quantisations and whether they fit", metavar="REPO")
     folder: str | None = option(None, "where to put it (default: the models folder)", metavar="DIR")
     n_ctx: int = option(2048, "context window to reckon the memory for", flags=("--n_ctx",), ge=1)

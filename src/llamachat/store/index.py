@@ -8,9 +8,6 @@ in it; the others (an answer that is being written, or was when the power failed
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Generator
-from contextlib import closing
-from itertools import islice
 
 from llamachat.store import segment
 
@@ -59,21 +56,24 @@ def purge(connection: sqlite3.Connection) -> None:
 def search(connection: sqlite3.Connection, query: str, limit: int) -> list[int]:
     """Ids of the newest messages that hold every term of `query`, newest first."""
     expression = segment.match_expression(query)
-    unindexed = _scan(connection, _UNINDEXED if expression else _SEARCHED, segment.Finder(query))
-    with closing(unindexed):
-        found = list(islice(unindexed, limit))
-    if expression:
-        hits = connection.execute(
-            "SELECT rowid FROM message_search WHERE message_search MATCH ? ORDER BY rowid DESC LIMIT ?",
-            (expression, limit),
-        )
-        found += [row[0] for row in hits]
-    return sorted(set(found), reverse=True)[:limit]
+    if not expression:
+        return _scan_signs(connection, query.split(), limit)
+    hits = connection.execute(
+        "SELECT rowid FROM message_search WHERE message_search MATCH ? ORDER BY rowid DESC LIMIT ?",
+        (expression, limit),
+    )
+    finder = segment.Finder(query)
+    others = connection.execute(f"SELECT id, content FROM message WHERE {_UNINDEXED}")
+    found = {row[0] for row in hits} | {row[0] for row in others if finder.matches(row[1])}
+    return sorted(found, reverse=True)[:limit]
 
 
-def _scan(connection: sqlite3.Connection, where: str, finder: segment.Finder) -> Generator[int, None, None]:
-    for message_id, content in connection.execute(
-        f"SELECT id, content FROM message WHERE {where} ORDER BY id DESC"
-    ):
-        if finder.matches(content):
-            yield message_id
+def _scan_signs(connection: sqlite3.Connection, signs: list[str], limit: int) -> list[int]:
+    """A query without any word (`->`, an emoji): the index has nothing of that."""
+    if not signs:
+        return []
+    holds = " AND ".join(["instr(content, ?)"] * len(signs))
+    rows = connection.execute(
+        f"SELECT id FROM message WHERE {_SEARCHED} AND {holds} ORDER BY id DESC LIMIT ?", (*signs, limit)
+    )
+    return [row[0] for row in rows]

