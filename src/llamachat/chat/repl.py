@@ -44,6 +44,8 @@ def _introduce(session: Session) -> None:
         raise
     except LlamachatError as error:
         session.terminal.error(str(error))
+    except KeyboardInterrupt:
+        session.terminal.notice("Stopped.")
 
 
 def _attempt(session: Session, text: str) -> None:
