@@ -3,8 +3,7 @@
     llamachat serve                                 # in another terminal, with the model to show
     python scripts/screenshots.py [--base-url URL] [--output docs/images] [QUESTION…]
 
-Makes chat.svg (the first screen and an answer), commands.svg (/help) and stopped.svg (an answer stopped by
-Ctrl-C).
+Makes chat.svg (the first screen and an answer), commands.svg (/help) and stopped.svg (Ctrl-C in an answer).
 """
 
 from __future__ import annotations
@@ -14,8 +13,10 @@ import os
 import sys
 import tempfile
 from io import StringIO
+from itertools import groupby
 from pathlib import Path
 
+from pyte.screens import Char
 from rich.console import Console
 from rich.style import Style
 from rich.text import Text
@@ -84,12 +85,15 @@ def save(chat: Chat, path: Path, title: str) -> None:
 
 def line(chat: Chat, row: int) -> Text:
     """One line of the screen with its colours."""
+    cells = [chat.screen.buffer[row][column] for column in range(COLUMNS)]
     text = Text()
-    for column in range(COLUMNS):
-        cell = chat.screen.buffer[row][column]
-        style = Style(color=color(cell.fg), bold=cell.bold, italic=cell.italics, underline=cell.underscore)
-        text.append(cell.data, style)
+    for style, run in groupby(cells, look):
+        text.append("".join(cell.data for cell in run), style)
     return text
+
+
+def look(cell: Char) -> Style:
+    return Style(color=color(cell.fg), bold=cell.bold, italic=cell.italics, underline=cell.underscore)
 
 
 def color(name: str) -> str | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pexpect
 import pyte
 
-PATIENCE = 40.0
+PATIENCE = 120.0
 """Seconds for what takes a moment; a busy machine is no failure."""
 
 

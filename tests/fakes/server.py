@@ -183,6 +183,8 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         asked = next(m["content"] for m in reversed(body["messages"]) if m["role"] == "user")
         try:
+            if asked == "garbage":
+                self._chunk("data: {no json\n\n")
             for chunk in self._scene(asked, body):
                 self._chunk(f"data: {json.dumps(chunk)}\n\n")
             self._chunk("data: [DONE]\n\n")

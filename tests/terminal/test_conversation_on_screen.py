@@ -65,6 +65,7 @@ def test_an_error_gives_the_typed_text_back_and_leaves_the_conversation_as_it_wa
         ("empty", "The server ended the stream without a word."),
         ("blank", "The model gave an empty answer."),
         ("cut", "The connection broke off before the answer was complete."),
+        ("garbage", "What the server sent can't be read"),
         ("context", "maximum context length is 2048 tokens"),
     ):
         one.ask(scene)

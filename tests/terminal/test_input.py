@@ -98,8 +98,8 @@ def test_a_history_that_cannot_be_kept_does_not_stop_the_chat(chat: Open, env: d
     one.see("you said 5: hello")
 
 
-def test_tab_completes_commands_and_their_values(chat: Open) -> None:
-    one = chat()
+def test_tab_completes_commands_their_values_and_files(chat: Open, tmp_path: Path) -> None:
+    one = chat(columns=200)
     one.prompt()
     one.type("/he\t")
     one.prompt("/help")
@@ -107,6 +107,12 @@ def test_tab_completes_commands_and_their_values(chat: Open) -> None:
     one.prompt("/set temperature")
     one.type(" 0.5\r")
     one.see("temperature: 0.5")
+    (tmp_path / "a long name.txt").write_text("text")
+    one.prompt()
+    one.type(f"/file {tmp_path}/a\t")
+    one.see("name.txt")
+    one.enter()
+    one.see("a long name.txt: 4 characters")
 
 
 def test_an_unknown_command_is_not_sent_but_answered_with_the_nearest(chat: Open) -> None:

@@ -88,11 +88,11 @@ def test_text_comes_out_word_by_word_and_emphasis_when_it_is_whole() -> None:
     out = io.StringIO()
     text = MarkdownText(Screen(out, False))
     text.feed("Hello the")
-    assert out.getvalue() == "Hello "
+    assert out.getvalue() == "Hello"
     text.feed("re **bo")
-    assert out.getvalue() == "Hello there "
+    assert out.getvalue() == "Hello there"
     text.feed("ld** x")
-    assert out.getvalue() == "Hello there bold "
+    assert out.getvalue() == "Hello there bold"
     text.feed(" 你")
     assert out.getvalue() == "Hello there bold x 你"
 

@@ -22,6 +22,8 @@ def run(session: Session, *, intro: bool) -> ExitStatus:
         except EOFError:
             break
         except KeyboardInterrupt:
+            if not session.terminal.interactive:
+                raise
             if warned:
                 break
             warned = True
@@ -41,6 +43,8 @@ def _introduce(session: Session) -> None:
         raise
     except LlamachatError as error:
         session.terminal.error(str(error))
+    except KeyboardInterrupt:
+        session.terminal.notice("Stopped.")
 
 
 def _attempt(session: Session, text: str) -> None:

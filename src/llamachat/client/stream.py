@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _POLL = 0.05
 """Seconds after which a waiting reader looks up: where a signal does not wake it, Ctrl-C takes so long."""
 _CONNECT_TIMEOUT = 10.0
+_CLOSE_TIMEOUT = 0.3
+"""Seconds for closing the connections; who leaves does not wait for an import that has just begun."""
 _OWN_FIELDS = ("temperature", "top_p", "max_tokens", "seed", "stop")
 """What the `openai` package has arguments for; everything else travels in `extra_body`."""
 
@@ -112,6 +114,8 @@ class ChatClient:
         self.base_url = address.check(base_url)
         self.api_key = api_key
         self._loop = asyncio.new_event_loop()
+        # What goes wrong comes through the events; asyncio's own complaints would only spoil the screen.
+        self._loop.set_exception_handler(lambda loop, context: None)
         self._openai: AsyncOpenAI | None = None
         self._thread = threading.Thread(target=self._loop.run_forever, name="client", daemon=True)
 
@@ -131,7 +135,8 @@ class ChatClient:
 
     def close(self) -> None:
         if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._loop.stop)
+            asyncio.run_coroutine_threadsafe(self._shut(), self._loop)
+            self._thread.join(_CLOSE_TIMEOUT)
 
     def _start(self) -> None:
         if not self._thread.is_alive():
@@ -153,6 +158,15 @@ class ChatClient:
                     ),
                 )
         return self._openai
+
+    async def _shut(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        if self._openai:
+            await self._openai.close()
+        self._loop.stop()
 
     async def _pump(self, request: Request, out: Events) -> None:
         reader = ChunkReader()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
-from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
@@ -108,10 +108,11 @@ def _keys() -> KeyBindings:
 
 
 class _CommandCompleter(Completer):
-    """Slash commands, and the values of those that take a known one."""
+    """Slash commands, and the values or files that they take."""
 
     def __init__(self, commands: Sequence[CommandHint]) -> None:
         self._commands = {c.name: c for c in commands}
+        self._paths = PathCompleter(expanduser=True)
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
         text = document.text_before_cursor
@@ -123,6 +124,8 @@ class _CommandCompleter(Completer):
                 if command.name.startswith(name):
                     shown = f"/{command.name} {command.arguments}".rstrip()
                     yield Completion(command.name, -len(name), display=shown, display_meta=command.summary)
+        elif name in self._commands and self._commands[name].arguments.startswith("PATH"):
+            yield from self._paths.get_completions(Document(argument), complete_event)
         elif name in self._commands and " " not in argument:
             for value in self._commands[name].values:
                 if value.startswith(argument):

@@ -29,7 +29,7 @@ class WaitingLine:
         self._bars = Bars(
             SpinnerColumn("line"),
             TextColumn("{task.description}", style="dim"),
-            _KnownBar(bar_width=24),
+            _KnownBar(bar_width=max(4, min(24, screen.width - 40))),
             _Seconds(),
             console=console,
             transient=True,

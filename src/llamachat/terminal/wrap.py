@@ -22,6 +22,7 @@ class Wrapper:
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
         self._column = 0
+        self._blank: Span | None = None
         self.indent = ""
 
     def start_line(self, lead: str, indent: str, style: str | None = None) -> None:
@@ -37,20 +38,26 @@ class Wrapper:
     def end_line(self) -> None:
         self._screen.write("\n")
         self._column = 0
+        self._blank = None
 
     def _put(self, word: list[Span]) -> None:
+        """Write one word, and the blank before it unless a new line takes its place."""
+        if word[0].text.isspace():
+            before = self._blank.text if self._blank else ""
+            self._blank = Span(before + word[0].text, word[0].style)
+            return
+        blank, self._blank = self._blank, None
         width = sum(cell_len(s.text) for s in word)
-        room = self._screen.width - _HANGING - self._column
-        first = word[0].text[0]
-        if first.isspace():
-            if room <= 0:
-                return
-        elif width > room + _HANGING * _closes(first) and self._column > cell_len(self.indent):
+        room = self._screen.width - _HANGING - self._column - (len(blank.text) if blank else 0)
+        if width > room + _HANGING * _closes(word[0].text[0]) and self._column > cell_len(self.indent):
             self._screen.write("\n" + self.indent)
             self._column = cell_len(self.indent)
+        elif blank:
+            word.insert(0, blank)
+            width += len(blank.text)
         for span in word:
             self._screen.write(span.text, span.style)
-        self._column = (self._column + width) % max(1, self._screen.width)
+        self._column = (self._column + width) % self._screen.width
 
 
 def _words(spans: Iterable[Span]) -> Iterable[list[Span]]:
