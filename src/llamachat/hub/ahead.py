@@ -73,7 +73,7 @@ class _Ahead(io.RawIOBase):
                 return
             try:
                 self._request(stop)
-            except httpx2.TransportError as error:
+            except httpx2.RequestError as error:
                 self._address.redirected = None
                 last = error
         if self._at >= self._end:

@@ -112,7 +112,7 @@ class Connection:
         try:
             with contextlib.closing(cursor):
                 self._fetch(cursor)
-        except (_Lost, httpx2.TransportError, httpx2.StreamError) as error:
+        except (_Lost, httpx2.RequestError, httpx2.StreamError) as error:
             self.watcher.lost(_reason(error, self.options))
             self.address.redirected = None
             failures = 1 if cursor.moved else failures + 1
