@@ -97,6 +97,7 @@ def test_resets_stalls_and_silence_are_survived(hub: HubProcess, tmp_path: Path)
 def test_server_errors_and_retry_after_are_waited_for(hub: HubProcess, tmp_path: Path) -> None:
     busy = {"kind": "status", "status": 429, "retry_after": 1}
     hub.control(faults=[busy, {"kind": "status", "status": 503}, {"kind": "status", "status": 500}])
+    hub.control(api_faults=[busy])
     watcher = Notes()
     assert fetch(hub, tmp_path, watcher=watcher).read_bytes() == CONTENT
     assert {"the server answered 429", "the server answered 503"} <= set(watcher.losses)

@@ -9,11 +9,12 @@ import shutil
 import socket
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from llamachat.hub.records import Paths
+from llamachat.hub.records import Paths, Record
 
 REPO_FOLDER = "hub/models--org--smol/snapshots/0123abc"
 OLLAMA_TYPE = "application/vnd.ollama.image.model"
@@ -101,6 +102,19 @@ def test_models_of_other_programs_are_served_without_a_copy(everywhere: Runner, 
     status, out, err = everywhere("serve", name, "--print-command")
     assert status == 0, err
     assert str(everywhere.home) in out
+
+
+def test_a_model_is_served_under_its_name_in_the_catalogue(run: Runner, small_model: Path) -> None:
+    data = Path(run.env["XDG_DATA_HOME"]) / "llamachat" / "models"
+    path = linked(small_model, data / "Meta-Llama-3-8B-Instruct.Q4_K_M.gguf")
+    paths = Paths(data, path.name)
+    paths.record.parent.mkdir()
+    record = Record("QuantFactory/Meta-Llama-3-8B-Instruct-GGUF", "Q4_K_M", "", 0, alias="llama3")
+    paths.record.write_text(json.dumps(asdict(record)))
+    linked(small_model, data / "other.gguf")
+    status, out, err = run("serve", "llama3", "--print-command")
+    assert status == 0, err
+    assert path.name in out
 
 
 def test_verify_compares_with_every_known_hash(everywhere: Runner) -> None:

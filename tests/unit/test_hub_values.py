@@ -179,7 +179,7 @@ def test_weak_machines_get_the_smaller_quantisation() -> None:
 
 def test_fit_is_comfortable_tight_or_no() -> None:
     machine = Machine(16 * GB, GB, 8, "")
-    assert [machine.fit(need * GB) for need in (9, 12, 15)] == ["comfortable", "tight", "no"]
+    assert [machine.fit(need * GB) for need in (9, 12, 15)] == ["comfortably", "tightly", "no"]
 
 
 MIB = 1 << 20

@@ -6,22 +6,33 @@ import locale
 import os
 import sys
 from pathlib import Path
-from typing import Literal
-
-from rich.console import Console
+from typing import TYPE_CHECKING, Literal
 
 from llamachat.errors import UsageError
 from llamachat.hub import local
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 
 def stdout() -> Console:
-    """For results; wide in a pipe, so that no table is folded there."""
+    """For tables; wide in a pipe, so that none is folded there."""
+    from rich.console import Console
+
     return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 
 
 def stderr() -> Console:
-    """For progress and remarks."""
+    """For a progress bar."""
+    from rich.console import Console
+
     return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """A remark: stdout is for results."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
 
 
 def ask(question: str, yes: bool, default: bool = True) -> bool:

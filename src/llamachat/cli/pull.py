@@ -7,8 +7,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from rich.table import Table
-
 from llamachat.cli import console
 from llamachat.cli.progress import Watch, watch
 from llamachat.errors import ExitStatus, ModelError, NetworkError
@@ -56,11 +54,11 @@ def run(args: argparse.Namespace) -> int:
         record = Record(repository.id, variant.quant, "", 0, licence, repository.commit, alias)
         try:
             with watch(settings.quiet) as watcher:
-                return _done(pull(hub, variant, folder, record, watcher), settings.quiet)
+                path = pull(hub, variant, folder, record, watcher)
         except FileChanged as change:
-            console.stderr().print(
-                f"{variant.name} has changed on the hub ({change}): asking again", markup=False
-            )
+            console.say(f"{variant.name} has changed on the hub ({change}): asking again")
+        else:
+            return _done(path, settings.quiet)
     raise NetworkError(f"{wanted} changes all the time on {hub.endpoint}.", "Try again later.")
 
 
@@ -83,7 +81,7 @@ def _wanted(model: str | None, settings: PullSettings, endpoint: str) -> referen
     chosen = advice.recommend(
         catalogue.entries(), machine.look(), disk, console.language(settings.lang), settings.n_ctx
     )
-    console.stderr().print(chosen.reason, markup=False)
+    console.say(chosen.reason)
     if not console.ask(f"Fetch {chosen.entry.name}?", settings.yes):
         return None
     return reference.Reference(chosen.entry.repo, chosen.quant, entry=chosen.entry)
@@ -123,7 +121,7 @@ def _agreed(
         licence = catalogue.licence(_licence(wanted, repository))
         if not settings.quiet:
             text = f"{variant.name}: {console.size(variant.size)}, fits: {fit}; licence: {licence.name}"
-            console.stderr().print(f"{text} {licence.url}".rstrip(), markup=False)
+            console.say(f"{text} {licence.url}".rstrip())
         question = f"Do you agree to the {licence.name}?"
         agreed = not licence.ask or begun or was_agreed(folder, licence.id)
         agreed = agreed or console.ask(question, settings.yes, default=False)
@@ -170,6 +168,8 @@ def _estimate(
 
 
 def _list(hub: Hub, wanted: reference.Reference, n_ctx: int) -> int:
+    from rich.table import Table
+
     repository, first = find(hub, reference.Reference(wanted.repo, revision=wanted.revision), n_ctx)
     with tempfile.TemporaryDirectory() as folder:
         shape = memory.shape_of(hub.header(repository.variants[0].files[0], Path(folder), Watch()))
@@ -198,6 +198,6 @@ def _done(path: Path, quiet: bool) -> int:
     if not quiet:
         found = path.parent in local.models_folders(Path.cwd())
         name = (read_alias(path) or path.stem) if found else path
-        console.stderr().print(f"Talk to it: llamachat serve {name} --chat", markup=False)
+        console.say(f"Talk to it: llamachat serve {name} --chat")
     sys.stdout.write(f"{path}\n")
     return ExitStatus.OK

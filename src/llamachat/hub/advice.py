@@ -37,7 +37,7 @@ def recommend(entries: Sequence[Entry], machine: Machine, disk: int, language: s
     fitting = [
         e
         for e in candidates
-        if machine.fit(e.estimate(e.quant, n_ctx).total) == "comfortable" and e.file_size(e.quant) < disk
+        if machine.fit(e.estimate(e.quant, n_ctx).total) == "comfortably" and e.file_size(e.quant) < disk
     ]
     if not fitting:
         raise ModelError(

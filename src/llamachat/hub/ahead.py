@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import time
 from typing import BinaryIO, cast
 
 import httpx2
@@ -14,12 +15,13 @@ from llamachat.hub import gguf
 from llamachat.hub.download import RemoteFile, locked, open_journal
 from llamachat.hub.journal import Journal
 from llamachat.hub.records import Paths
-from llamachat.hub.refusals import refusal
+from llamachat.hub.refusals import is_busy, refusal, retry_after
 from llamachat.hub.spans import frontier, merge
 from llamachat.hub.transfer import Address, Watcher
 
 STEP = 1 << 20
 ATTEMPTS = 6
+BACKOFF = 0.5  # seconds
 
 
 def read_header(
@@ -71,7 +73,7 @@ class _Ahead(io.RawIOBase):
                 return
             try:
                 self._request(stop)
-            except httpx2.TransportError as error:
+            except httpx2.RequestError as error:
                 self._address.redirected = None
                 last = error
         if self._at >= self._end:
@@ -84,6 +86,9 @@ class _Ahead(io.RawIOBase):
         url, headers = self._address.request((start, stop))
         with self._client.stream("GET", url, headers=headers) as response:
             self._address.learn(response)
+            if is_busy(response.status_code):
+                time.sleep(max(BACKOFF, retry_after(response)))
+                return
             if not response.is_success:
                 raise refusal(response)
             skip = 0 if response.status_code == 206 else start

@@ -14,7 +14,7 @@ GIB = 1 << 30
 RESERVE = 3 << 29  # 1.5 GiB for the system and its desktop
 COMFORT = 0.6
 
-Fit = Literal["comfortable", "tight", "no"]
+Fit = Literal["comfortably", "tightly", "no"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Machine:
         """Whether a model that needs so many bytes has room: comfortably, with little else open, or not."""
         if need > self.memory - min(RESERVE, self.memory // 4):
             return "no"
-        return "comfortable" if need <= min(COMFORT * self.memory, self.memory - 2 * GIB) else "tight"
+        return "comfortably" if need <= min(COMFORT * self.memory, self.memory - 2 * GIB) else "tightly"
 
 
 def look() -> Machine:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import email.utils
+import time
 import urllib.parse
 
 import httpx2
@@ -31,3 +34,18 @@ def refusal(response: httpx2.Response) -> LlamachatError:
     return NetworkError(
         f"{url} answered {response.status_code} {response.reason_phrase}.", "Try again later."
     )
+
+
+def is_busy(status: int) -> bool:
+    """Whether a status says to try again."""
+    return status in (408, 429) or status >= 500
+
+
+def retry_after(response: httpx2.Response) -> float:
+    """Seconds to wait by the header `Retry-After`, a number or a date; 0 without it."""
+    value = response.headers.get("Retry-After", "").strip()
+    if value.isdigit():
+        return float(value)
+    with contextlib.suppress(ValueError, TypeError):
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    return 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,10 +28,11 @@ from llamachat.hub import ahead, gguf, quants
 from llamachat.hub.download import RemoteFile
 from llamachat.hub.journal import Identity
 from llamachat.hub.records import Paths, writing
-from llamachat.hub.refusals import gated, refusal
+from llamachat.hub.refusals import gated, is_busy, refusal, retry_after
 from llamachat.hub.transfer import TransferOptions, Watcher
 
 MIRROR = "https://hf-mirror.com"
+ATTEMPTS = 5
 ANSWER_WITHIN = 14.0  # seconds, name look-up included
 _NOT_A_MODEL = re.compile(r"mmproj|imatrix|draft", re.IGNORECASE)
 _SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.gguf$)", re.IGNORECASE)
@@ -96,8 +98,7 @@ class Hub:
             )
 
         with self._translated(repo_id):
-            info = _within(ANSWER_WITHIN, ask)
-        return self._read(info)
+            return self._read(_patiently(ask))
 
     def file(self, repo_id: str, path: str, revision: str = "main") -> tuple[Repository, Variant]:
         """One file, by its path in the repository; all of them where it is one of several shards."""
@@ -194,6 +195,18 @@ def _licence(info: ModelInfo) -> str:
         named = named[0]
     tagged = (tag.removeprefix("license:") for tag in info.tags or [] if tag.startswith("license:"))
     return str(named or next(tagged, "")).lower()
+
+
+def _patiently(call: Callable[[], T]) -> T:
+    """`call`'s result, asked for again where the hub is busy, after as long as it says."""
+    for attempt in range(ATTEMPTS):
+        try:
+            return _within(ANSWER_WITHIN, call)
+        except HfHubHTTPError as error:
+            if not is_busy(error.response.status_code) or attempt == ATTEMPTS - 1:
+                raise
+            time.sleep(max(2**attempt / 2, retry_after(error.response)))
+    raise AssertionError
 
 
 def _within(seconds: float, call: Callable[[], T]) -> T:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import email.utils
 import random
 import time
 import urllib.parse
@@ -16,7 +15,7 @@ import httpx2
 from llamachat.errors import ModelError
 from llamachat.hub.board import Board
 from llamachat.hub.journal import Identity
-from llamachat.hub.refusals import refusal
+from llamachat.hub.refusals import is_busy, refusal, retry_after
 from llamachat.hub.spans import Span
 
 FETCHED_TWICE = 1 << 20
@@ -113,7 +112,7 @@ class Connection:
         try:
             with contextlib.closing(cursor):
                 self._fetch(cursor)
-        except (_Lost, httpx2.TransportError, httpx2.StreamError) as error:
+        except (_Lost, httpx2.RequestError, httpx2.StreamError) as error:
             self.watcher.lost(_reason(error, self.options))
             self.address.redirected = None
             failures = 1 if cursor.moved else failures + 1
@@ -149,8 +148,8 @@ class Connection:
         status = response.status_code
         if status in (200, 206):
             return
-        if status in (408, 429) or status >= 500:
-            self.board.pause(_retry_after(response))
+        if is_busy(status):
+            self.board.pause(retry_after(response))
             raise _Lost(f"the server answered {status}")
         if response.history or self.address.redirected:
             raise _Lost(f"the address it redirected to answered {status}")
@@ -225,16 +224,6 @@ class _Cursor:
             self._recorded = self.at
 
     close = record
-
-
-def _retry_after(response: httpx2.Response) -> float:
-    """Seconds to wait by the header `Retry-After`, a number or a date; 0 without it."""
-    value = response.headers.get("Retry-After", "").strip()
-    if value.isdigit():
-        return float(value)
-    with contextlib.suppress(ValueError, TypeError):
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    return 0.0
 
 
 def _reason(error: Exception, options: TransferOptions) -> str:
