@@ -22,10 +22,10 @@ An option can also be set by an environment variable, `LLAMACHAT_` and its name 
 under `[serve]`), which lies in the user's config folder (`~/.config/llamachat` on Linux) or where
 `LLAMACHAT_CONFIG` says. Flags win over the environment, that over the file, and that over the default.
 
-What stands behind `--` in `llamachat serve … -- --n_batch 256` goes to `python -m llama_cpp.server` as it is. As
-the server takes the last of several values, flags there win over serve's own: those that serve has itself
-(`--model`, `--host`, `--port`, `--n_ctx`, `--n_threads`, `--n_gpu_layers`, `--api_key`) it takes as if they stood
-before the `--`, and so checks them. `--config_file` is refused: it would replace everything that serve sets.
+What stands behind `--` in `llamachat serve … -- --n_batch 256` goes to `python -m llama_cpp.server` as it
+is. As the server takes the last of several values, flags there win over serve's own. Those that serve has
+itself (`--model`, `--host`, `--port`, `--n_ctx`, `--n_threads`, `--n_gpu_layers`, `--api_key`) it takes as if
+they stood before the `--`, and so checks them. `--config_file` is refused: it would undo what serve sets.
 """
 ROW = re.compile(r"^    (\w+)(?: |$)", re.MULTILINE)
 """A command in the list that a `--help` gives."""
