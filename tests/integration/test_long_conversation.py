@@ -67,7 +67,7 @@ def chat(base_url: str, api_key: str, transcripts: Path) -> Iterator[tuple[Sessi
                 transcripts=transcripts,
                 conversation=presets.seed("zh"),
                 model="local-model",
-                served="local-model",
+                served=None,
                 lang="zh",
                 sampling=Sampling(max_tokens=TOKENS_AN_ANSWER),
             ),
