@@ -91,6 +91,21 @@ def test_the_model_that_is_asked_for_is_kept_where_the_server_names_none(chat: O
     assert [row["model"] for row in rows(path) if row["role"] == "assistant"] == ["first", "second"]
 
 
+def test_a_server_that_comes_back_with_another_model_is_noticed(env: dict[str, str], path: Path) -> None:
+    first, second = (json.dumps({"model": name, "n_ctx": 2048}) for name in ("small-1b", "large-8b"))
+    with fake_server("--health", first) as server:
+        one = Chat(["--base-url", server.url, "--no-intro"], env)
+        one.ask("one")
+        one.see("you said 3: one")
+        one.prompt()
+    with fake_server("--port", str(server.port), "--health", second):
+        one.enter("two")
+        one.see("you said 3: two")
+        leave(one)
+    assert "[small-1b answered so far; now it is large-8b]" in one.text
+    assert [row["model"] for row in rows(path) if row["role"] == "assistant"] == ["small-1b", "large-8b"]
+
+
 def test_the_introduction_gives_no_title_and_the_first_question_does(
     env: dict[str, str], fake: FakeServer, path: Path
 ) -> None:
