@@ -27,7 +27,7 @@ from llamachat.terminal.plain import PlainTerminal
 from tests.support import ServerProcess, clean_env
 
 QUESTIONS = (Path(__file__).parent.parent / "data" / "questions.txt").read_text("utf-8").splitlines()
-TOKENS_AN_ANSWER = 24
+TOKENS_AN_ANSWER = 12
 
 
 class Recorded(Context):

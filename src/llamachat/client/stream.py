@@ -142,6 +142,8 @@ class ChatClient:
         if self._thread.is_alive():
             asyncio.run_coroutine_threadsafe(self._shut(), self._loop)
             self._thread.join(_CLOSE_TIMEOUT)
+        if not self._thread.is_alive():
+            self._loop.close()
 
     def _start(self) -> None:
         if not self._thread.is_alive():
