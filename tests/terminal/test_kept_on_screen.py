@@ -91,6 +91,21 @@ def test_the_model_that_is_asked_for_is_kept_where_the_server_names_none(chat: O
     assert [row["model"] for row in rows(path) if row["role"] == "assistant"] == ["first", "second"]
 
 
+def test_a_server_that_comes_back_with_another_model_is_noticed(env: dict[str, str], path: Path) -> None:
+    first, second = (json.dumps({"model": name, "n_ctx": 2048}) for name in ("small-1b", "large-8b"))
+    with fake_server("--health", first) as server:
+        one = Chat(["--base-url", server.url, "--no-intro"], env)
+        one.ask("one")
+        one.see("you said 3: one")
+        one.prompt()
+    with fake_server("--port", str(server.port), "--health", second):
+        one.enter("two")
+        one.see("you said 3: two")
+        leave(one)
+    assert "[small-1b answered so far; now it is large-8b]" in one.text
+    assert [row["model"] for row in rows(path) if row["role"] == "assistant"] == ["small-1b", "large-8b"]
+
+
 def test_the_introduction_gives_no_title_and_the_first_question_does(
     env: dict[str, str], fake: FakeServer, path: Path
 ) -> None:
@@ -279,6 +294,24 @@ def test_pins_and_another_system_message_are_kept(chat: Open, path: Path) -> Non
     two.see('long."}')
 
 
+def test_a_summary_of_what_left_the_window_is_kept_as_a_note(env: dict[str, str], path: Path) -> None:
+    with fake_server("--health", json.dumps({"model": "small-1b", "n_ctx": 600})) as server:
+        given = ["--base-url", server.url, "--no-intro", "--on-full", "summarise", "--max-tokens", "150"]
+        one = Chat(given, env, columns=240)
+        for number in range(6):
+            one.ask(f"{number}" + "x" * 200)
+            one.see(f"you said 201: {number}")
+        leave(one)
+        assert "summing up" in one.text
+        notes = [row for row in rows(path) if row["note"]]
+        assert notes and all(row["content"] for row in notes)
+        assert [text[0] for text in standing(path) if text.endswith("x") and text[0].isdigit()] == [*"012345"]
+        two = Chat([*given, "--continue"], env)
+        two.ask("/context")
+        two.see("note")
+        two.kill()
+
+
 @pytest.mark.parametrize(("arguments", "more"), [(("--no-store",), {}), ((), {"LLAMACHAT_NO_STORE": "1"})])
 def test_nothing_is_kept_where_nothing_is_to_be(
     chat: Open, path: Path, arguments: tuple[str, ...], more: dict[str, str]
@@ -316,7 +349,7 @@ def test_a_folder_that_can_not_be_made_is_said_once_and_the_chat_goes_on(chat: O
         one.see(f": {text}")
     leave(one)
     assert one.text.count("The chat goes on") == 1
-    assert "could not be stored: 7" in one.text
+    assert "could not be stored: 6" in one.text
 
 
 def test_a_locked_file_is_said_once_and_caught_up_with(chat: Open, path: Path) -> None:

@@ -70,6 +70,7 @@ def go_on(session: Session, before: Conversation, part: Message) -> None:
 
 def _stream(session: Session, candidate: Conversation, reply: Reply, *, prefill: bool = False) -> None:
     """Fit and send `candidate`; once more and tighter, where the server says that it does not fit."""
+    _meet(session)
     fitted = session.context.fit(candidate, session.sampling.max_tokens)
     tell(session, candidate, fitted)
     try:
@@ -88,6 +89,20 @@ def _stream(session: Session, candidate: Conversation, reply: Reply, *, prefill:
         usage.completion_tokens if usage else 0,
     )
     session.terminal.status(session.context.status)
+
+
+def _meet(session: Session) -> None:
+    """Notice that the server was started with another model; one that never named its own is not asked."""
+    if session.served is None:
+        return
+    try:
+        model = session.client.facts().model
+    except LlamachatError:
+        return  # the request will say so
+    if model and model != session.served:
+        session.terminal.notice(f"[{session.served} answered so far; now it is {model}]")
+        session.served = model
+        session.context.forget_server()
 
 
 def _tighter(

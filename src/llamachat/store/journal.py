@@ -36,7 +36,7 @@ from llamachat.store.database import Report
 from llamachat.store.keeper import Keeper
 from llamachat.store.session import Entry, Session
 from llamachat.store.transcripts import Transcripts
-from llamachat.store.values import Branch, Heading, Origin, Record, Stored, title_from
+from llamachat.store.values import Branch, Heading, Origin, Record, Stored, is_system, title_from
 from llamachat.store.writer import Writer
 
 _WAIT = 0.5
@@ -199,7 +199,7 @@ class Journal:
             self._end_growth()
         self._writer.stop(10 * _WAIT)
         with self._lock:
-            unsaved = sum(len(batch.records) for _, batch in self._keeper.batches())
+            unsaved = sum(not is_system(r) for _, batch in self._keeper.batches() for _, r in batch.records)
         if unsaved and self._writer.trouble:
             reason = self._writer.trouble.message
             self._report(StoreError(f"Messages that could not be stored: {unsaved}. {reason}"))
