@@ -101,7 +101,7 @@ def test_server_errors_and_retry_after_are_waited_for(hub: HubProcess, tmp_path:
     hub.control(api_faults=[busy])
     watcher = Notes()
     assert fetch(hub, tmp_path, watcher=watcher).read_bytes() == CONTENT
-    assert {"the server answered 429", "the server answered 503"} <= set(watcher.losses)
+    assert {"the server answered 429, wait 1 s", "the server answered 503"} <= set(watcher.losses)
 
 
 def test_an_address_that_ran_out_is_asked_for_anew(hub: HubProcess, tmp_path: Path) -> None:
