@@ -36,7 +36,7 @@ def ask(session: Session, text: str, *, titled: bool = True) -> None:
     session.conversation = make_room(session, question)
     # A turn that failed is still in the journal, as a branch of its own from here on.
     session.journal.align(session.conversation)
-    session.journal.ask(question.content, titled=titled)
+    session.journal.ask(question.content, title=text if titled else "")
     answer_to(session, session.conversation.with_message(question))
     session.attached.clear()
 
@@ -44,7 +44,6 @@ def ask(session: Session, text: str, *, titled: bool = True) -> None:
 def answer_to(session: Session, candidate: Conversation) -> None:
     """Let the model answer the last message of `candidate`, which becomes the conversation if it does."""
     reply = Reply()
-    session.journal.answer(session.origin)
     try:
         _stream(session, candidate, reply)
     except LlamachatError as error:
@@ -59,7 +58,6 @@ def go_on(session: Session, before: Conversation, part: Message) -> None:
     """Let the model go on with `part`, its own last message, as the same message."""
     reply = Reply()
     session.journal.align(before.with_message(part))
-    session.journal.more(session.origin)
     try:
         _stream(session, before.with_message(part), reply, prefill=True)
     except LlamachatError as error:
@@ -72,6 +70,7 @@ def go_on(session: Session, before: Conversation, part: Message) -> None:
 
 def _stream(session: Session, candidate: Conversation, reply: Reply, *, prefill: bool = False) -> None:
     """Fit and send `candidate`; once more and tighter, where the server says that it does not fit."""
+    _meet(session)
     fitted = session.context.fit(candidate, session.sampling.max_tokens)
     tell(session, candidate, fitted)
     try:
@@ -92,6 +91,20 @@ def _stream(session: Session, candidate: Conversation, reply: Reply, *, prefill:
     session.terminal.status(session.context.status)
 
 
+def _meet(session: Session) -> None:
+    """Notice that the server was started with another model; one that never named its own is not asked."""
+    if session.served is None:
+        return
+    try:
+        model = session.client.facts().model
+    except LlamachatError:
+        return  # the request will say so
+    if model and model != session.served:
+        session.terminal.notice(f"[{session.served} answered so far; now it is {model}]")
+        session.served = model
+        session.context.forget_server()
+
+
 def _tighter(
     session: Session, candidate: Conversation, fitted: Fitted, error: ContextExceeded | BrokenAnswer
 ) -> Fitted:
@@ -109,6 +122,8 @@ def _tighter(
 def _send(session: Session, fitted: Fitted, reply: Reply, *, prefill: bool) -> None:
     sampling = session.sampling.given() | {"max_tokens": fitted.max_tokens}
     request = Request(requests(fitted.messages), session.model, sampling, prefill)
+    if not reply.parts:
+        (session.journal.more if prefill else session.journal.answer)(session.origin(sampling))
     began = time.monotonic()
     with session.client.stream(request) as stream, session.terminal.answer(stream.cancel) as view:
         for event in stream:

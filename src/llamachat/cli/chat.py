@@ -80,7 +80,7 @@ def _session(
         transcripts=transcripts_path(options.transcripts),
         conversation=presets.seed(lang, options.system),
         model=options.model,
-        served=said.model or options.model,
+        served=said.model,
         lang=lang,
         system=options.system,
         sampling=Sampling(temperature=options.temperature, max_tokens=options.max_tokens),
