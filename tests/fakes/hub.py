@@ -34,15 +34,16 @@ class Controls:
 
     faults: list[dict[str, Any]] = field(default_factory=list)
     """{"kind": "cut" | "stall", "after": n}, {"kind": "status", "status": 429, "retry_after": 1},
-    {"kind": "reset"} or {"kind": "silence"}."""
+    {"kind": "reset"}, {"kind": "silence"} or {"kind": "page"} (a login page of somebody in between)."""
     api_faults: list[dict[str, Any]] = field(default_factory=list)
-    """Of kind "status" or "stall", for the metadata requests."""
+    """Of kind "status", "silence" or "page", for the metadata requests."""
     cuts: int = 0
     """So many more replies break off after a random number of bytes."""
     cut_within: tuple[int, int] = (1, 4_000_000)
     ranges: bool = True
     lie: str = ""
-    """"offset": another Content-Range than asked; "body": the start of the file under the right headers."""
+    """"offset": another Content-Range than asked; "body": the start of the file under the right headers;
+    "etag": another hash where it redirects than in the metadata."""
     wrong_hash: bool = False
     token: str = ""
     """What a gated repository wants to see."""
@@ -229,9 +230,10 @@ class Handler(BaseHTTPRequestHandler):
             return
         self.send_response(302)
         cdn = f"http://localhost:{self.server.server_port}/cdn/{self.server.controls.signature}"
-        self.send_header("Location", f"{cdn}/{owner}/{name}/{file_name}")
+        self.send_header("Location", f"{cdn}/{owner}/{name}/{urllib.parse.quote(file_name)}")
         self.send_header("X-Repo-Commit", self._commit(folder))
-        self.send_header("X-Linked-Etag", f'"{self._hash(file)}"')
+        etag = "e" * 64 if self.server.controls.lie == "etag" else self._hash(file)
+        self.send_header("X-Linked-Etag", f'"{etag}"')
         self.send_header("X-Linked-Size", str(file.stat().st_size))
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -310,10 +312,21 @@ class Handler(BaseHTTPRequestHandler):
         if fault["kind"] == "silence":
             self._break_off("stall")
             return True
+        if fault["kind"] == "page":
+            self._page()
+            return True
         if fault["kind"] != "status":
             return False
         self._refuse(fault["status"], "", "Try later", fault.get("retry_after"))
         return True
+
+    def _page(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(b"<html>Please log in</html>" * 100)
+        self.close_connection = True
 
     def _refuse(self, status: int, code: str, message: str, retry_after: object = None) -> None:
         body = json.dumps({"error": message}).encode()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import email.utils
 import hashlib
 import random
 import threading
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from llamachat.errors import AuthError, ModelError, NetworkError
 from llamachat.hub import pull as pulling
+from llamachat.hub.journal import Identity
 from llamachat.hub.listing import Variant
 from llamachat.hub.records import STATE_FOLDER, Paths, Record, read_record
 from llamachat.hub.remote import Hub
@@ -97,11 +101,39 @@ def test_resets_stalls_and_silence_are_survived(hub: HubProcess, tmp_path: Path)
 
 def test_server_errors_and_retry_after_are_waited_for(hub: HubProcess, tmp_path: Path) -> None:
     busy = {"kind": "status", "status": 429, "retry_after": 1}
-    hub.control(faults=[busy, {"kind": "status", "status": 503}, {"kind": "status", "status": 500}])
+    until = email.utils.formatdate(time.time() + 2, usegmt=True)
+    dated = {"kind": "status", "status": 429, "retry_after": until}
+    hub.control(faults=[busy, dated, {"kind": "status", "status": 503}, {"kind": "status", "status": 500}])
     hub.control(api_faults=[busy])
     watcher = Notes()
     assert fetch(hub, tmp_path, watcher=watcher).read_bytes() == CONTENT
     assert {"the server answered 429, wait 1 s", "the server answered 503"} <= set(watcher.losses)
+    assert sum("answered 429" in reason for reason in watcher.losses) == 2
+
+
+def test_a_hub_that_wants_to_be_left_alone_for_long_is_told_of(hub: HubProcess, tmp_path: Path) -> None:
+    hub.control(api_faults=[{"kind": "status", "status": 429, "retry_after": 3600}])
+    with pytest.raises(
+        NetworkError, match=r"answered 429 for org/toy\. It wants to be asked again in 3600 s"
+    ):
+        fetch(hub, tmp_path)
+
+
+def test_a_hub_that_says_nothing_is_given_up_within_a_quarter_minute(hub: HubProcess, tmp_path: Path) -> None:
+    assert TransferOptions().answer_within <= 15
+    hub.control(api_faults=[{"kind": "silence"}])
+    with pytest.raises(NetworkError, match=r"does not answer. .* try the mirror hf-mirror.com: --mirror"):
+        fetch(hub, tmp_path, TransferOptions(answer_within=0.3))
+
+
+def test_a_login_page_in_between_is_no_file_and_no_list_of_files(hub: HubProcess, tmp_path: Path) -> None:
+    hub.control(faults=[{"kind": "page"}] * 2)
+    watcher = Notes()
+    assert fetch(hub, tmp_path, watcher=watcher).read_bytes() == CONTENT
+    assert watcher.losses == ["something in between answered with a page of its own"] * 2
+    hub.control(api_faults=[{"kind": "page"}])
+    with pytest.raises(NetworkError, match="Is a login page or a proxy in between"):
+        fetch(hub, tmp_path)
 
 
 def test_an_address_that_ran_out_is_asked_for_anew(hub: HubProcess, tmp_path: Path) -> None:
@@ -217,6 +249,32 @@ def test_a_gated_repository_wants_a_token_which_only_the_hub_sees(hub: HubProces
     assert not any(line.startswith("cdn") for line in hub.stats()["tokens"])
 
 
+def test_another_server_never_sees_the_token(hub: HubProcess, tmp_path: Path) -> None:
+    with Hub(hub.endpoint, "hf_secret", FAST) as client:
+        variant = client.plain_url(f"http://localhost:{hub.port}/cdn/0/org/toy/{NAME}")
+        path = pulling.pull(client, variant, tmp_path, Record("elsewhere", "", "", 0), Notes())
+    assert path.read_bytes() == CONTENT
+    assert hub.stats()["tokens"] == []
+
+
+def test_a_token_that_ran_out_is_told(hub: HubProcess, tmp_path: Path) -> None:
+    hub.control(api_faults=[{"kind": "status", "status": 403}])
+    with pytest.raises(AuthError, match=r"answered 403 for org/toy. The token may have run out: log in"):
+        fetch(hub, tmp_path, token="hf_old")
+
+
+def test_names_lead_nowhere_else(hub: HubProcess, tmp_path: Path) -> None:
+    names = ["..\\..\\evil-Q8_0.gguf", "a b 通义 'x' 100%-Q2_K.gguf", "\x1b[2Jevil-Q3_K_M.gguf"]
+    for name in names:
+        hub.put(f"org/toy/{name}", CONTENT)
+    with Hub(hub.endpoint, "", FAST) as client:
+        variants = client.repository("org/toy").variants
+        assert sorted(variant.name for variant in variants) == [names[1], NAME]
+        odd = next(variant for variant in variants if variant.quant == "Q2_K")
+        path = pulling.pull(client, odd, tmp_path / "models", Record("org/toy", "", "", 0), Notes())
+    assert path == tmp_path / "models" / names[1] and path.read_bytes() == CONTENT
+
+
 def test_a_full_disk_is_told_before_the_first_byte(hub: HubProcess, tmp_path: Path) -> None:
     with Hub(hub.endpoint, "", FAST) as client:
         file = client.repository("org/toy").variants[0].files[0]
@@ -231,6 +289,35 @@ def test_another_file_of_that_name_is_not_touched(hub: HubProcess, tmp_path: Pat
     with pytest.raises(ModelError, match="is another file than that of the hub"):
         fetch(hub, tmp_path)
     assert (tmp_path / NAME).read_bytes() == b"mine"
+
+
+def test_a_model_of_another_repository_is_not_overwritten(hub: HubProcess, tmp_path: Path) -> None:
+    path = fetch(hub, tmp_path)
+    hub.put(f"org/toy/{NAME}", CONTENT[::-1])
+    with Hub(hub.endpoint, "", FAST) as client:
+        variant = client.repository("org/toy").variants[0]
+        with pytest.raises(ModelError, match="is another file than"):
+            pulling.pull(client, variant, tmp_path, Record("other/toy", "", "", 0), Notes())
+    assert path.read_bytes() == CONTENT
+
+
+def test_what_is_being_fetched_can_not_be_removed(hub: HubProcess, tmp_path: Path) -> None:
+    hub.control(rate=8 * MB)
+    watcher = Notes()
+    thread, results = in_background(hub, tmp_path, watcher)
+    assert watcher.changed.wait(20)
+    with pytest.raises(ModelError, match=f"{NAME} is being fetched. Stop that first."):
+        pulling.remove(tmp_path / NAME)
+    hub.control(rate=0)
+    thread.join(60)
+    assert results == [tmp_path / NAME] and (tmp_path / NAME).read_bytes() == CONTENT
+
+
+def test_what_is_here_needs_no_room(hub: HubProcess, tmp_path: Path) -> None:
+    fetch(hub, tmp_path)
+    with Hub(hub.endpoint, "", FAST) as client:
+        file = client.repository("org/toy").variants[0].files[0]
+    pulling.check_room(Variant("", (replace(file, identity=Identity(1 << 60)),)), tmp_path)
 
 
 def test_a_file_that_was_brought_by_other_means_is_recognised(hub: HubProcess, tmp_path: Path) -> None:

@@ -198,12 +198,41 @@ def test_a_hub_that_is_not_there_is_named_with_the_mirror(runner: Runner) -> Non
     assert status == 7 and "http://127.0.0.1:9 does not answer" in err and "hf-mirror.com: --mirror" in err
 
 
-def test_a_hub_that_says_nothing_is_given_up_within_a_quarter_minute(hub: HubProcess, runner: Runner) -> None:
-    hub.control(api_faults=[{"kind": "silence"}] * 3)
-    started = time.monotonic()
-    status, _, err = runner.run(REPO)
-    assert status == 7 and "does not answer" in err
-    assert time.monotonic() - started < DEADLINE
+def test_a_hub_whose_files_never_agree_with_its_list_is_given_up(hub: HubProcess, runner: Runner) -> None:
+    hub.control(lie="etag")
+    status, out, err = runner.run(REPO)
+    assert (status, out) == (7, "") and err.count("asking again") == 3
+    assert f"{REPO} changes all the time" in err.splitlines()[-1]
+    status, _, err = runner.run("--list", REPO)
+    assert status == 7 and "has just changed" in err and len(err.splitlines()) == 1
+
+
+def test_the_end_of_input_is_no_yes(runner: Runner) -> None:
+    child = pexpect.spawn(
+        sys.executable,
+        ["-m", "llamachat", "pull", "--folder", str(runner.folder)],
+        env={**runner.environment, "TERM": "xterm"},
+        cwd=str(runner.home),
+        encoding="utf-8",
+        timeout=DEADLINE,
+    )
+    child.expect(r"Fetch .*\? \[Y/n\] ")
+    child.sendeof()
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0 and not runner.folder.exists()
+
+
+@pytest.mark.parametrize("proxy", ["socks9://127.0.0.1:9", "nonsense://x"])
+def test_a_proxy_that_makes_no_sense_is_one_line(runner: Runner, proxy: str) -> None:
+    status, _, err = runner.run(REPO, ALL_PROXY=proxy, NO_PROXY="")
+    assert status == 7 and "The proxy can't be used" in err and len(err.splitlines()) == 1
+
+
+def test_a_folder_that_is_a_file_is_one_line(runner: Runner) -> None:
+    status, _, err = runner.run(REPO, "--folder", __file__)
+    assert status == 3 and f"{__file__} can't be written" in err
+    assert len(err.splitlines()) == 1
 
 
 def test_a_proxy_is_used(hub: HubProcess, runner: Runner, model: Path) -> None:
