@@ -310,8 +310,8 @@ def test_a_stop_ends_whole_replies_and_streams_alike(tmp_path: Path) -> None:
         waiting = engine.ask_and_leave(question("Hi.", max_tokens=1000))
         wait_for(lambda: engine.health()["queue"] == 1, "one is served and one waits")
         engine.process.terminate()
+        assert list(stream)[-1]["error"]["message"] == "The server is stopping."
         engine.process.wait(30)
-        stream.hang_up()
         assert waiting.getresponse().status == 503
         waiting.close()
 
