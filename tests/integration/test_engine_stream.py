@@ -272,6 +272,32 @@ def test_what_cannot_be_served_is_a_400_that_says_why(
     assert named in answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "named"),
+    [
+        ("/v1/completions", {"prompt": ""}, "empty"),
+        ("/v1/completions", {"max_tokens": 2}, "empty"),
+        ("/v1/embeddings", {"input": "Hi."}, "--embedding"),
+    ],
+)
+def test_what_has_nothing_to_read_or_no_such_model_is_a_400(
+    engine: Engine, path: str, body: dict[str, Any], named: str
+) -> None:
+    answer = engine.ask("POST", path, body)
+    assert answer.status == 400
+    assert named in answer.json()["error"]["message"]
+
+
+def test_an_answer_with_calls_and_null_for_content_is_read(engine: Engine) -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    messages = [
+        {"role": "user", "content": "Hi."},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "1", "content": "42"},
+    ]
+    assert engine.ask("POST", "/v1/chat/completions", question("", messages=messages)).status == 200
+
+
 @pytest.mark.parametrize("body", [b"not json", b"[1]", b"\xff", b""])
 def test_a_body_that_is_no_json_object_is_a_400(engine: Engine, body: bytes) -> None:
     assert engine.ask("POST", "/v1/chat/completions", body).status == 400
@@ -284,8 +310,8 @@ def test_a_stop_ends_whole_replies_and_streams_alike(tmp_path: Path) -> None:
         waiting = engine.ask_and_leave(question("Hi.", max_tokens=1000))
         wait_for(lambda: engine.health()["queue"] == 1, "one is served and one waits")
         engine.process.terminate()
+        assert list(stream)[-1]["error"]["message"] == "The server is stopping."
         engine.process.wait(30)
-        stream.hang_up()
         assert waiting.getresponse().status == 503
         waiting.close()
 

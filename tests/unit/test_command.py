@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,11 @@ def test_the_real_server_takes_the_arguments() -> None:
     parsed = parser.parse_args(command.argv(OPTIONS))
     assert (parsed.model, parsed.port, parsed.n_ctx, parsed.n_threads) == ("/a b/m.gguf", 8000, 2048, 4)
     assert (parsed.interrupt_requests, parsed.logits_all, parsed.use_mlock) == (False, False, False)
-    assert parsed.n_batch == 256
+    assert (parsed.n_batch, parsed.n_ubatch) == (256, 256)
+
+
+def test_a_gpu_gets_the_library_s_own_n_ubatch() -> None:
+    assert "--n_ubatch" not in command.argv(replace(OPTIONS, n_gpu_layers=-1))
 
 
 def test_the_engine_gets_the_same_arguments_as_the_bare_server() -> None:

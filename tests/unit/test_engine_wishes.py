@@ -41,7 +41,7 @@ def test_parts_that_are_all_text_become_one_text() -> None:
 
 def test_an_answer_may_have_calls_instead_of_content() -> None:
     message: dict[str, Any] = {"role": "assistant", "content": None, "tool_calls": []}
-    assert wishes.messages([message]) == [message]
+    assert wishes.messages([message]) == [{**message, "content": ""}]
 
 
 def test_json_schema_becomes_json_object_with_a_schema() -> None:

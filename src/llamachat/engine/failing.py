@@ -33,6 +33,17 @@ class Failing(Base):
         except Exception as error:
             raise refusal(error) from error
 
+    def generate(self, tokens: Any, *args: Any, **kwargs: Any) -> Any:
+        """Stock, nothing to read is an assertion that fails where the first token is drawn."""
+        if not len(tokens):
+            raise Refused(400, "The prompt is empty.", param="prompt")
+        return super().generate(tokens, *args, **kwargs)
+
+    def create_embedding(self, *args: Any, **kwargs: Any) -> Any:
+        if not self.context_params.embeddings:
+            raise Refused(400, "This server makes no embeddings; start it with `-- --embedding true`.")
+        return super().create_embedding(*args, **kwargs)
+
     def _check_grammar(self, grammar: Any) -> None:
         import llama_cpp
 
@@ -49,4 +60,4 @@ def install(options: EngineOptions) -> None:
 
     for name in ("llama_model_get_vocab", "llama_sampler_init_grammar", "llama_sampler_free"):
         hooks.require(llama_cpp, name)
-    hooks.extend_llama(Failing, "create_chat_completion", "create_completion")
+    hooks.extend_llama(Failing, "create_chat_completion", "create_completion", "generate", "create_embedding")

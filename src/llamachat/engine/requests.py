@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,8 @@ from llamachat.engine.line import Line
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 STOP_POLL_SECONDS = 0.2
+STOP_GRACE_SECONDS = 0.5
+"""For streams to tell that they end; then they are cut, as one is whose client reads no more."""
 
 
 @dataclass(frozen=True)
@@ -116,9 +119,11 @@ def _watching(receive: Receive, call: calls.Call, gone: anyio.Event) -> Iterator
         call.cancel()
 
     async def watch_server() -> None:
-        while not AppStatus.should_exit:
+        while not _is_stopping():
             await asyncio.sleep(STOP_POLL_SECONDS)
         call.cancel()
+        await asyncio.sleep(STOP_GRACE_SECONDS)
+        AppStatus.should_exit = True
 
     tasks = [asyncio.create_task(watch_client()), asyncio.create_task(watch_server())]
     try:
@@ -126,6 +131,12 @@ def _watching(receive: Receive, call: calls.Call, gone: anyio.Event) -> Iterator
     finally:
         for task in tasks:
             task.cancel()
+
+
+def _is_stopping() -> bool:
+    """Asked of uvicorn's server, which has the signals while it runs; `AppStatus` is told later."""
+    server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    return AppStatus.should_exit or bool(getattr(server, "should_exit", False))
 
 
 def _leaving(gone: anyio.Event) -> Receive:
@@ -198,6 +209,8 @@ def answer(error: HTTPException) -> JSONResponse:
 
 def install(options: EngineOptions) -> None:
     table = kinds()
+    # Else sse-starlette cuts every stream at the signal, mostly before it can tell why it ends.
+    AppStatus.enable_automatic_graceful_drain = False
 
     def change(app: Any) -> None:
         app.state.line = line = Line()

@@ -55,7 +55,8 @@ def _message(index: int, message: Any) -> dict[str, Any]:
     content = _text(message.get("content"))
     if content is None and role not in CONTENT_OPTIONAL:
         raise Refused(400, f"{where}.content is missing.", param=where)
-    return {**message, "role": "system" if role == "developer" else role, "content": content}
+    # Null is what clients send beside calls of tools; neither the library nor most templates take it.
+    return {**message, "role": "system" if role == "developer" else role, "content": content or ""}
 
 
 def _text(content: Any) -> Any:

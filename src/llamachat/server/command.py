@@ -15,6 +15,7 @@ from llamachat.core.engine_options import ENVIRONMENT_VARIABLE, EngineOptions
 from llamachat.errors import UsageError
 
 N_CTX_STEP = 256
+CPU_UBATCH = 256
 
 # Every field of llama_cpp.server's settings is read from the environment too, without a prefix and in any
 # case of letters; HOST, PORT and CONFIG_FILE even override the command line. A test compares this with the
@@ -76,6 +77,8 @@ def argv(options: ServerOptions) -> list[str]:
         "logits_all": "false",
         "use_mlock": "false",
     }
+    if not options.n_gpu_layers:
+        flags["n_ubatch"] = CPU_UBATCH
     pairs = ((f"--{name}", str(value)) for name, value in flags.items())
     return [*(part for pair in pairs for part in pair), *options.extra]
 
