@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from llamachat.chat.room import make_room, tell
+from llamachat.chat.context import WindowFull
+from llamachat.chat.room import Stopped, make_room, tell, turns_in
 from llamachat.chat.session import Cut, Session
 from llamachat.chat.stats import footer
 from llamachat.client import Request
@@ -101,6 +102,9 @@ def _tighter(
         smaller = session.context.fit(candidate, session.sampling.max_tokens)
     except MessageTooLarge:
         raise error from None
+    going = session.context.dropped_now(smaller)
+    if going and session.context.on_full == "stop":
+        raise WindowFull(turns_in(candidate, going)) from error
     session.terminal.notice("[the server says that its window is full: sending less]")
     tell(session, candidate, smaller)
     return smaller
@@ -140,7 +144,9 @@ def _finish(session: Session, candidate: Conversation, reply: Reply, before: str
         raise ServerError("The model gave an empty answer.", "Send the message again, or change it.")
     answer = Message("assistant", before + reply.text, finish_reason=reason)
     session.stats = footer(reply.done, reply.first, reply.last, session.context.status)
-    if reason == "interrupted":
+    if not reply.text.strip():
+        session.terminal.notice("[the model has nothing to add]")
+    elif reason == "interrupted":
         session.terminal.notice("[stopped: /continue goes on from there]")
     elif reason == "length":
         session.terminal.notice("[cut at its greatest length: /continue goes on from there]")
@@ -153,7 +159,8 @@ def _keep_part(
     session: Session, candidate: Conversation, reply: Reply, error: LlamachatError, before: str = ""
 ) -> None:
     """An answer that broke off is no part of the conversation, but it can be taken up."""
-    if isinstance(error, ServerError):
+    overflow = isinstance(error, ContextExceeded) or (isinstance(error, BrokenAnswer) and error.empty)
+    if isinstance(error, ServerError) and not overflow:
         session.context.forget_server()
     text = before + reply.text
     part = Message("assistant", text, finish_reason="error")
@@ -161,7 +168,3 @@ def _keep_part(
     if text.strip():
         session.cut = Cut(candidate, part)
         session.terminal.notice("[broken off: /continue goes on from there]")
-
-
-class Stopped(LlamachatError):
-    """The user stopped an answer before there was any of it."""

@@ -17,7 +17,7 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from llamachat.client import address, http
+from llamachat.client import address, facts, http
 from llamachat.client.chunks import ChunkReader
 from llamachat.client.failures import translate
 from llamachat.client.window import ServerWindow, survey
@@ -132,6 +132,10 @@ class ChatClient:
     def survey(self, model: str) -> ServerWindow:
         """The server's window and a counter for it. Raises ServerError where no server answers."""
         return survey(lambda path, body: http.call(self.base_url, self.api_key, path, body)[1], model)
+
+    def facts(self) -> facts.ServerFacts:
+        """What the server says about itself now. Raises ServerError where none answers."""
+        return facts.fetch(self.base_url, self.api_key)
 
     def close(self) -> None:
         if self._thread.is_alive():
