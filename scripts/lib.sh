@@ -8,6 +8,22 @@ log=$venv/setup.log
 say() { printf '%s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
 
+# hide_key [ARGUMENT…]: become the same command with the value of --api-key in the environment. An installation
+# takes minutes, and `ps` shows command lines to everybody.
+hide_key() {
+    local key='' others=()
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --api-key=* | --api_key=*) key=${1#*=} ;;
+            --api-key | --api_key) if [ $# -gt 1 ]; then key=$2 && shift; else return 0; fi ;;
+            *) others+=("$1") ;;
+        esac
+        shift
+    done
+    [ -n "$key" ] || return 0
+    LLAMACHAT_API_KEY=$key exec "$BASH" "$0" ${others[@]+"${others[@]}"}
+}
+
 # The folder of the venv's programs: Windows has its own name for it.
 bin() { if [ -d "$venv/Scripts" ]; then echo "$venv/Scripts"; else echo "$venv/bin"; fi; }
 
@@ -89,7 +105,7 @@ install_project() {
     make_venv
     avoid_amx
     say "Installing llamachat and its model. The first time the engine, llama.cpp, is compiled:"
-    say "3 to 15 minutes, by the number of cores. Later starts skip all this."
+    say "5 to 10 minutes on two cores, up to 20 where they are busy. Later starts skip all this."
     : >"$log"
     if command -v uv >/dev/null; then
         run_logged uv pip install --python "$(bin)/python" "$@" --editable "$root[demo]"

@@ -19,6 +19,7 @@ from pathlib import Path
 from pyte.screens import Char
 from rich.console import Console
 from rich.style import Style
+from rich.terminal_theme import MONOKAI
 from rich.text import Text
 
 ROOT = Path(__file__).parent.parent
@@ -80,7 +81,7 @@ def save(chat: Chat, path: Path, title: str) -> None:
     )
     for row in range(ROWS):
         console.print(line(chat, row), no_wrap=True, overflow="crop")
-    console.save_svg(str(path), title=title)
+    console.save_svg(str(path), title=title, theme=MONOKAI)
 
 
 def line(chat: Chat, row: int) -> Text:

@@ -3,6 +3,7 @@
 set -euo pipefail
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
+hide_key "$@"
 if [ ! -e "$venv" ] && installed=$(command -v llamachat) && "$installed" --version >/dev/null 2>&1; then
     exec "$installed" serve "$@"
 fi

@@ -73,17 +73,19 @@ class ServerProcess:
         self.port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}/v1"
         self.api_key = api_key
-        self._out = tempfile.TemporaryFile("w+b")  # noqa: SIM115
-        self._err = tempfile.TemporaryFile("w+b")  # noqa: SIM115
+        self._folder = tempfile.TemporaryDirectory(prefix="serve")
+        self._out = Path(self._folder.name) / "stdout"
+        self._err = Path(self._folder.name) / "stderr"
         command = prefix or [sys.executable, "-m", "llamachat", "serve"]
-        self.process = subprocess.Popen(
-            [*command, "--port", str(self.port), *args],
-            env=dict(env) | ({"LLAMACHAT_API_KEY": api_key} if api_key else {}),
-            cwd=cwd,
-            stdin=subprocess.DEVNULL,
-            stdout=self._out,
-            stderr=self._err,
-        )
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(
+                [*command, "--port", str(self.port), *args],
+                env=dict(env) | ({"LLAMACHAT_API_KEY": api_key} if api_key else {}),
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+            )
 
     def __enter__(self) -> ServerProcess:
         return self
@@ -92,14 +94,13 @@ class ServerProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-        self._out.close()
-        self._err.close()
+        self._folder.cleanup()
 
     def stdout(self) -> str:
-        return _read(self._out.fileno())
+        return self._out.read_text(encoding="utf-8", errors="replace")
 
     def stderr(self) -> str:
-        return _read(self._err.fileno())
+        return self._err.read_text(encoding="utf-8", errors="replace")
 
     def wait_until_ready(self) -> ServerProcess:
         wait_for(lambda: "Ready at" in self.stdout() or self.process.poll() is not None, "ready")
@@ -139,8 +140,3 @@ class ServerProcess:
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
-
-
-def _read(descriptor: int) -> str:
-    """All of a file that another process is writing, without moving its cursor."""
-    return os.pread(descriptor, 1 << 20, 0).decode("utf-8", "replace")

@@ -12,8 +12,9 @@ import pytest
 
 from llamachat.errors import AuthError, ModelError, NetworkError
 from llamachat.hub import pull as pulling
+from llamachat.hub.listing import Variant
 from llamachat.hub.records import STATE_FOLDER, Paths, Record, read_record
-from llamachat.hub.remote import Hub, Variant
+from llamachat.hub.remote import Hub
 from llamachat.hub.transfer import FileChanged, TransferOptions
 from tests.fakes.hub_process import HubProcess, running_hub
 
@@ -61,10 +62,10 @@ def fetch(
     watcher: Notes | None = None,
     token: str = "",
 ) -> Path:
-    client = Hub(hub.endpoint, token, options)
-    repository = client.repository("org/toy")
-    record = Record(repository.id, "Q4_K_M", "", 0)
-    return pulling.pull(client, repository.variants[0], folder, record, watcher or Notes())
+    with Hub(hub.endpoint, token, options) as client:
+        repository = client.repository("org/toy")
+        record = Record(repository.id, "Q4_K_M", "", 0)
+        return pulling.pull(client, repository.variants[0], folder, record, watcher or Notes())
 
 
 def test_a_clean_transfer_arrives_whole_and_nothing_comes_twice(hub: HubProcess, tmp_path: Path) -> None:
@@ -217,11 +218,11 @@ def test_a_gated_repository_wants_a_token_which_only_the_hub_sees(hub: HubProces
 
 
 def test_a_full_disk_is_told_before_the_first_byte(hub: HubProcess, tmp_path: Path) -> None:
-    client = Hub(hub.endpoint, "", FAST)
-    file = client.repository("org/toy").variants[0].files[0]
-    huge = Variant("Q4_K_M", (type(file)(file.name, file.url, type(file.identity)(1 << 60)),))
-    with pytest.raises(ModelError, match=r"needs 1152921504.* GB, and .* GB free"):
-        pulling.pull(client, huge, tmp_path, Record("org/toy", "", "", 0), Notes())
+    with Hub(hub.endpoint, "", FAST) as client:
+        file = client.repository("org/toy").variants[0].files[0]
+        huge = Variant("Q4_K_M", (type(file)(file.name, file.url, type(file.identity)(1 << 60)),))
+        with pytest.raises(ModelError, match=r"needs 1152921504.* GB, and .* GB free"):
+            pulling.pull(client, huge, tmp_path, Record("org/toy", "", "", 0), Notes())
     assert "cdn" not in hub.stats()["requests"]
 
 

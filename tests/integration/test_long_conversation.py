@@ -27,7 +27,7 @@ from llamachat.terminal.plain import PlainTerminal
 from tests.support import ServerProcess, clean_env
 
 QUESTIONS = (Path(__file__).parent.parent / "data" / "questions.txt").read_text("utf-8").splitlines()
-TOKENS_AN_ANSWER = 24
+TOKENS_AN_ANSWER = 12
 
 
 class Recorded(Context):
@@ -67,7 +67,7 @@ def chat(base_url: str, api_key: str, transcripts: Path) -> Iterator[tuple[Sessi
                 transcripts=transcripts,
                 conversation=presets.seed("zh"),
                 model="local-model",
-                served="local-model",
+                served=None,
                 lang="zh",
                 sampling=Sampling(max_tokens=TOKENS_AN_ANSWER),
             ),

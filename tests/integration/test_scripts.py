@@ -43,6 +43,41 @@ def test_serve_is_a_plain_launcher_where_llamachat_is_on_the_path(
     assert not (clone / ".venv").exists()
 
 
+@pytest.mark.parametrize("spelling", [["--api-key", "s3cret"], ["--api_key=s3cret"]])
+def test_the_key_is_in_no_command_line_from_the_start(
+    clone: Path, env: dict[str, str], tmp_path: Path, spelling: list[str]
+) -> None:
+    launched = tmp_path / "bin" / "llamachat"
+    launched.parent.mkdir()
+    launched.write_text('#!/bin/sh\nprintf "%s\\n" "$LLAMACHAT_API_KEY" "$@"\n')
+    launched.chmod(0o755)
+    done = subprocess.run(
+        [
+            "bash",
+            str(clone / "scripts" / "serve.sh"),
+            "--model",
+            "a b.gguf",
+            *spelling,
+            "--",
+            "--n_batch",
+            "8",
+        ],
+        env=env | {"PATH": f"{launched.parent}{os.pathsep}{env['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == [
+        "s3cret",
+        "serve",
+        "--model",
+        "a b.gguf",
+        "--",
+        "--n_batch",
+        "8",
+    ]
+
+
 def test_the_second_start_installs_nothing(clone: Path, env: dict[str, str], tmp_path: Path) -> None:
     venv.create(clone / ".venv", with_pip=False)
     site = next((clone / ".venv").rglob("site-packages"))

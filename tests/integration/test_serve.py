@@ -178,7 +178,13 @@ def test_the_network_gets_a_random_key_and_the_command_for_the_other_machine(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="only POSIX can replace a running command line")
-@pytest.mark.parametrize("spelling", [["--api-key", "s3cret-word"], ["--api_key=s3cret-word"]])
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        ["--api-key", "s3cret-word"],
+        ["--api_key=before", "--", "--api_key=s3cret-word", "--api_key", "s3cret-word"],
+    ],
+)
 def test_the_key_never_shows_in_the_list_of_processes(
     env: dict[str, str], tmp_path: Path, spelling: list[str]
 ) -> None:
@@ -188,6 +194,14 @@ def test_the_key_never_shows_in_the_list_of_processes(
         lines = [psutil.Process(server.process.pid).cmdline(), server.child().cmdline()]
         assert not [part for line in lines for part in line if "s3cret-word" in part]
         assert chat(server.base_url, "wrong") == 401
+
+
+def test_the_last_one_of_an_options_values_wins_behind_the_dashes_too(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    with ServerProcess("--n-ctx", "512", "--", "--n_ctx", "1000", env=env, cwd=tmp_path) as server:
+        assert "n_ctx 1024" in server.wait_until_ready().stdout()
+        assert "n_ctx 1000 is rounded up to 1024" in server.stderr()
 
 
 def test_print_command_is_what_plain_runs(env: dict[str, str], tmp_path: Path, small_model: Path) -> None:

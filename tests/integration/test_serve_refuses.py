@@ -108,8 +108,9 @@ def test_a_value_that_makes_no_sense(refused: Refuse, args: tuple[str, str]) -> 
     assert args[0] in line and args[1] in line
 
 
-def test_a_flag_of_serve_behind_the_dashes(refused: Refuse) -> None:
-    assert "--port" in refused("--", "--port", "1", status=ExitStatus.USAGE)
+@pytest.mark.parametrize("extra", [("--port", "99999"), ("--por", "1"), ("--config_file", "f")])
+def test_a_flag_behind_the_dashes(refused: Refuse, extra: tuple[str, str]) -> None:
+    assert extra[0] in refused("--", *extra, status=ExitStatus.USAGE)
 
 
 def test_a_model_too_large_for_the_memory_unless_forced(refused: Refuse, tmp_path: Path) -> None:

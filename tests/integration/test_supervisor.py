@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from llamachat.errors import ServerError
+from llamachat.errors import AddressError, ServerError
 from llamachat.server.child import Child
 from llamachat.server.readiness import Endpoint
 from llamachat.server.supervisor import MOST_RESTARTS, Supervisor
@@ -20,9 +20,9 @@ from tests.support import free_port
 FAKE = Path(fakes.__file__).parent / "dying_server.py"
 
 
-def supervisor(modes: list[str], said: list[str]) -> Supervisor:
+def supervisor(modes: list[str], said: list[str], port: int | None = None) -> Supervisor:
     """One whose n-th child behaves as the n-th of `modes`, and later ones as the last."""
-    port = free_port()
+    port = port or free_port()
     left = list(modes)
 
     def launch() -> Child:
@@ -52,6 +52,17 @@ def test_a_child_that_answers_is_ready() -> None:
 def test_a_child_that_fails_before_it_is_ready_says_why(mode: str, words: str) -> None:
     with supervisor([mode], []) as running, pytest.raises(ServerError, match=words):
         running.start(going_on)
+
+
+def test_a_port_that_somebody_else_took_meanwhile_is_not_taken_for_the_childs() -> None:
+    port = free_port()
+    with supervisor(["fine"], [], port) as first:
+        assert first.start(going_on)
+        with (
+            supervisor(["fine"], [], port) as second,
+            pytest.raises(AddressError, match=f"Port {port} is in use by"),
+        ):
+            second.start(going_on)
 
 
 def test_waiting_ends_when_told_to() -> None:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pexpect
+import pyte
 import pytest
 
 from llamachat.core.conversation import Conversation, Message
@@ -224,3 +225,30 @@ def test_a_terminal_gets_a_table_a_question_and_no_escape_of_the_model(home: Pat
     assert "\x1b[1;32m模型" in screen("search", "模型")
     assert "Nothing was removed." in screen("rm", "2", answer="n")
     assert "Removed: 1." in screen("rm", "2", answer="y")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pty")
+@pytest.mark.parametrize("columns", [60, 80])
+def test_long_chinese_titles_leave_the_columns_aligned_and_whole(tmp_path: Path, columns: int) -> None:
+    titles = ["大模型的上下文窗口是什么？" * 5, "short", "mixed 中文 and English " * 4]
+    with Journal(tmp_path / "transcripts.db", no_trouble) as journal:
+        for title in titles:
+            journal.start(Conversation(), {})
+            journal.ask(title)
+    child = pexpect.spawn(
+        sys.executable,
+        ["-m", "llamachat", "history", "list"],
+        env=environment(tmp_path),
+        encoding="utf-8",
+        dimensions=(24, columns),
+        timeout=60,
+    )
+    child.expect(pexpect.EOF)
+    child.close()
+    screen = pyte.Screen(columns, 24)
+    pyte.Stream(screen).feed(str(child.before))
+    head, *found = [line.rstrip() for line in screen.display if line.strip()]
+    begin = screen.display[0].index("name or title")
+    assert head.split()[:3] == ["id", "last", "messages"]
+    assert [line.split()[0] for line in found] == ["3", "2", "1"]
+    assert [line[begin:][:5] for line in found] == ["mixed", "short", "大模型的上"]

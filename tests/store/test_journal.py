@@ -91,7 +91,7 @@ def test_a_chat_in_which_nothing_was_said_leaves_no_row(path: Path, told: Told) 
 
 
 def test_the_introduction_gives_no_title(journal: Journal, path: Path) -> None:
-    journal.ask("Introduce yourself.", titled=False)
+    journal.ask("Introduce yourself.", title="")
     assert load(path).heading.title == ""
     journal.ask("Why is the sky blue?\nI wonder.")
     assert load(path).heading.title == "Why is the sky blue? I wonder."

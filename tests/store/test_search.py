@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,56 @@ def test_search_finds_what_a_scan_finds(tmp_path: Path, seed: int) -> None:
             assert [hit.message_id for hit in hits] == wanted, query
             assert [hit.message_id for hit in transcripts.search(query, 5)] == wanted[:5]
             assert all(finder.find(hit.line) or " " in query for hit in hits)
+
+
+# What is stored, and queries of which each is looked for as it stands, or from the beginning of a word.
+PIECES = [
+    *"大模型学習习体體😀🎉，。",
+    "ＬＬＡＭＡ",
+    "llama",
+    "Llama3",
+    "café",
+    "naïve ",
+    " ",
+    " the ",
+    "\n",
+    "３",
+    "①",
+]
+DENSE = ["模", "模型", "型学", "體", "体", "😀", "🎉😀", "模型😀", "大模型学"]
+WORDS = ["llama", "LLAMA", "ｌｌａ", "cafe", "CAFÉ", "naive", "the", "llama3"]
+
+
+def plain(text: str) -> str:
+    """Folded by Python's own means, whatever the index does."""
+    wide = unicodedata.normalize("NFKD", text.casefold())
+    return unicodedata.normalize("NFC", "".join(c for c in wide if not unicodedata.combining(c)))
+
+
+def holds_it(part: str, text: str) -> bool:
+    return part in text
+
+
+def begins_a_word(word: str, text: str) -> bool:
+    places = (n for n in range(len(text)) if text.startswith(word, n))
+    return any(n == 0 or not (text[n - 1].isascii() and text[n - 1].isalnum()) for n in places)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_search_finds_what_a_reader_would(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    with Transcripts.open(tmp_path / "transcripts.db", no_trouble) as transcripts:
+        texts: dict[int, str] = {}
+        with transcripts.changes():
+            conversation = transcripts.create(Heading())
+            for _ in range(400):
+                text = "".join(chance.choices(PIECES, k=chance.randint(1, 12)))
+                texts[transcripts.append(conversation, None, Record("user", text, 0.0))] = text
+        for query in [*DENSE, *WORDS]:
+            holds = begins_a_word if query in WORDS else holds_it
+            wanted = [n for n, text in texts.items() if holds(plain(query), plain(text))]
+            found = [hit.message_id for hit in transcripts.search(query, len(texts))]
+            assert sorted(found) == wanted, query
 
 
 def test_an_empty_query_finds_nothing(tmp_path: Path) -> None:

@@ -256,12 +256,12 @@ def test_another_server_at_the_address_is_noticed_with_its_model_and_window(env:
         server.stop()
         with fake_server("--health", health(1024, "other"), "--port", str(server.port)):
             one.ask("again")
-            one.see("[another server is there now: other, with a window of 1024 tokens]")
+            one.see("[tiny answered so far; now it is other, with a window of 1024 tokens]")
             one.see("you said 5: again")
             one.until(lambda: "/1024" in one.last_line, "the new window")
         with fake_server("--port", str(server.port)):
             one.ask("once more")
-            one.see("[another server is there now: local-model]")
+            one.see("[other answered so far; now it is local-model]")
             one.see("you said 9: once more")
             one.kill()
 

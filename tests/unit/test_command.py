@@ -70,16 +70,23 @@ def test_the_key_travels_in_the_environment_only() -> None:
     assert "secret" not in command.engine_command(OPTIONS)
 
 
-@pytest.mark.parametrize(
-    "extra", [["--port", "9"], ["--port=9"], ["--n_ctx", "1"], ["--api_key=x"], ["--config_file", "f"]]
-)
-def test_what_serve_itself_has_an_option_for_is_refused_behind_the_dashes(extra: list[str]) -> None:
-    with pytest.raises(UsageError):
-        command.check_extra(extra)
+def test_behind_the_dashes_serves_own_options_are_taken_out_and_the_last_one_wins() -> None:
+    extra = ["--port", "9", "--n_batch", "256", "--port=10", "--api_key=x", "--verbose", "false"]
+    assert command.split_extra(extra) == (
+        {"port": "10", "api_key": "x"},
+        ["--n_batch", "256", "--verbose", "false"],
+    )
+
+
+@pytest.mark.parametrize("extra", [["--config_file", "f"], ["--config_file=f"], ["--por", "9"], ["--port"]])
+def test_what_would_lead_the_server_out_of_sight_is_refused_behind_the_dashes(extra: list[str]) -> None:
+    with pytest.raises(UsageError, match=extra[0].split("=")[0]):
+        command.split_extra(extra)
 
 
 def test_other_flags_go_to_the_server_as_they_are() -> None:
-    command.check_extra(["--n_batch", "256", "--chat_format=llama-3", "--n_threads_batch", "2"])
+    extra = ["--n_batch", "256", "--chat_format=llama-3", "--n_threads_batch", "2"]
+    assert command.split_extra(extra) == ({}, extra)
 
 
 def test_a_key_for_tls_changes_the_scheme() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from llamachat.chat import turn
+from llamachat.chat.room import look_at_server
 from llamachat.chat.session import Session
 from llamachat.core import presets
 from llamachat.core.conversation import Conversation, Message
-from llamachat.errors import UsageError
+from llamachat.errors import LlamachatError, UsageError
 
 
 def clear(session: Session, argument: str) -> None:
@@ -49,7 +50,13 @@ def retry(session: Session, argument: str) -> None:
     question = _last_question(session)
     candidate = session.conversation.without_last_turn().with_message(question)
     session.journal.align(candidate)
+    try:
+        look_at_server(session)
     turn.answer_to(session, candidate)
+    except LlamachatError:
+        # The old answer stands; what came of the new one is a branch.
+        session.journal.align(session.conversation)
+        raise
 
 
 def undo(session: Session, argument: str) -> None:

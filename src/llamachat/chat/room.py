@@ -25,7 +25,7 @@ def make_room(session: Session, question: Message) -> Conversation:
 
     Raises WindowFull where the user wants to decide.
     """
-    _look_at_server(session)
+    look_at_server(session)
     context, conversation = session.context, session.conversation
     fitted = context.fit(conversation.with_message(question), session.sampling.max_tokens)
     going = context.dropped_now(fitted)
@@ -51,7 +51,7 @@ def tell(session: Session, candidate: Conversation, fitted: Fitted) -> None:
     session.terminal.notice(f"[the window is full: {what}; /context shows what the model sees]")
 
 
-def _look_at_server(session: Session) -> None:
+def look_at_server(session: Session) -> None:
     """Notice that another server, model or window is at the address since the last message."""
     try:
         said = session.client.facts()
@@ -60,10 +60,11 @@ def _look_at_server(session: Session) -> None:
     before, session.facts = session.facts, said
     if before in (None, said):
         return
+    answered = session.answering
     session.context.forget_server()
-    session.served = said.model or session.model
+    session.served = said.model
     window = f", with a window of {said.n_ctx} tokens" if said.n_ctx else ""
-    session.terminal.notice(f"[another server is there now: {session.served}{window}]")
+    session.terminal.notice(f"[{answered} answered so far; now it is {session.answering}{window}]")
 
 
 def turns_in(conversation: Conversation, indexes: Sequence[int]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,9 @@ class Cut:
 class Session:
     """`draft` is given back for editing at the next prompt; `attached` goes out with the next message.
 
-    `served` names the model that the server says it has, `model` the one that requests name; `facts` is what
-    the server said of itself last; `transcripts` is the file that other conversations are read from.
+    `served` names the model that the server says it has, None where it says nothing; `model` is the one that
+    requests name; `facts` is what the server said of itself last; `transcripts` is the file that other
+    conversations are read from.
     """
 
     terminal: Terminal
@@ -40,7 +42,7 @@ class Session:
     transcripts: Path
     conversation: Conversation
     model: str
-    served: str
+    served: str | None
     lang: Lang
     facts: ServerFacts | None = None
     system: str | None = None
@@ -59,9 +61,13 @@ class Session:
         self.terminal.status(self.context.status)
 
     @property
-    def origin(self) -> Origin:
-        """Where the next answer comes from."""
-        return Origin(self.served, self.client.base_url, self.sampling.given())
+    def answering(self) -> str:
+        """The model that answers, as far as is known."""
+        return self.served or self.model
+
+    def origin(self, sampling: Mapping[str, Any]) -> Origin:
+        """Where an answer comes from, and all that its request says beside the messages."""
+        return Origin(self.answering, self.client.base_url, {"model": self.model, **sampling})
 
     @property
     def settings(self) -> dict[str, Any]:

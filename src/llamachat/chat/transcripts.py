@@ -35,8 +35,8 @@ def take_up(session: Session, stored: Stored, keep: Sequence[str] = ()) -> None:
     session.look_at_window()
     if session.terminal.interactive:
         _show_last_turns(session, stored)
-    if stored.model and stored.model != session.served:
-        session.terminal.notice(f"[{stored.model} answered so far; now it is {session.served}]")
+    if stored.model and stored.model != session.answering:
+        session.terminal.notice(f"[{stored.model} answered so far; now it is {session.answering}]")
     if stored.unanswered and session.terminal.interactive:
         session.draft = stored.unanswered
         session.terminal.notice("[the last question has no answer yet: Enter sends it]")

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from llamachat.chat.context import WindowFull
-from llamachat.chat.room import Stopped, make_room, tell, turns_in
+from llamachat.chat.room import Stopped, look_at_server, make_room, tell, turns_in
 from llamachat.chat.session import Cut, Session
 from llamachat.chat.stats import footer
 from llamachat.client import Request
@@ -37,7 +37,7 @@ def ask(session: Session, text: str, *, titled: bool = True) -> None:
     session.conversation = make_room(session, question)
     # A turn that failed is still in the journal, as a branch of its own from here on.
     session.journal.align(session.conversation)
-    session.journal.ask(question.content, titled=titled)
+    session.journal.ask(question.content, title=text if titled else "")
     answer_to(session, session.conversation.with_message(question))
     session.attached.clear()
 
@@ -45,7 +45,6 @@ def ask(session: Session, text: str, *, titled: bool = True) -> None:
 def answer_to(session: Session, candidate: Conversation) -> None:
     """Let the model answer the last message of `candidate`, which becomes the conversation if it does."""
     reply = Reply()
-    session.journal.answer(session.origin)
     try:
         _stream(session, candidate, reply)
     except LlamachatError as error:
@@ -59,8 +58,8 @@ def answer_to(session: Session, candidate: Conversation) -> None:
 def go_on(session: Session, before: Conversation, part: Message) -> None:
     """Let the model go on with `part`, its own last message, as the same message."""
     reply = Reply()
+    look_at_server(session)
     session.journal.align(before.with_message(part))
-    session.journal.more(session.origin)
     try:
         _stream(session, before.with_message(part), reply, prefill=True)
     except LlamachatError as error:
@@ -113,6 +112,8 @@ def _tighter(
 def _send(session: Session, fitted: Fitted, reply: Reply, *, prefill: bool) -> None:
     sampling = session.sampling.given() | {"max_tokens": fitted.max_tokens}
     request = Request(requests(fitted.messages), session.model, sampling, prefill)
+    if not reply.parts:
+        (session.journal.more if prefill else session.journal.answer)(session.origin(sampling))
     began = time.monotonic()
     with session.client.stream(request) as stream, session.terminal.answer(stream.cancel) as view:
         for event in stream:

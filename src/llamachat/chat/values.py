@@ -34,8 +34,6 @@ def _change_sampling(name: str, session: Session, text: str) -> None:
 
 def _change_model(session: Session, text: str) -> None:
     session.model = text
-    if not (session.facts and session.facts.model):
-        session.served = text
 
 
 def _change_on_full(session: Session, text: str) -> None:

@@ -13,9 +13,10 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 from llamachat import __version__
-from llamachat.errors import ExitStatus, LlamachatError
+from llamachat.errors import ExitStatus, LlamachatError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +64,31 @@ def _run(arguments: Sequence[str]) -> int:
         arguments, rest = arguments[:split], [*arguments[split + 1 :]]
     parser = build_parser(chosen)
     try:
-        args = parser.parse_args(arguments, argparse.Namespace(rest=rest))
-    except SystemExit as stop:
+        args, unknown = parser.parse_known_args(arguments, argparse.Namespace(rest=rest))
+    except SystemExit as stop:  # after --help or --version
         return int(stop.code or 0)
     if args.command is None:
         parser.print_help()
         return ExitStatus.OK
     assert chosen is not None
+    if unknown:
+        raise UsageError(
+            f"`llamachat {chosen.name}` takes no {unknown[0]}.",
+            f"`llamachat {chosen.name} --help` shows what it takes.",
+        )
     return int(importlib.import_module(chosen.module).run(args))
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line like every other error, where argparse prints its usage too."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}.", f"`{self.prog} --help` shows what there is.")
 
 
 def build_parser(chosen: Command | None) -> argparse.ArgumentParser:
     """The parser; only the chosen subcommand's module is imported and gives its arguments."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="llamachat",
         description="A local Llama: `llamachat serve` in one terminal, `llamachat chat` in another.",
     )

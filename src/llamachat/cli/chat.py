@@ -80,7 +80,7 @@ def _session(
         transcripts=transcripts_path(options.transcripts),
         conversation=presets.seed(lang, options.system),
         model=options.model,
-        served=said.model or options.model,
+        served=said.model,
         facts=said,
         lang=lang,
         system=options.system,

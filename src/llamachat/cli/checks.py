@@ -106,8 +106,12 @@ def ask_network(endpoints: Sequence[str]) -> list[bool]:
     """Whether each answers, all asked at once."""
     from llamachat.hub.remote import Hub
 
+    def ask(endpoint: str) -> bool:
+        with Hub(endpoint) as hub:
+            return hub.answers()
+
     with ThreadPoolExecutor(len(endpoints)) as pool:
-        return list(pool.map(lambda endpoint: Hub(endpoint).answers(), endpoints))
+        return list(pool.map(ask, endpoints))
 
 
 def check_terminal() -> list[Finding]:

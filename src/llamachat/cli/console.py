@@ -44,8 +44,9 @@ def ask(question: str, yes: bool, default: bool = True) -> bool:
     choices = "[Y/n]" if default else "[y/N]"
     sys.stderr.write(f"{question} {choices} ")
     sys.stderr.flush()
-    answer = sys.stdin.readline().strip().lower()
-    return answer[0] in "yj是好" if answer else default
+    line = sys.stdin.readline()
+    answer = line.strip().lower()
+    return answer[0] in "yj是好" if answer else default and line != ""
 
 
 def language(lang: Literal["zh", "en", "auto"]) -> Literal["zh", "en"]:

@@ -78,7 +78,8 @@ def print_summaries(summaries: Sequence[Summary]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
+    # Expanded, or long titles would leave the other columns no room.
+    table = Table(box=None, header_style="bold", pad_edge=False, expand=True)
     table.add_column("id", justify="right", no_wrap=True)
     table.add_column("last", no_wrap=True)
     table.add_column("messages", justify="right", no_wrap=True)

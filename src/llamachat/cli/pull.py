@@ -11,10 +11,11 @@ from llamachat.cli import console
 from llamachat.cli.progress import Watch, watch
 from llamachat.errors import ExitStatus, ModelError, NetworkError
 from llamachat.hub import advice, catalogue, gguf, local, machine, memory, reference
-from llamachat.hub.pull import find_pulled, forget, is_begun, pull, was_agreed
-from llamachat.hub.records import Record, read_alias
+from llamachat.hub.listing import Repository, Variant
+from llamachat.hub.pull import check_room, find_pulled, forget, is_begun, pull, was_agreed
+from llamachat.hub.records import Record, read_alias, writing
 from llamachat.hub.refusals import gated
-from llamachat.hub.remote import MIRROR, Hub, Repository, Variant
+from llamachat.hub.remote import MIRROR, Hub
 from llamachat.hub.transfer import FileChanged, TransferOptions
 from llamachat.settings.base import add_options, load
 from llamachat.settings.hub import PullSettings
@@ -36,23 +37,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     settings = load(PullSettings, vars(args))
     options = TransferOptions(connections=settings.connections, patience=settings.patience)
-    hub = Hub(MIRROR if settings.mirror else "", options=options)
-    if settings.list is not None:
-        return _list(hub, reference.parse(settings.list, hub.endpoint), settings.n_ctx)
-    wanted = _wanted(args.model, settings, hub.endpoint)
-    if wanted is None:
-        return ExitStatus.OK
-    folder = console.models_folder(settings.folder)
+    with Hub(MIRROR if settings.mirror else "", options=options) as hub:
+        if settings.list is not None:
+            return _list(hub, reference.parse(settings.list, hub.endpoint), settings.n_ctx)
+        wanted = _wanted(args.model, settings, hub.endpoint)
+        if wanted is None:
+            return ExitStatus.OK
+        folder = console.models_folder(settings.folder)
+        with writing(folder):
+            return _pull(hub, wanted, folder, settings)
+
+
+def _pull(hub: Hub, wanted: reference.Reference, folder: Path, settings: PullSettings) -> int:
     if hub.offline and (there := find_pulled(folder, wanted)):
         return _done(there, settings.quiet)
     for _ in range(CHANGES):
         repository, variant = find(hub, wanted, settings.n_ctx)
-        if not _agreed(hub, wanted, repository, variant, settings):
-            return ExitStatus.OK
-        alias = wanted.entry.name if wanted.entry else ""
-        licence = _licence(wanted, repository)
-        record = Record(repository.id, variant.quant, "", 0, licence, repository.commit, alias)
         try:
+            if not _agreed(hub, wanted, repository, variant, folder, settings):
+                return ExitStatus.OK
+            alias = wanted.entry.name if wanted.entry else ""
+            licence = _licence(wanted, repository)
+            record = Record(repository.id, variant.quant, "", 0, licence, repository.commit, alias)
             with watch(settings.quiet) as watcher:
                 path = pull(hub, variant, folder, record, watcher)
         except FileChanged as change:
@@ -108,12 +114,17 @@ def _variant(repository: Repository, wanted: reference.Reference, n_ctx: int) ->
 
 
 def _agreed(
-    hub: Hub, wanted: reference.Reference, repository: Repository, variant: Variant, settings: PullSettings
+    hub: Hub,
+    wanted: reference.Reference,
+    repository: Repository,
+    variant: Variant,
+    folder: Path,
+    settings: PullSettings,
 ) -> bool:
     """Whether to go on. Raises for what can't be had or does not fit."""
     if repository.gated and not hub.token:
         raise gated(repository.id)
-    folder = console.models_folder(settings.folder)
+    check_room(variant, folder)
     begun = is_begun(folder, variant)
     agreed = False
     try:
@@ -172,7 +183,10 @@ def _list(hub: Hub, wanted: reference.Reference, n_ctx: int) -> int:
 
     repository, first = find(hub, reference.Reference(wanted.repo, revision=wanted.revision), n_ctx)
     with tempfile.TemporaryDirectory() as folder:
-        shape = memory.shape_of(hub.header(repository.variants[0].files[0], Path(folder), Watch()))
+        try:
+            shape = memory.shape_of(hub.header(repository.variants[0].files[0], Path(folder), Watch()))
+        except FileChanged as change:
+            raise NetworkError(f"{repository.id} has just changed ({change}).", "Ask again.") from change
     here = machine.look()
     table = Table(
         title=f"{repository.id}, n_ctx {n_ctx}, {console.size(here.memory)} of memory here", box=None

@@ -12,11 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 import psutil
 
 from llamachat.cli.loading import LoadingBar
+from llamachat.cli.secret import KEY_VARIABLE, hide_key
 from llamachat.core.engine_options import EngineOptions
 from llamachat.errors import ExitStatus, ModelError, UsageError
 from llamachat.hub import local, memory
@@ -28,16 +30,15 @@ from llamachat.server.supervisor import Signals, Supervisor
 from llamachat.settings.base import add_options, load
 from llamachat.settings.serve import ServeSettings
 
-KEY_FLAGS = ("--api-key", "--api_key")
-KEY_VARIABLE = "LLAMACHAT_API_KEY"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_options(parser, ServeSettings)
     parser.add_argument(
         "positional", nargs="?", metavar="MODEL", help="a GGUF file or a name, as for --model"
     )
-    parser.epilog = "Everything behind `--` goes to `python -m llama_cpp.server` as it is."
+    parser.epilog = (
+        "What stands behind `--` goes to `python -m llama_cpp.server`; its last value of a flag wins."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,25 +69,27 @@ class Plan:
 
 
 def run(args: argparse.Namespace) -> int:
-    if "api_key" in args and os.name == "posix":
-        _hide_key(args.api_key)
-    settings = _settings(args)
-    command.check_extra(args.rest)
+    behind, extra = command.split_extra(args.rest)
+    given = vars(args) | behind
+    if "api_key" in given and os.name == "posix":
+        hide_key(given["api_key"])
+    settings = _settings(given)
     if settings.print_command:
         model = local.resolve(settings.model, _folders())
-        print(command.quote(command.plain_command(_options(settings, model, settings.port, args.rest))))  # noqa: T201
+        print(command.quote(command.plain_command(_options(settings, model, settings.port, extra))))  # noqa: T201
         return ExitStatus.OK
-    plan = _plan(settings, args.rest)
+    plan = _plan(settings, extra)
     with Signals().caught() as signals:
         return _serve(plan, signals)
 
 
-def _settings(args: argparse.Namespace) -> ServeSettings:
-    if args.positional is None:
-        return load(ServeSettings, vars(args))
-    if getattr(args, "model", args.positional) != args.positional:
-        raise UsageError(f"Two models are named: {args.positional} and {args.model}.", "Name one.")
-    return load(ServeSettings, vars(args) | {"model": args.positional})
+def _settings(given: dict[str, Any]) -> ServeSettings:
+    named = given["positional"]
+    if named is None:
+        return load(ServeSettings, given)
+    if given.get("model", named) != named:
+        raise UsageError(f"Two models are named: {named} and {given['model']}.", "Name one.")
+    return load(ServeSettings, given | {"model": named})
 
 
 def _plan(settings: ServeSettings, extra: list[str]) -> Plan:
@@ -212,7 +215,10 @@ def _chat(plan: Plan, supervisor: Supervisor, signals: Signals) -> int:
     supervisor.silence()
     os.environ[KEY_VARIABLE] = plan.api_key or "not-needed"
     with _watched(supervisor), signals.given_back():
-        return main(["chat", "--base-url", plan.base_url])
+        try:
+            return main(["chat", "--base-url", plan.base_url])
+        except SystemExit:  # the chat's way out at a stop signal, which is a server's proper end
+            return ExitStatus.OK
 
 
 @contextmanager
@@ -227,21 +233,6 @@ def _watched(supervisor: Supervisor) -> Iterator[None]:
             over.set()
     if (error := watching.exception()) is not None:
         raise error
-
-
-def _hide_key(key: str) -> None:
-    """Become the same command with the key in the environment, where `ps` does not show it."""
-    line = [sys.executable, *sys.orig_argv[1:]]
-    for index, argument in enumerate(line):
-        if argument in KEY_FLAGS:
-            del line[index : index + 2]
-            break
-        if argument.startswith(tuple(f"{flag}=" for flag in KEY_FLAGS)):
-            del line[index]
-            break
-    else:
-        return
-    os.execve(sys.executable, line, {**os.environ, KEY_VARIABLE: key})
 
 
 def _say(text: str) -> None:

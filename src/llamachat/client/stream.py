@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from llamachat.client import address, facts, http
 from llamachat.client.chunks import ChunkReader
+from llamachat.client.facts import ServerFacts
 from llamachat.client.failures import translate
 from llamachat.client.window import ServerWindow, survey
 from llamachat.core.events import Done, Event
@@ -133,7 +134,7 @@ class ChatClient:
         """The server's window and a counter for it. Raises ServerError where no server answers."""
         return survey(lambda path, body: http.call(self.base_url, self.api_key, path, body)[1], model)
 
-    def facts(self) -> facts.ServerFacts:
+    def facts(self) -> ServerFacts:
         """What the server says about itself now. Raises ServerError where none answers."""
         return facts.fetch(self.base_url, self.api_key)
 
@@ -141,6 +142,8 @@ class ChatClient:
         if self._thread.is_alive():
             asyncio.run_coroutine_threadsafe(self._shut(), self._loop)
             self._thread.join(_CLOSE_TIMEOUT)
+        if not self._thread.is_alive():
+            self._loop.close()
 
     def _start(self) -> None:
         if not self._thread.is_alive():

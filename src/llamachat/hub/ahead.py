@@ -22,6 +22,7 @@ from llamachat.hub.transfer import Address, Watcher
 STEP = 1 << 20
 ATTEMPTS = 6
 BACKOFF = 0.5  # seconds
+LONGEST_WAIT = 60.0
 
 
 def read_header(
@@ -67,7 +68,7 @@ class _Ahead(io.RawIOBase):
     def _fetch(self) -> None:
         """Bring the next step into the part file."""
         last: Exception | None = None
-        for _ in range(ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             stop = min(self._end + STEP, self._address.identity.size)
             if self._at < self._end or stop == self._end:
                 return
@@ -76,6 +77,7 @@ class _Ahead(io.RawIOBase):
             except httpx2.RequestError as error:
                 self._address.redirected = None
                 last = error
+                time.sleep(BACKOFF * 2**attempt if attempt else 0)
         if self._at >= self._end:
             raise NetworkError(
                 f"The connection to {self._address.url} breaks again and again.", "Try again later."
@@ -87,7 +89,9 @@ class _Ahead(io.RawIOBase):
         with self._client.stream("GET", url, headers=headers) as response:
             self._address.learn(response)
             if is_busy(response.status_code):
-                time.sleep(max(BACKOFF, retry_after(response)))
+                time.sleep(min(LONGEST_WAIT, max(BACKOFF, retry_after(response))))
+                return
+            if "html" in response.headers.get("Content-Type", ""):
                 return
             if not response.is_success:
                 raise refusal(response)
@@ -98,6 +102,6 @@ class _Ahead(io.RawIOBase):
                     passed = min(skip, len(chunk))
                     skip -= passed
                     self._end += os.write(self._part.fileno(), chunk[passed : passed + stop - self._end])
-                    if self._end == stop:
-                        break
+                    if self._end == stop and response.status_code != 206:
+                        break  # of a 206 nothing is left, and its connection can be used again
         self._journal.add((start, self._end))

@@ -59,6 +59,17 @@ def locked(paths: Paths, watcher: Watcher) -> Iterator[None]:
         lock.release()
 
 
+@contextmanager
+def locked_at_once(paths: Paths) -> Iterator[None]:
+    """Hold the lock of a file. Raises ModelError where another process holds it."""
+    paths.lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with filelock.FileLock(paths.lock, blocking=False):
+            yield
+    except filelock.Timeout as error:
+        raise ModelError(f"{paths.name} is being fetched.", "Stop that first.") from error
+
+
 def fetch(
     file: RemoteFile,
     paths: Paths,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,9 +12,10 @@ from llamachat.errors import ModelError
 from llamachat.hub import download, machine
 from llamachat.hub.download import RemoteFile
 from llamachat.hub.journal import read_identity, read_progress
+from llamachat.hub.listing import Variant
 from llamachat.hub.records import PART_SUFFIX, Paths, Record, read_record, records, writing
 from llamachat.hub.reference import Reference
-from llamachat.hub.remote import Hub, Variant
+from llamachat.hub.remote import Hub
 from llamachat.hub.transfer import Watcher
 
 DISK_RESERVE = 64 << 20
@@ -45,25 +46,26 @@ def was_agreed(folder: Path, licence: str) -> bool:
 
 def check_room(variant: Variant, folder: Path) -> None:
     """Raise ModelError where the disk has no room for what is still to come."""
-    have = sum(read_progress(Paths(folder, file.name).journal) for file in variant.files)
-    need = variant.size - have + DISK_RESERVE
+    missing = [Paths(folder, f.name) for f in variant.files if not (folder / f.name).exists()]
+    have = sum(read_progress(paths.journal) for paths in missing)
+    need = sum(f.size for f in variant.files if Paths(folder, f.name) in missing) - have + DISK_RESERVE
     free = machine.free_disk(folder)
-    if need > free:
+    if missing and need > free:
         raise ModelError(
             f"{variant.name} needs {need / 1e9:.1f} GB, and {folder} has {free / 1e9:.1f} GB free.",
             "Make room, or name another folder with `--folder`.",
         )
 
 
-def is_here(file: RemoteFile, paths: Paths) -> bool:
+def is_here(file: RemoteFile, paths: Paths, repo: str) -> bool:
     """Whether the file is there already, by its record, or by its hash where it has none.
 
-    Raises ModelError where another file has its name, which was not fetched by us.
+    Raises ModelError where another file has its name, which was not fetched from `repo` by us.
     """
     if not paths.final.exists():
         return False
     record = read_record(paths.final)
-    if record is not None:
+    if record is not None and record.repo == repo:
         return record.size == paths.final.stat().st_size and file.identity.sha256 in (None, record.sha256)
     same_size = paths.final.stat().st_size == file.size
     if same_size and file.identity.sha256 in (None, download.sha256_of(paths.final)):
@@ -81,17 +83,19 @@ def pull(hub: Hub, variant: Variant, folder: Path, record: Record, watcher: Watc
     files by now.
     """
     all_paths = [Paths(folder, file.name) for file in variant.files]
-    with writing(folder), ExitStack() as stack, hub.client() as client:
+    with writing(folder), ExitStack() as stack:
         for paths in all_paths:
             stack.enter_context(download.locked(paths, watcher))
         check_room(variant, folder)
         fetched: dict[Paths, str] = {}
         for file, paths in zip(variant.files, all_paths, strict=True):
-            if is_here(file, paths):
+            if is_here(file, paths, record.repo):
                 watcher.noted(f"{file.name} is here already")
                 fetched[paths] = file.identity.sha256 or download.sha256_of(paths.final)
             else:
-                fetched[paths] = download.fetch(file, paths, client, hub.options, watcher, hub.token)
+                fetched[paths] = download.fetch(
+                    file, paths, hub.client, hub.options, watcher, hub.token_for(file)
+                )
         for paths, sha256 in fetched.items():
             if paths.part.exists():
                 download.publish(paths)
@@ -115,18 +119,27 @@ def unfinished(folders: Sequence[Path]) -> dict[Path, tuple[int, int]]:
 def forget(variant: Variant, folder: Path) -> None:
     """Remove what was read ahead of a variant that is not wanted after all."""
     for file in variant.files:
-        if not (folder / file.name).exists():
-            remove(folder / file.name)
+        with suppress(ModelError):  # another process is fetching it
+            if not (folder / file.name).exists():
+                remove(folder / file.name)
 
 
 def remove(path: Path) -> int:
-    """Delete a model file with its record, or the rest of an unfinished one; the bytes that it gives back."""
+    """Delete a model file with its record, or the rest of an unfinished one; the bytes that it gives back.
+
+    Raises ModelError where it is being fetched.
+    """
     paths = Paths(path.parent, path.name)
+    with writing(path.parent), download.locked_at_once(paths):
+        return _remove(paths)
+
+
+def _remove(paths: Paths) -> int:
     freed = 0
     for file in (paths.final, paths.part):
         if file.exists():
             freed += file.stat().st_size
             file.unlink()
-    for file in (paths.journal, paths.record, paths.lock):
+    for file in (paths.journal, paths.record):
         file.unlink(missing_ok=True)
     return freed

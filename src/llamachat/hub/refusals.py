@@ -44,7 +44,7 @@ def is_busy(status: int) -> bool:
 def retry_after(response: httpx2.Response) -> float:
     """Seconds to wait by the header `Retry-After`, a number or a date; 0 without it."""
     value = response.headers.get("Retry-After", "").strip()
-    if value.isdigit():
+    if value.isascii() and value.isdigit():
         return float(value)
     with contextlib.suppress(ValueError, TypeError):
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())

@@ -1,19 +1,19 @@
-"""The hub: what a repository has, by huggingface_hub; its errors told in one line."""
+"""The hub: asked with huggingface_hub's headers and errors, which are told in one line."""
 
 from __future__ import annotations
 
-import re
+import contextlib
+import functools
 import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import httpx2
-from huggingface_hub import HfApi, constants, get_token, hf_hub_url
+from huggingface_hub import constants, get_token
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -21,113 +21,123 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.hf_api import ModelInfo
+from huggingface_hub.utils import (  # type: ignore[attr-defined]  # its exports are lazy
+    build_hf_headers,
+    hf_raise_for_status,
+    validate_repo_id,
+)
 
-from llamachat.errors import LlamachatError, ModelError, NetworkError, UsageError
-from llamachat.hub import ahead, gguf, quants
+from llamachat.errors import AuthError, LlamachatError, ModelError, NetworkError, UsageError
+from llamachat.hub import ahead, gguf, listing, quants
 from llamachat.hub.download import RemoteFile
 from llamachat.hub.journal import Identity
+from llamachat.hub.listing import Repository, Variant
 from llamachat.hub.records import Paths, writing
-from llamachat.hub.refusals import gated, is_busy, refusal, retry_after
-from llamachat.hub.transfer import TransferOptions, Watcher
+from llamachat.hub.refusals import LOG_IN, gated, is_busy, refusal, retry_after
+from llamachat.hub.transfer import TransferOptions, Watcher, origin
 
 MIRROR = "https://hf-mirror.com"
 ATTEMPTS = 5
-ANSWER_WITHIN = 14.0  # seconds, name look-up included
-_NOT_A_MODEL = re.compile(r"mmproj|imatrix|draft", re.IGNORECASE)
-_SHARD = re.compile(r"-\d{5}-of-\d{5}(?=\.gguf$)", re.IGNORECASE)
+LONGEST_WAIT = 60.0  # seconds that a busy hub is waited for before anything is fetched
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """One quantisation of a model: a file, or its shards in order."""
-
-    quant: str
-    files: tuple[RemoteFile, ...]
-
-    @property
-    def size(self) -> int:
-        return sum(file.size for file in self.files)
-
-    @property
-    def name(self) -> str:
-        """The file name without the part of the shards."""
-        return _SHARD.sub("", self.files[0].name)
-
-
-@dataclass(frozen=True, slots=True)
-class Repository:
-    """A repository at one commit."""
-
-    id: str
-    commit: str
-    licence: str
-    gated: bool
-    variants: tuple[Variant, ...]
-
-
 class Hub:
-    """A hub or mirror at `endpoint`. Every method raises LlamachatError with what to do."""
+    """A hub or mirror at `endpoint`; leaving the context closes its connections.
+
+    Every method raises LlamachatError with what to do. `huggingface_hub.HfApi` would do for `repository`, but
+    its import alone takes as long as everything else before the first byte.
+    """
 
     def __init__(
         self, endpoint: str = "", token: str | None = None, options: TransferOptions | None = None
     ) -> None:
-        self.endpoint = endpoint or constants.ENDPOINT
+        self.endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
         self.token = token or get_token()
         self.options = options or TransferOptions()
-        self._api = HfApi(endpoint=self.endpoint, token=self.token or False)
+
+    def __enter__(self) -> Hub:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if "client" in self.__dict__:
+            self.client.close()
+
+    @functools.cached_property
+    def client(self) -> httpx2.Client:
+        """For everything: proxies by the environment, and no reply may stall."""
+        timeout = httpx2.Timeout(self.options.stall_timeout, connect=self.options.connect_timeout, pool=None)
+        try:
+            return httpx2.Client(
+                follow_redirects=True, timeout=timeout, headers=build_hf_headers(token=False)
+            )
+        except (ValueError, ImportError, httpx2.InvalidURL) as error:
+            raise NetworkError(
+                f"The proxy can't be used: {error}.", "Look at HTTPS_PROXY, HTTP_PROXY and ALL_PROXY."
+            ) from error
 
     @property
     def offline(self) -> bool:
         return constants.is_offline_mode()
 
-    def client(self) -> httpx2.Client:
-        """A client for transfers: proxies by the environment, and no reply may stall."""
-        timeout = httpx2.Timeout(self.options.stall_timeout, connect=self.options.connect_timeout, pool=None)
-        return httpx2.Client(follow_redirects=True, timeout=timeout)
-
     def repository(self, repo_id: str, revision: str = "main") -> Repository:
         """What the repository has, with sizes and hashes."""
         self.check_online()
-
-        def ask() -> ModelInfo:
-            return self._api.model_info(
-                repo_id, revision=revision, files_metadata=True, timeout=self.options.connect_timeout
-            )
-
         with self._translated(repo_id):
-            return self._read(_patiently(ask))
+            validate_repo_id(repo_id)
+            commit = urllib.parse.quote(revision, safe="")
+            url = f"{self.endpoint}/api/models/{repo_id}/revision/{commit}"
+            return listing.read(self._patiently(lambda: self._ask(url)), self.endpoint)
+
+    def _ask(self, url: str) -> object:
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        response = self.client.get(
+            url, params={"blobs": "true"}, headers=headers, timeout=self.options.connect_timeout
+        )
+        hf_raise_for_status(response)
+        with contextlib.suppress(ValueError):
+            return response.json()
+        return None
 
     def file(self, repo_id: str, path: str, revision: str = "main") -> tuple[Repository, Variant]:
         """One file, by its path in the repository; all of them where it is one of several shards."""
         repository = self.repository(repo_id, revision)
+        wanted = listing.address(self.endpoint, repository.id, repository.commit, path)
         for variant in repository.variants:
-            if any(file.url.endswith(f"/{urllib.parse.quote(path)}") for file in variant.files):
+            if any(file.url == wanted for file in variant.files):
                 return repository, variant
         raise ModelError(f"{repo_id} has no GGUF file {path}.", f"See `llamachat pull --list {repo_id}`.")
 
     def plain_url(self, url: str) -> Variant:
         """A file that is on no hub: its size and ETag as the server tells them, and no hash to check."""
         self.check_online()
-        with self._translated(url), self.client() as client:
-            response = _within(
-                ANSWER_WITHIN, lambda: client.head(url, headers={"Accept-Encoding": "identity"})
-            )
+        with self._translated(url):
+            response = self._within(lambda: self.client.head(url, headers={"Accept-Encoding": "identity"}))
             if not response.is_success:
                 raise refusal(response)
         length = response.headers.get("Content-Length", "")
-        if not length.isdigit():
+        if not length.isdecimal():
             raise NetworkError(f"{url} does not tell its size.", "Fetch it with a browser.")
-        name = response.url.path.rstrip("/").rpartition("/")[2]
+        names = (address.path.rpartition("/")[2] for address in (response.url, httpx2.URL(url)))
+        name = next((n for n in names if n.lower().endswith(".gguf") and listing.is_safe(n)), None)
+        if name is None:
+            raise UsageError(
+                f"{url} names no GGUF file.", "Its address should end in a name like MODEL.gguf."
+            )
         identity = Identity(int(length), etag=response.headers.get("ETag"))
         return Variant(quants.quant_of(name), (RemoteFile(name, url, identity),))
 
     def header(self, file: RemoteFile, folder: Path, watcher: Watcher) -> gguf.GGUFHeader:
         """The GGUF header, read by range requests; what came is kept in `folder` for the download."""
-        with self._translated(file.name), writing(folder), self.client() as client:
-            return ahead.read_header(file, Paths(folder, file.name), client, watcher, self.token)
+        with self._translated(file.name), writing(folder):
+            return ahead.read_header(
+                file, Paths(folder, file.name), self.client, watcher, self.token_for(file)
+            )
+
+    def token_for(self, file: RemoteFile) -> str | None:
+        """The token where the file is on this hub: no other server may see it."""
+        return self.token if origin(file.url) == origin(self.endpoint) else None
 
     def check_online(self) -> None:
         if self.offline:
@@ -138,26 +148,10 @@ class Hub:
     def answers(self) -> bool:
         """Whether the endpoint answers at all, within 15 s."""
         try:
-            with self.client() as client:
-                _within(ANSWER_WITHIN, lambda: client.head(self.endpoint))
-        except (httpx2.HTTPError, TimeoutError, OSError):
+            self._within(lambda: self.client.head(self.endpoint))
+        except (httpx2.HTTPError, httpx2.InvalidURL, LlamachatError, TimeoutError, OSError):
             return False
         return True
-
-    def _read(self, info: ModelInfo) -> Repository:
-        commit = info.sha or "main"
-        files: dict[str, list[RemoteFile]] = {}
-        for sibling in sorted(info.siblings or [], key=lambda s: s.rfilename):
-            path = sibling.rfilename
-            if not path.lower().endswith(".gguf") or _NOT_A_MODEL.search(path) or not sibling.size:
-                continue
-            identity = Identity(sibling.size, sibling.lfs.sha256 if sibling.lfs else None)
-            url = hf_hub_url(info.id, path, revision=commit, endpoint=self.endpoint)
-            file = RemoteFile(path.rpartition("/")[2], url, identity)
-            files.setdefault(_SHARD.sub("", path), []).append(file)
-        variants = [Variant(quants.quant_of(path), tuple(parts)) for path, parts in files.items()]
-        variants.sort(key=lambda variant: variant.size)
-        return Repository(info.id, commit, _licence(info), bool(info.gated), tuple(variants))
 
     @contextmanager
     def _translated(self, what: str) -> Iterator[None]:
@@ -175,41 +169,43 @@ class Hub:
         except HFValidationError as error:
             raise UsageError(f"{what!r} is no name of a repository.") from error
         except HfHubHTTPError as error:
-            status = error.response.status_code
-            raise NetworkError(
-                f"{self.endpoint} answered {status} for {what}.", "Try again later."
-            ) from error
+            raise self._refused(what, error.response) from error
+        except httpx2.InvalidURL as error:
+            raise UsageError(f"{what} has no address that can be asked: {error}.") from error
         except (httpx2.HTTPError, TimeoutError, OSError) as error:
             raise NetworkError(f"{self.endpoint} does not answer.", self._way_out()) from error
+
+    def _refused(self, what: str, response: httpx2.Response) -> LlamachatError:
+        message = f"{self.endpoint} answered {response.status_code} for {what}."
+        if response.status_code in (401, 403):
+            return AuthError(message, f"The token may have run out: {LOG_IN}.")
+        if seconds := retry_after(response):
+            return NetworkError(message, f"It wants to be asked again in {seconds:.0f} seconds.")
+        return NetworkError(message, "Try again later.")
 
     def _way_out(self) -> str:
         if self.endpoint == MIRROR:
             return "Check the connection, HTTPS_PROXY, or try without --mirror."
         return "Check the connection and HTTPS_PROXY, or try the mirror hf-mirror.com: --mirror."
 
+    def _patiently(self, call: Callable[[], T]) -> T:
+        """`call`'s result, asked for again where the hub is busy, after as long as it says."""
+        for attempt in range(ATTEMPTS):
+            try:
+                return self._within(call)
+            except HfHubHTTPError as error:
+                seconds = retry_after(error.response)
+                last = attempt == ATTEMPTS - 1 or seconds > LONGEST_WAIT
+                if last or not is_busy(error.response.status_code):
+                    raise
+                time.sleep(max(2**attempt / 2, seconds))
+        raise AssertionError
 
-def _licence(info: ModelInfo) -> str:
-    card = info.card_data
-    named = getattr(card, "license_name", None) or getattr(card, "license", None) if card else None
-    if isinstance(named, list):
-        named = named[0]
-    tagged = (tag.removeprefix("license:") for tag in info.tags or [] if tag.startswith("license:"))
-    return str(named or next(tagged, "")).lower()
-
-
-def _patiently(call: Callable[[], T]) -> T:
-    """`call`'s result, asked for again where the hub is busy, after as long as it says."""
-    for attempt in range(ATTEMPTS):
-        try:
-            return _within(ANSWER_WITHIN, call)
-        except HfHubHTTPError as error:
-            if not is_busy(error.response.status_code) or attempt == ATTEMPTS - 1:
-                raise
-            time.sleep(max(2**attempt / 2, retry_after(error.response)))
-    raise AssertionError
+    def _within(self, call: Callable[[], T]) -> T:
+        return within(self.options.answer_within, call)
 
 
-def _within(seconds: float, call: Callable[[], T]) -> T:
+def within(seconds: float, call: Callable[[], T]) -> T:
     """`call`'s result; TimeoutError after so long, for a name look-up has no time limit of its own."""
     results: list[T] = []
     errors: list[BaseException] = []

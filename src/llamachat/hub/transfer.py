@@ -30,6 +30,7 @@ class TransferOptions:
     connect_timeout: float = 10.0
     stall_timeout: float = 20.0
     patience: float = 600.0
+    answer_within: float = 14.0  # for what is asked before a transfer, name look-up included
     first_backoff: float = 0.5
     longest_backoff: float = 30.0
 
@@ -65,7 +66,7 @@ class Address:
         headers = {"Accept-Encoding": "identity"}
         if span:
             headers["Range"] = f"bytes={span[0]}-{span[1] - 1}"
-        if self.token and _origin(url) == _origin(self.url):
+        if self.token and origin(url) == origin(self.url):
             headers["Authorization"] = f"Bearer {self.token}"
         return url, headers
 
@@ -76,7 +77,8 @@ class Address:
             if self.identity.sha256 and len(etag) == 64 and etag != self.identity.sha256:
                 raise FileChanged(f"its sha256 is {etag} now")
         plain = response.headers.get("ETag")
-        if not self.identity.sha256 and response.is_success and plain != self.identity.etag:
+        known = self.identity.etag
+        if known and not self.identity.sha256 and response.is_success and plain != known:
             raise FileChanged(f"its ETag is {plain} now")
         if response.history and response.is_success:
             self.redirected = str(response.url)
@@ -129,6 +131,8 @@ class Connection:
         with self.client.stream("GET", url, headers=headers) as response:
             self.address.learn(response)
             self._check_status(response)
+            if "html" in response.headers.get("Content-Type", ""):
+                raise _Lost("something in between answered with a page of its own")
             if response.status_code == 200:
                 if not self.board.single:
                     self.board.go_single()
@@ -149,8 +153,9 @@ class Connection:
         if status in (200, 206):
             return
         if is_busy(status):
-            self.board.pause(retry_after(response))
-            raise _Lost(f"the server answered {status}")
+            seconds = retry_after(response)
+            self.board.pause(seconds)
+            raise _Lost(f"the server answered {status}" + (f", wait {seconds:.0f} s" if seconds else ""))
         if response.history or self.address.redirected:
             raise _Lost(f"the address it redirected to answered {status}")
         raise refusal(response)
@@ -162,8 +167,6 @@ class Connection:
         got = response.headers.get("Content-Range", "") if response.status_code == 206 else f"{asked}{length}"
         whole = got.rpartition("/")[2]
         if whole.isdigit() and int(whole) != size:
-            if "html" in response.headers.get("Content-Type", ""):
-                raise _Lost("something in between answered with a page of its own")
             raise FileChanged(f"it has {int(whole):,} bytes now")
         expected = cursor.end - cursor.at
         if response.status_code == 206 and (
@@ -234,6 +237,6 @@ def _reason(error: Exception, options: TransferOptions) -> str:
     return str(error) if isinstance(error, _Lost) else "the connection was cut"
 
 
-def _origin(url: str) -> tuple[str, str | None, int | None]:
+def origin(url: str) -> tuple[str, str | None, int | None]:
     parts = urllib.parse.urlsplit(url)
     return parts.scheme, parts.hostname, parts.port

@@ -53,7 +53,7 @@ def claim(host: str, port: int) -> int:
     for family, kind, protocol, _, address in found:
         port = _try_bind(family, kind, protocol, (address[0], port, *address[2:]), host)
     if _answers(reachable_host(host), port):
-        raise _in_use(port)
+        raise in_use(port)
     return port
 
 
@@ -71,7 +71,7 @@ def _try_bind(family: int, kind: int, protocol: int, address: tuple[object, ...]
 
 def _translate(error: OSError, host: str, port: int) -> AddressError:
     if error.errno == errno.EADDRINUSE:
-        return _in_use(port)
+        return in_use(port)
     if error.errno == errno.EADDRNOTAVAIL:
         return AddressError(
             f"{host} is no address of this computer.", "Use --host 127.0.0.1, or 0.0.0.0 for the network."
@@ -94,7 +94,8 @@ def _answers(host: str, port: int) -> bool:
         return False
 
 
-def _in_use(port: int) -> AddressError:
+def in_use(port: int) -> AddressError:
+    """The error that says who has `port`, where that can be known, and which one is free."""
     owner = _owner(port)
     by = f" by {owner}" if owner else ""
     return AddressError(

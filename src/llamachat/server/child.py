@@ -82,6 +82,19 @@ class Child:
         except psutil.Error:
             return 0
 
+    def listens_on(self, port: int) -> bool:
+        """Whether `port` is its own; True where the system does not tell."""
+        try:
+            process = psutil.Process(self.pid)  # on Windows a venv's python.exe starts another one
+            connections = [
+                c for p in (process, *process.children(recursive=True)) for c in p.net_connections("tcp")
+            ]
+        except psutil.AccessDenied:
+            return True
+        except psutil.Error:
+            return False
+        return any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in connections)
+
     def cause_of_death(self) -> str:
         """Why it ended; to be asked of a dead one."""
         self._reader.join(timeout=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shlex
 import subprocess
@@ -31,7 +32,7 @@ _VARIABLES = """
 SERVER_VARIABLES = frozenset(_VARIABLES.split())
 
 # What `llamachat serve` has an option for itself, and has to know.
-_OWN_FLAGS = ("model", "host", "port", "n_ctx", "n_threads", "n_gpu_layers", "api_key", "verbose")
+_OWN_FLAGS = ("model", "host", "port", "n_ctx", "n_threads", "n_gpu_layers", "api_key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +108,32 @@ def child_env(
     return env
 
 
-def check_extra(extra: Sequence[str]) -> None:
-    """Raise UsageError for a flag behind `--` that `llamachat serve` has itself."""
-    for argument in extra:
-        name = argument.removeprefix("--").split("=")[0]
-        if argument.startswith("--") and name in _OWN_FLAGS:
-            flag = f"--{name.replace('_', '-')}"
-            raise UsageError(f"{flag} is an option of `llamachat serve`.", "Write it before the `--`.")
-        if argument.startswith("--") and name == "config_file":
-            raise UsageError(
-                "--config_file would replace everything that `llamachat serve` sets.", "Leave it out."
-            )
+def split_extra(extra: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """What stands behind `--`: values of serve's own options, which win over those before it, and the rest.
+
+    The server takes the last of several values; so serve checks that one, and knows where the server is.
+    Raises UsageError.
+    """
+    parser = argparse.ArgumentParser(
+        add_help=False, allow_abbrev=False, exit_on_error=False, argument_default=argparse.SUPPRESS
+    )
+    for name in _OWN_FLAGS:
+        parser.add_argument(f"--{name}")
+    try:
+        own, rest = parser.parse_known_args(list(extra))
+    except argparse.ArgumentError as error:
+        raise UsageError(f"Behind `--`: {error}.") from error
+    for name in (part.removeprefix("--").split("=")[0] for part in rest if part.startswith("--")):
+        _check_name(name)
+    return vars(own), rest
+
+
+def _check_name(name: str) -> None:
+    if name == "config_file":
+        raise UsageError(
+            "--config_file would replace everything that `llamachat serve` sets.", "Leave it out."
+        )
+    # The server itself takes beginnings of names: `--por 9` would move it where serve does not look.
+    meant = [own for own in (*_OWN_FLAGS, "config_file") if name and own.startswith(name)]
+    if meant and name not in SERVER_VARIABLES:
+        raise UsageError(f"--{name} is not the whole name of an option.", f"Write --{meant[0]}.")

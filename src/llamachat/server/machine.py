@@ -13,9 +13,10 @@ _CPU_BACKENDS = ("base", "cpu", "blas", "rpc", "zdnn", "zendnn")
 
 def physical_cores() -> int:
     """Cores without hyper-threads, of those that this process may use."""
+    affinity = getattr(psutil.Process(), "cpu_affinity", tuple)  # macOS has none
     try:
-        allowed = len(psutil.Process().cpu_affinity() or ())
-    except (AttributeError, psutil.Error):  # macOS has no affinity
+        allowed = len(affinity())
+    except psutil.Error:
         allowed = 0
     physical = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
     return min(physical, allowed or physical)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from llamachat.errors import ServerError
+from llamachat.server import address
 from llamachat.server.child import Child
 
 POLL_SECONDS = 0.1
@@ -30,10 +31,13 @@ class Endpoint:
 def wait_until_ready(child: Child, endpoint: Endpoint, tick: Callable[[], bool]) -> bool:
     """Wait for the child's first token; False where `tick`, called all along, said to stop.
 
-    Raises ServerError where the child dies, or answers with an error.
+    Raises ServerError where the child dies, or answers with an error; AddressError where the port went to
+    somebody else while the model was loaded.
     """
-    while not _listens(endpoint):
+    while not (_listens(endpoint) and child.listens_on(endpoint.port)):
         if not child.alive:
+            if _listens(endpoint):
+                raise address.in_use(endpoint.port)
             raise ServerError(
                 f"The server did not start: {child.cause_of_death()}.", "--verbose shows its log."
             )

@@ -158,6 +158,8 @@ def _config_table(section: str) -> dict[str, Any]:
         with path.open("rb") as file:
             table = tomllib.load(file).get(section, {})
     except FileNotFoundError:
+        if os.environ.get(ENV_PREFIX + "CONFIG"):
+            raise UsageError(f"There is no {path}, which LLAMACHAT_CONFIG names.") from None
         return {}
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{path} can't be read: {error}.", "Mend it, or set LLAMACHAT_CONFIG.") from error

@@ -14,7 +14,7 @@ class ChatSettings(Options):
     base_url: str = option("http://localhost:8000/v1", "address of the server", metavar="URL")
     api_key: str = option("not-needed", "the server's key", metavar="KEY")
     model: str = option("local-model", "model name to ask for")
-    temperature: float = option(0.7, "randomness, 0 for none", ge=0)
+    temperature: float = option(0.7, "randomness, 0 for none", ge=0, allow_inf_nan=False)
     max_tokens: int | None = option(None, "longest answer in tokens (default: a quarter of the window)", ge=1)
     n_ctx: int | None = option(None, "the window, where the server does not say it (default: 2048)", ge=1)
     on_full: Literal["drop", "summarise", "stop"] = option(

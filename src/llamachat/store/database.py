@@ -61,6 +61,15 @@ def put_aside(path: Path) -> Path:
     return aside
 
 
+def identity(path: Path) -> tuple[int, int] | None:
+    """What tells the file at `path` from another one that takes its place; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
     """SQLite's and the system's errors as StoreError."""

@@ -11,8 +11,9 @@ import sqlite3
 
 from llamachat.store import segment
 
-# The tokens come ready from `segment`; `ascii` cuts at the spaces and changes nothing else.
-CREATE = "CREATE VIRTUAL TABLE message_search USING fts5(words, content='', tokenize='ascii', prefix='1 2 3')"
+# The tokens come ready from `segment`; `ascii` cuts at the spaces and changes nothing else. Single Chinese
+# characters begin many tokens and need the prefix index; one of two characters would be the index once more.
+CREATE = "CREATE VIRTUAL TABLE message_search USING fts5(words, content='', tokenize='ascii', prefix='1')"
 
 _SEARCHED = "role <> 'system' AND note = 0"
 # Worded as in the partial index `message_unindexed`, or SQLite would not use that.

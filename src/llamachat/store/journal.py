@@ -14,8 +14,8 @@ compares: what both have is kept, the head goes back to where they part, what is
 For /retry, align to the conversation with the question as its last message, then `answer` again.
 `more(origin)` lets the last answer grow (/continue).
 
-One thread writes. `ask` and `finish` wait for it, for half a second at most. Where the file is locked or
-damaged or the disk is full, the chat is told once through `report` (in the caller's thread), the journal
+One thread writes. `ask` and `finish` wait for it, for half a second at most. Where the file is locked, gone
+or damaged or the disk is full, the chat is told once through `report` (in the caller's thread), the journal
 remembers what is not written yet, and writes it when that works again; `close` says what it never could.
 """
 
@@ -36,7 +36,7 @@ from llamachat.store.database import Report
 from llamachat.store.keeper import Keeper
 from llamachat.store.session import Entry, Session
 from llamachat.store.transcripts import Transcripts
-from llamachat.store.values import Branch, Heading, Origin, Record, Stored, title_from
+from llamachat.store.values import Branch, Heading, Origin, Record, Stored, is_system, title_from
 from llamachat.store.writer import Writer
 
 _WAIT = 0.5
@@ -96,13 +96,12 @@ class Journal:
             self._session.heading = replace(self._session.heading, settings=dict(settings))
         self._soon()
 
-    def ask(self, text: str, *, titled: bool = True) -> None:
-        """The user's message, stored when this returns; the first `titled` one gives the title."""
+    def ask(self, text: str, *, title: str | None = None) -> None:
+        """The user's message, stored when this returns; the first `title` is kept: by default, `text`."""
         with self._lock:
             self._end_growth()
-            now = self._now()
-            heading = self._session.heading
-            title = heading.title or (title_from(text) if titled else "")
+            now, heading = self._now(), self._session.heading
+            title = heading.title or title_from(text if title is None else title)
             self._session.heading = replace(heading, title=title, updated_at=now)
             self._session.add(Record("user", text, now))
         self._flush()
@@ -196,19 +195,23 @@ class Journal:
         if self._closed:
             return
         self._closed = True
+        with self._lock:
+            self._end_growth()
         self._writer.stop(10 * _WAIT)
         with self._lock:
-            unsaved = sum(len(batch.records) for _, batch in self._keeper.batches())
+            unsaved = sum(not is_system(r) for _, batch in self._keeper.batches() for _, r in batch.records)
         if unsaved and self._writer.trouble:
             reason = self._writer.trouble.message
             self._report(StoreError(f"Messages that could not be stored: {unsaved}. {reason}"))
 
     def _end_growth(self) -> bool:
-        """The growing answer is no longer that; whether it came to anything."""
+        """The answer grows no more, interrupted as far as is known; whether it came to anything."""
         entry, self._growing = self._growing, None
-        if entry is not None and not entry.settle().content:
+        if entry is not None and entry.empty:
             self._session.drop_last()
             return False
+        if entry is not None:
+            entry.record = replace(entry.record, finish_reason="interrupted", finished_at=self._now())
         return True
 
     def _go_to(self, session: Session) -> None:

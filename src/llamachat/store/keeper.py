@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from llamachat.errors import StoreError
-from llamachat.store.database import DamagedError, GoneError
+from llamachat.store.database import DamagedError, GoneError, identity
 from llamachat.store.session import Batch, Session
 from llamachat.store.transcripts import Transcripts
 
@@ -23,6 +23,7 @@ class Keeper:
         self._path, self._lock = path, lock
         self._file = ExitStack()
         self._transcripts: Transcripts | None = None
+        self._identity: tuple[int, int] | None = None
         self._suspect = False
         self._news: list[StoreError] = []
         self._told = ""
@@ -42,6 +43,10 @@ class Keeper:
         with self._lock:
             batches = self.batches()
         try:
+            if batches and self._lost():
+                self._begin_anew()
+                with self._lock:
+                    batches = self.batches()
             for session, batch in batches:
                 self._store(session, batch)
         except StoreError as error:
@@ -73,6 +78,7 @@ class Keeper:
         if self._transcripts is None:
             opening = Transcripts.open(self._path, self._say, patience=_PATIENCE, check=self._suspect)
             self._transcripts = self._file.enter_context(opening)
+            self._identity = identity(self._path)
             self._suspect = False
         return self._transcripts
 
@@ -80,19 +86,29 @@ class Keeper:
         if isinstance(error, DamagedError):
             # Opening again puts the file aside; the new one gets this chat's conversations whole.
             self._suspect = True
-            self._leave_file()
-            with self._lock:
-                for session in self.sessions:
-                    session.forget_all()
+            self._begin_anew()
         if error.message != self._told:
             self._told = error.message
             self._say(StoreError(error.message, "The chat goes on, and is stored once that is mended."))
 
-    def _leave_file(self) -> None:
+    def _lost(self) -> bool:
+        """Whether the open file is no longer the one at its path: what goes there, nobody would find."""
+        if self._transcripts is None or identity(self._path) == self._identity:
+            return False
+        self._say(
+            StoreError(f"{self._path} was moved or removed.", "This conversation goes whole into a new one.")
+        )
+        return True
+
+    def _begin_anew(self) -> None:
+        """Leave the file; the next one gets this chat's conversations whole."""
         try:
             self.close()
         except StoreError:
             self._file = ExitStack()
+        with self._lock:
+            for session in self.sessions:
+                session.forget_all()
 
     def _say(self, error: StoreError) -> None:
         with self._lock:

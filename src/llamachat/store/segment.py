@@ -11,11 +11,16 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
-# Scripts written without spaces, or (Hangul) with endings glued to the word; as ranges of a character class.
-_DENSE = "々〇\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff぀-ヺー-ヿ㐀-䶿一-鿿가-힣豈-\ufaff\U00020000-\U0003ffff"
+# Scripts written without spaces, or (Hangul) with endings glued to the word, and emoji; as ranges of a
+# character class.
+_DENSE = (
+    "々〇\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff぀-ヺー-ヿ㐀-䶿一-鿿가-힣豈-\ufaff"
+    "\U00020000-\U0003ffff☀-➿\U0001f000-\U0001faff"
+)
 _WORD = rf"(?:(?![{_DENSE}_])\w)"
 _RUN = re.compile(rf"(?P<dense>[{_DENSE}]+)|{_WORD}+")
 _GAP = rf"[^\w{_DENSE}]|_"
@@ -93,7 +98,8 @@ class Finder:
     def find(self, text: str) -> Found | None:
         """The line that holds most of the terms, the first of them where several do."""
         text = unicodedata.normalize("NFC", text)
-        spans = [_spans(p, text) for p in self._patterns]
+        folded, origin = _folded(text)
+        spans = [_spans(p, folded, origin) for p in self._patterns]
         if not spans or not all(spans):
             return None
         lines = text.split("\n")
@@ -129,12 +135,16 @@ def _pattern(runs: list[re.Match[str]]) -> str:
     return "".join(parts) + ("" if last.group("dense") or _is_prefix(last) else f"(?!{_WORD})")
 
 
-def _spans(pattern: re.Pattern[str], text: str) -> list[tuple[int, int]]:
-    """Where `pattern` is in `text`, whose folded form may be longer or shorter."""
-    pieces = [character.translate(_FOLD) for character in text]
-    origin = [n for n, piece in enumerate(pieces) for _ in piece]
+def _folded(text: str) -> tuple[str, Sequence[int]]:
+    """`text` folded, and for each character of that the index of the one in `text` that it comes from."""
+    pieces = [_FOLD[code] for code in map(ord, text)]
+    folded = "".join(pieces)
+    if len(folded) == len(text) and all(pieces):
+        return folded, range(len(text))
+    return folded, [n for n, piece in enumerate(pieces) for _ in piece]
+
+
+def _spans(pattern: re.Pattern[str], folded: str, origin: Sequence[int]) -> list[tuple[int, int]]:
     return [
-        (origin[m.start()], origin[m.end() - 1] + 1)
-        for m in pattern.finditer("".join(pieces))
-        if m.end() > m.start()
+        (origin[m.start()], origin[m.end() - 1] + 1) for m in pattern.finditer(folded) if m.end() > m.start()
     ]

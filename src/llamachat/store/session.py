@@ -123,7 +123,18 @@ class Session:
         if text != system_of(entry.record for entry in self.path):
             self.add(Record("system", text, now))
         for message in rest[same:]:
+            self._go_on(message, now)
+
+    def _go_on(self, message: Message, now: float) -> None:
+        """Go on with `message`: the one that the tree has here already, or a new one."""
+        known = (e for e in reversed(self._entries) if e.parent is self._head and not e.empty)
+        entry = next((e for e in known if _same(e.record, message)), None)
+        if entry is None:
             self.add(_record(message, now))
+            return
+        if entry.record.pinned != message.pinned:
+            entry.record = replace(entry.record, pinned=message.pinned)
+        self.path.append(entry)
 
     # -- what the writer needs ------------------------------------------------------------------------
 

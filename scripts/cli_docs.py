@@ -1,0 +1,51 @@
+"""Write docs/cli.md: the `--help` of every command. Run it with a Python older than 3.13, as CI's check does.
+
+python scripts/cli_docs.py
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+TARGET = Path(__file__).parent.parent / "docs" / "cli.md"
+HEADER = """# Every command and its options
+
+Written by `python scripts/cli_docs.py`; a test compares it with the program.
+
+An option can also be set by an environment variable, `LLAMACHAT_` and its name in capitals
+(`LLAMACHAT_N_CTX=4096`, `LLAMACHAT_NO_STORE=1`), or in the command's table of `config.toml` (`n_ctx = 4096`
+under `[serve]`), which lies in the user's config folder (`~/.config/llamachat` on Linux) or where
+`LLAMACHAT_CONFIG` says. Flags win over the environment, that over the file, and that over the default.
+
+What stands behind `--` in `llamachat serve … -- --n_batch 256` goes to `python -m llama_cpp.server` as it
+is. As the server takes the last of several values, flags there win over serve's own. Those that serve has
+itself (`--model`, `--host`, `--port`, `--n_ctx`, `--n_threads`, `--n_gpu_layers`, `--api_key`) it takes as if
+they stood before the `--`, and so checks them. `--config_file` is refused: it would undo what serve sets.
+"""
+ROW = re.compile(r"^    (\w+)(?: |$)", re.MULTILINE)
+"""A command in the list that a `--help` gives."""
+
+
+def help_of(*command: str) -> str:
+    line = [sys.executable, "-m", "llamachat", *command, "--help"]
+    env = {**os.environ, "COLUMNS": "100"}
+    return subprocess.run(line, capture_output=True, text=True, check=True, env=env).stdout
+
+
+def blocks(*command: str) -> Iterator[str]:
+    """The help of `command`, then of those below it."""
+    text = help_of(*command)
+    line = " ".join(["llamachat", *command])
+    yield f"## `{line}`\n\n```console\n$ {line} --help\n{text}```\n"
+    listed = re.search(r"^  (?:COMMAND|ACTION)\n(?:    .*\n)+", text, re.MULTILINE)
+    for name in ROW.findall(listed[0]) if listed else ():
+        yield from blocks(*command, name)
+
+
+if __name__ == "__main__":
+    TARGET.write_text("\n".join([HEADER, *blocks()]), encoding="utf-8")

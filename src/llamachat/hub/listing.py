@@ -1,0 +1,102 @@
+"""What a repository has: the hub's answer to a question for a model, read with distrust."""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llamachat.errors import NetworkError
+from llamachat.hub import quants
+from llamachat.hub.download import RemoteFile
+from llamachat.hub.journal import Identity
+
+_NOT_A_MODEL = re.compile(r"mmproj|imatrix|draft", re.IGNORECASE)
+_SHARD = re.compile(r"-\d{5}-of-(?P<count>\d{5})(?=\.gguf$)", re.IGNORECASE)
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One quantisation of a model: a file, or its shards in order."""
+
+    quant: str
+    files: tuple[RemoteFile, ...]
+
+    @property
+    def size(self) -> int:
+        return sum(file.size for file in self.files)
+
+    @property
+    def name(self) -> str:
+        """The file name without the part of the shards."""
+        return _SHARD.sub("", self.files[0].name)
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository at one commit."""
+
+    id: str
+    commit: str
+    licence: str
+    gated: bool
+    variants: tuple[Variant, ...]
+
+
+def is_safe(name: str) -> bool:
+    """Whether a file of this name stays in its folder, on every system, and leaves the terminal alone."""
+    return name.isprintable() and name.strip(". ") != "" and not any(c in name for c in '/\\:*?"<>|')
+
+
+def read(answer: object, endpoint: str) -> Repository:
+    """The repository that `GET /api/models/…?blobs=true` tells of. Raises NetworkError for what is none.
+
+    Left out: what is no model, has a name that no file can have everywhere, or is a shard without the others.
+    """
+    try:
+        assert isinstance(answer, dict)
+        return _read(answer, endpoint)
+    except (AssertionError, KeyError, TypeError, AttributeError) as error:
+        raise NetworkError(
+            f"{endpoint} answered with something that is no list of files.",
+            "Is a login page or a proxy in between?",
+        ) from error
+
+
+def _read(info: Mapping[str, Any], endpoint: str) -> Repository:
+    repo_id, commit = str(info["id"]), str(info.get("sha") or "main")
+    groups: dict[str, list[RemoteFile]] = {}
+    for sibling in sorted(info.get("siblings") or (), key=lambda s: str(s["rfilename"])):
+        path, size = str(sibling["rfilename"]), sibling.get("size")
+        name = path.rpartition("/")[2]
+        if not path.lower().endswith(".gguf") or _NOT_A_MODEL.search(path) or not is_safe(name):
+            continue
+        if isinstance(size, int) and size > 0:
+            sha256 = str((sibling.get("lfs") or {}).get("sha256") or "")
+            identity = Identity(size, sha256 if _SHA256.fullmatch(sha256) else None)
+            url = address(endpoint, repo_id, commit, path)
+            groups.setdefault(_SHARD.sub("", path), []).append(RemoteFile(name, url, identity))
+    variants = [Variant(quants.quant_of(path), tuple(files)) for path, files in groups.items()]
+    whole = sorted(filter(_is_whole, variants), key=lambda variant: variant.size)
+    return Repository(repo_id, commit, _licence(info), bool(info.get("gated")), tuple(whole))
+
+
+def address(endpoint: str, repo_id: str, commit: str, path: str) -> str:
+    return f"{endpoint}/{repo_id}/resolve/{urllib.parse.quote(commit, safe='')}/{urllib.parse.quote(path)}"
+
+
+def _is_whole(variant: Variant) -> bool:
+    match = _SHARD.search(variant.files[0].name)
+    return len(variant.files) == (int(match["count"]) if match else 1)
+
+
+def _licence(info: Mapping[str, Any]) -> str:
+    card = info.get("cardData") or {}
+    named = card.get("license_name") or card.get("license")
+    if isinstance(named, list):
+        named = named[0] if named else ""
+    tagged = (tag.removeprefix("license:") for tag in info.get("tags") or () if tag.startswith("license:"))
+    return str(named or next(tagged, "")).lower()
