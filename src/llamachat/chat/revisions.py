@@ -50,9 +50,9 @@ def retry(session: Session, argument: str) -> None:
     question = _last_question(session)
     candidate = session.conversation.without_last_turn().with_message(question)
     session.journal.align(candidate)
+    look_at_server(session)
     try:
-        look_at_server(session)
-    turn.answer_to(session, candidate)
+        turn.answer_to(session, candidate)
     except LlamachatError:
         # The old answer stands; what came of the new one is a branch.
         session.journal.align(session.conversation)

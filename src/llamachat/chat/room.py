@@ -63,7 +63,8 @@ def look_at_server(session: Session) -> None:
     answered = session.answering
     session.context.forget_server()
     session.served = said.model
-    window = f", with a window of {said.n_ctx} tokens" if said.n_ctx else ""
+    changed = said.n_ctx and before and said.n_ctx != before.n_ctx
+    window = f", with a window of {said.n_ctx} tokens" if changed else ""
     session.terminal.notice(f"[{answered} answered so far; now it is {session.answering}{window}]")
 
 
