@@ -1,7 +1,8 @@
 """A server that plays what a real one can't be asked for: the last user message names the scene.
 
 `python -m tests.fakes.server` prints its port and serves until it is killed; `--health JSON` is what it says
-about itself, `--key KEY` the only key it takes.
+about itself, `--key KEY` the only key it takes, `--takes N` the most messages, `--refuses SCENE` what becomes
+of more, `--summary SCENE` what becomes of a wish for a summary.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 Play = Iterator[dict[str, Any]]
+_ANY = 10_000
 HOSTILE = (
     "\x1b]0;owned\x07\x1b]52;c;ZXZpbA==\x07\x1b[2J\x1b[31mred\x1b[0m\x9b31m\rover\x08\x7f\x00 "
     "\u202egnp.exe\u2066x\u2069 end\r\nnext"
@@ -135,6 +137,18 @@ SCENES: dict[str, Callable[[], Play]] = {
             }
         ]
     ),
+    "full": lambda: iter(
+        [
+            {
+                "error": {
+                    "message": "The maximum context length is 1024 tokens, but the prompt has 900 tokens",
+                    "type": "invalid_request_error",
+                    "code": "context_length_exceeded",
+                }
+            }
+        ]
+    ),
+    "surrogate": both("half \ud83d of an emoji"),
     "length": both("as long as it may be", "length"),
     "progress": progress,
     "queued": queued,
@@ -149,10 +163,17 @@ SCENES: dict[str, Callable[[], Play]] = {
 }
 
 
+def tokens(body: dict[str, Any]) -> int:
+    return sum(8 + len(m["content"]) // 4 for m in body["messages"])
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     health: dict[str, Any] | None = None
     key = ""
+    takes = _ANY
+    refuses = ""
+    summary = ""
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -168,7 +189,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.key and self.headers.get("Authorization") != f"Bearer {self.key}":
             self._json(401, {"error": {"message": "Invalid API key", "type": "x", "code": None}})
         elif self.path == "/extras/chat/tokenize/count" and self.health is not None:
-            self._json(200, {"count": sum(8 + len(m["content"]) // 4 for m in body["messages"])})
+            self._json(200, {"count": tokens(body)})
         elif not self.path.endswith("/chat/completions"):
             self._json(404, {"detail": "Not Found"})
         elif body["model"] == "missing":
@@ -186,6 +207,8 @@ class Handler(BaseHTTPRequestHandler):
             if asked == "garbage":
                 self._chunk("data: {no json\n\n")
             for chunk in self._scene(asked, body):
+                if chunk.get("usage") and (self.health or self.takes < _ANY):
+                    chunk["usage"]["prompt_tokens"] = tokens(body)
                 self._chunk(f"data: {json.dumps(chunk)}\n\n")
             self._chunk("data: [DONE]\n\n")
             self._chunk("")
@@ -193,6 +216,10 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _scene(self, asked: str, body: dict[str, Any]) -> Play:
+        if len(body["messages"]) > self.takes:
+            return SCENES[self.refuses]()
+        if self.summary and asked.startswith("Summarise our conversation"):
+            return SCENES[self.summary]()
         scene = SCENES.get(asked)
         if scene:
             return scene()
@@ -220,8 +247,12 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--health", type=json.loads)
     parser.add_argument("--key", default="")
+    parser.add_argument("--takes", type=int, default=_ANY)
+    parser.add_argument("--refuses", default="")
+    parser.add_argument("--summary", default="")
     args = parser.parse_args()
     Handler.health, Handler.key = args.health, args.key
+    Handler.takes, Handler.refuses, Handler.summary = args.takes, args.refuses, args.summary
     server = ThreadingHTTPServer(("127.0.0.1", args.port), Handler)
     server.daemon_threads = True
     sys.stdout.write(f"{server.server_address[1]}\n")

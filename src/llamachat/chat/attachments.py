@@ -7,11 +7,16 @@ import re
 from pathlib import Path
 
 from llamachat.chat.session import Session
+from llamachat.client.counting import EstimatingCounter
 from llamachat.core.conversation import Message
+from llamachat.core.window import LEAST_ANSWER
 from llamachat.errors import UsageError
 
 _RANGE = re.compile(r"(?P<path>.+?):(?P<first>\d+)(?:-(?P<last>\d*))?\Z")
-_MOST_BYTES = 4 * 1024 * 1024
+_MOST_BYTES = 64 * 1024 * 1024
+DETACH = "off"
+FAR_TOO_LARGE = 16
+"""How many windows a text must seem to fill before its tokens are no longer counted, only estimated."""
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -23,6 +28,10 @@ _CONTROLS = bytes(set(range(0x20)) - set(b"\t\n\r\f\x1b\b"))
 
 
 def file(session: Session, argument: str) -> None:
+    if argument == DETACH:
+        session.attached.clear()
+        session.terminal.notice("Nothing is attached any more.")
+        return
     path, first, last = _parse(argument)
     text = decode(_read(path), path)
     if first is not None:
@@ -31,10 +40,32 @@ def file(session: Session, argument: str) -> None:
             raise UsageError(f"{path} has the lines 1 to {len(lines)}.")
         text = "\n".join(lines[first - 1 : last])
     where = path.name if first is None else f"{path.name}, lines {first} to {last or 'the end'}"
-    session.attached.append(_quote(where, path.suffix.removeprefix("."), text))
-    count = session.context.counter.message(Message("user", session.attached[-1]))
+    quoted = _quote(where, path.suffix.removeprefix("."), text)
+    tokens = _fitting(session, where, quoted)
+    session.attached.append(quoted)
+    about = "" if session.context.counter.exact else "about "
     session.terminal.notice(
-        f"{where}: {len(text)} characters, about {count} tokens, go out with the next message."
+        f"{where}: {len(text)} characters, {about}{tokens} tokens, go out with the next message; "
+        f"/file {DETACH} lets them go."
+    )
+
+
+def _fitting(session: Session, where: str, text: str) -> int:
+    """The tokens of `text`. UsageError where the window has no room for it and what is attached already."""
+    counter, message = session.context.counter, Message("user", text)
+    limit = session.context.n_ctx - LEAST_ANSWER
+    limit -= sum(counter.message(Message("user", attached)) for attached in session.attached)
+    about = EstimatingCounter().message(message)
+    # A server needs long to count what is far too large anyway.
+    sure = about < FAR_TOO_LARGE * session.context.n_ctx
+    tokens = counter.message(message) if sure else about
+    if tokens <= limit:
+        return tokens
+    size = f"{tokens} tokens" if sure and counter.exact else f"about {tokens} tokens"
+    rest = " more" if session.attached else ""
+    raise UsageError(
+        f"{where} has {size}, and the window takes {max(0, limit)}{rest}.",
+        f"Attach lines of it: /file PATH:FROM-TO (/file {DETACH} lets go of what is attached).",
     )
 
 

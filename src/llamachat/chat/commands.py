@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -85,7 +86,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "file",
         "PATH[:FROM-TO]",
-        "attaches a text file, or lines of it, to the next message",
+        "attaches a text file, or lines of it, to the next message; `off` lets go of what is attached",
         attachments.file,
     ),
     Command(
@@ -113,8 +114,8 @@ def find(name: str) -> Command:
 
 def run(session: Session, line: str) -> None:
     """Run what was typed, slash and all."""
-    name, _, argument = line[1:].partition(" ")
-    find(name.strip()).run(session, argument.strip())
+    name, argument = re.fullmatch(r"/(\S*)\s*(.*)", line, re.S).groups()  # type: ignore[union-attr]
+    find(name).run(session, argument.strip())
 
 
 def hints() -> Iterator[CommandHint]:

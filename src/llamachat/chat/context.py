@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from llamachat.client import ServerWindow
 from llamachat.client.counting import TokenCounter
+from llamachat.client.window import CannotCount
 from llamachat.core.conversation import Conversation, Message
 from llamachat.core.window import Budget, Fitted, fit
 from llamachat.errors import BrokenAnswer, ContextExceeded, LlamachatError, MessageTooLarge
@@ -26,6 +28,8 @@ SUMMARY_REQUEST = {
 }
 TIGHTER = 0.75
 """How much smaller the window is taken to be, after a server said without a number that it is full."""
+LEAST_WINDOW = 256
+"""Tokens below which no such guess goes: there is no smaller window, and something else is wrong."""
 
 Ask = Callable[[Sequence[Message], int], str]
 """Answer these messages in at most so many tokens; empty where that failed."""
@@ -78,28 +82,35 @@ class Context:
 
     def fit(self, candidate: Conversation, max_tokens: int | None = None) -> Fitted:
         """What is sent of `candidate`. Raises MessageTooLarge where its last message does not fit."""
+        try:
+            return self._fit(candidate, max_tokens)
+        except CannotCount:
+            # Another server has come in its place, or it has lost the way to count.
+            self.forget_server()
+            return self._fit(candidate, max_tokens)
+        except MessageTooLarge as error:
+            _advise(error, candidate.messages[-1])
+            raise
+
+    def _fit(self, candidate: Conversation, max_tokens: int | None) -> Fitted:
         overhead = self.counter.overhead(candidate.system is not None)
         budget = Budget(self.n_ctx, self.answer_room(max_tokens), overhead)
-        try:
+        fitted = fit(candidate, budget, self.counter.message)
+        total = self.counter.prompt(fitted.messages)
+        if total > fitted.prompt_tokens:
+            # A template in which the sizes of messages do not add up.
+            budget = replace(budget, overhead=overhead + total - fitted.prompt_tokens)
             fitted = fit(candidate, budget, self.counter.message)
-            total = self.counter.prompt(fitted.messages)
-            if total > fitted.prompt_tokens:
-                # A template in which the sizes of messages do not add up.
-                budget = replace(budget, overhead=overhead + total - fitted.prompt_tokens)
-                fitted = fit(candidate, budget, self.counter.message)
-        except MessageTooLarge as error:
-            error.hint = (
-                "Start the server with a larger --n-ctx, send a part (/file PATH:FROM-TO), or split it; "
-                "/context shows what else can't go."
-            )
-            raise
         return fitted
 
     def resume(self, conversation: Conversation, max_tokens: int | None = None) -> None:
         """Take `conversation` as one that goes on: what is outside the window already is no news."""
         self._sent, self._used, self._dropped = (), 0, frozenset()
-        if len(conversation) > 1:
-            self._dropped = frozenset(self.fit(conversation, max_tokens).dropped)
+        # A server that is away now will be asked again for the next message.
+        with suppress(LlamachatError):
+            seen = self._seen(conversation, max_tokens) if len(conversation) > 1 else None
+            if seen:
+                self._used, self._dropped = seen.prompt_tokens, frozenset(seen.dropped)
 
     def dropped_now(self, fitted: Fitted) -> tuple[int, ...]:
         """The indexes of messages that go out of the window with this turn."""
@@ -108,9 +119,16 @@ class Context:
     def sent(self, fitted: Fitted, answer: str, prompt_tokens: int | None, completion_tokens: int) -> None:
         """Remember a turn that was answered, and learn from what the server counted."""
         self._dropped = frozenset(fitted.dropped)
-        self._sent = (*fitted.messages, Message("assistant", answer))
+        last = fitted.messages[-1]
+        goes_on = last.role == "assistant"
+        before = fitted.messages[:-1] if goes_on else fitted.messages
+        said = Message("assistant", last.content + answer if goes_on else answer)
+        self._sent = (*before, said)
+        if not completion_tokens:
+            with suppress(LlamachatError):
+                completion_tokens = self.counter.message(Message("assistant", answer))
         self._used = (prompt_tokens or fitted.prompt_tokens) + completion_tokens
-        if prompt_tokens and fitted.messages[-1].role == "user":
+        if prompt_tokens and not goes_on:
             self.counter.learn(fitted.messages, prompt_tokens)
 
     def tighten(self, fitted: Fitted, error: ContextExceeded | BrokenAnswer) -> None:
@@ -122,7 +140,8 @@ class Context:
         if prompt_tokens and prompt_tokens > fitted.prompt_tokens:
             self.counter.learn(fitted.messages, prompt_tokens)
             corrects = True
-        self._limit = n_ctx if corrects and n_ctx else int(self.n_ctx * TIGHTER)
+        smaller = min(int(self.n_ctx * TIGHTER), fitted.prompt_tokens)
+        self._limit = n_ctx if corrects and n_ctx else max(LEAST_WINDOW, smaller)
 
     def forget_server(self) -> None:
         """Ask again for the window at the next turn: another server may have come."""
@@ -135,7 +154,8 @@ class Context:
         conversation as it is: all that the engine reads anew is the question.
         """
         request = Message("user", SUMMARY_REQUEST[_language(conversation)], note=True)
-        for seen in (self._sent, self._sent[:-2], self.fit(conversation).messages):
+        fitted = self._seen(conversation, None)
+        for seen in (self._sent, self._sent[:-2], fitted.messages if fitted else ()):
             prompt = (*seen, request)
             if seen and self.counter.prompt(prompt) + SUMMARY_TOKENS <= self.n_ctx:
                 summary = ask(prompt, SUMMARY_TOKENS).strip()
@@ -145,14 +165,40 @@ class Context:
 
     def lines(self, conversation: Conversation, max_tokens: int | None = None) -> list[Line]:
         """Every message with its tokens and whether the model sees it."""
-        seen = set(self.fit(conversation, max_tokens).kept) if conversation.messages else set()
+        fitted = self._seen(conversation, max_tokens)
+        seen = set(fitted.kept) if fitted else set()
         return [Line(m, self.counter.message(m), i in seen) for i, m in enumerate(conversation)]
+
+    def _seen(self, conversation: Conversation, max_tokens: int | None) -> Fitted | None:
+        """What the model sees without a new message; None where pinned messages leave no room for any.
+
+        The last turn may have been answered in a larger window, and stays only until the next message comes.
+        """
+        with suppress(MessageTooLarge):
+            return self.fit(conversation, max_tokens)
+        with suppress(MessageTooLarge):
+            fitted = self.fit(conversation.with_message(Message("user", "")), max_tokens)
+            return replace(fitted, messages=fitted.messages[:-1], kept=fitted.kept[:-1])
+        return None
 
     @property
     def _known(self) -> ServerWindow:
         if self._window is None:
             self._window = self._survey()
         return self._window
+
+
+def _advise(error: MessageTooLarge, last: Message) -> None:
+    """Say what can be done about it."""
+    if last.role == "assistant":
+        error.message = "The question and this answer fill the whole window."
+        error.hint = "Ask for the rest in a new message, or start the server with a larger --n-ctx."
+    elif error.tokens > error.limit // 2:
+        error.hint = "Start the server with a larger --n-ctx, send a part (/file PATH:FROM-TO), or split it."
+    else:
+        error.hint = (
+            "Pinned messages and the system message take the rest: /context lists them, /pin N lets one go."
+        )
 
 
 class WindowFull(LlamachatError):

@@ -13,13 +13,13 @@ def context(session: Session, argument: str) -> None:
     maximum = session.sampling.max_tokens
     lines = session.context.lines(session.conversation, maximum)
     about = "" if session.context.counter.exact else "about "
-    session.terminal.table(
+    session.terminal.listing(
         (
             str(number),
             "sees" if line.seen else "-",
             "note" if line.message.note else line.message.role,
             f"{about}{line.tokens} tokens" + (", pinned" if line.message.pinned else ""),
-            _excerpt(line.message.content),
+            line.message.content,
         )
         for number, line in enumerate(lines)
     )

@@ -56,6 +56,8 @@ def _attempt(session: Session, text: str) -> None:
         session.draft = text
         session.exit_status = error.exit_status
     except KeyboardInterrupt:
+        if not session.terminal.interactive:
+            raise
         session.terminal.notice("Stopped.")
         session.draft = text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from llamachat.chat import turn
+from llamachat.chat.room import look_at_server
 from llamachat.chat.session import Session
 from llamachat.core import presets
 from llamachat.core.conversation import Conversation, Message
@@ -13,9 +14,8 @@ def clear(session: Session, argument: str) -> None:
     session.conversation = presets.seed(session.lang, session.system)
     session.cut = None
     session.attached.clear()
-    session.context.resume(session.conversation)
+    session.look_at_window()
     session.journal.start(session.conversation, session.settings)
-    session.terminal.status("")
     session.terminal.notice("A new conversation.")
 
 
@@ -27,6 +27,7 @@ def system(session: Session, argument: str) -> None:
     session.system = argument
     session.conversation = session.conversation.with_system(argument)
     session.journal.align(session.conversation)
+    session.look_at_window()
     session.terminal.notice("The system message is changed.")
 
 
@@ -49,6 +50,7 @@ def retry(session: Session, argument: str) -> None:
     question = _last_question(session)
     candidate = session.conversation.without_last_turn().with_message(question)
     session.journal.align(candidate)
+    look_at_server(session)
     try:
         turn.answer_to(session, candidate)
     except LlamachatError:
@@ -70,7 +72,7 @@ def go_on(session: Session, argument: str) -> None:
     messages = session.conversation.messages
     if session.cut:
         turn.go_on(session, session.cut.conversation, session.cut.part)
-    elif messages and messages[-1].role == "assistant":
+    elif messages and messages[-1].role == "assistant" and not messages[-1].note:
         turn.go_on(session, Conversation(messages[:-1]), messages[-1])
     else:
         raise UsageError("There is no answer to go on with.")
@@ -82,11 +84,12 @@ def _rewind(session: Session) -> Message:
     session.conversation = session.conversation.without_last_turn()
     session.cut = None
     session.journal.align(session.conversation)
+    session.look_at_window()
     return question
 
 
 def _last_question(session: Session) -> Message:
-    for message in reversed(session.conversation.messages):
-        if message.role == "user":
-            return message
-    raise UsageError("Nothing was asked yet.")
+    question = session.conversation.last_question
+    if question is None:
+        raise UsageError("Nothing was asked yet.")
+    return question

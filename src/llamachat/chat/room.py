@@ -16,18 +16,23 @@ from llamachat.errors import LlamachatError
 EXCERPT = 24
 
 
+class Stopped(LlamachatError):
+    """The user stopped an answer before there was any of it."""
+
+
 def make_room(session: Session, question: Message) -> Conversation:
     """The conversation that `question` is asked in: with a summary, where turns go out and one is wanted.
 
     Raises WindowFull where the user wants to decide.
     """
+    look_at_server(session)
     context, conversation = session.context, session.conversation
     fitted = context.fit(conversation.with_message(question), session.sampling.max_tokens)
     going = context.dropped_now(fitted)
     if not going or context.on_full == "drop":
         return conversation
     if context.on_full == "stop":
-        raise WindowFull(_turns(conversation, going))
+        raise WindowFull(turns_in(conversation, going))
     session.terminal.notice("[the window is full: summing up what goes out of it]")
     return context.summarise(conversation, lambda messages, tokens: _ask(session, messages, tokens))
 
@@ -35,7 +40,7 @@ def make_room(session: Session, question: Message) -> Conversation:
 def tell(session: Session, candidate: Conversation, fitted: Fitted) -> None:
     """Say in one line which turns the model no longer sees from now on."""
     going = session.context.dropped_now(fitted)
-    turns = _turns(candidate, going)
+    turns = turns_in(candidate, going)
     if not turns:
         return
     first = next(m for i, m in enumerate(candidate) if i in going and m.role == "user" and not m.note)
@@ -46,13 +51,31 @@ def tell(session: Session, candidate: Conversation, fitted: Fitted) -> None:
     session.terminal.notice(f"[the window is full: {what}; /context shows what the model sees]")
 
 
-def _turns(conversation: Conversation, indexes: Sequence[int]) -> int:
+def look_at_server(session: Session) -> None:
+    """Notice that another server, model or window is at the address since the last message."""
+    try:
+        said = session.client.facts()
+    except LlamachatError:
+        return  # It will be said of the message itself.
+    before, session.facts = session.facts, said
+    if before in (None, said):
+        return
+    answered = session.answering
+    session.context.forget_server()
+    session.served = said.model
+    changed = said.n_ctx and before and said.n_ctx != before.n_ctx
+    window = f", with a window of {said.n_ctx} tokens" if changed else ""
+    session.terminal.notice(f"[{answered} answered so far; now it is {session.answering}{window}]")
+
+
+def turns_in(conversation: Conversation, indexes: Sequence[int]) -> int:
+    """How many turns of `conversation` have these indexes."""
     inside = set(indexes)
     return sum(i in inside and m.role == "user" and not m.note for i, m in enumerate(conversation))
 
 
 def _ask(session: Session, messages: Sequence[Message], max_tokens: int) -> str:
-    """The model's answer, not shown; empty where it failed or the user stopped it."""
+    """The model's answer, not shown; empty where it failed. Raises Stopped where the user stopped it."""
     sampling = session.sampling.given() | {"temperature": 0.2, "max_tokens": max_tokens}
     text = ""
     try:
@@ -63,10 +86,14 @@ def _ask(session: Session, messages: Sequence[Message], max_tokens: int) -> str:
             for event in stream:
                 if isinstance(event, TextDelta):
                     text += event.text
-                elif isinstance(event, Done):
-                    return text if event.finish_reason != "interrupted" else ""
-                else:
+                elif not isinstance(event, Done):
                     view.show(event)
+                elif event.finish_reason == "interrupted":
+                    raise Stopped("Stopped before an answer came.")
+                else:
+                    return text
+    except Stopped:
+        raise
     except LlamachatError as error:
         session.terminal.notice(f"[no summary: {error}]")
     return ""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llamachat.chat.context import Context
-from llamachat.client import ChatClient
+from llamachat.client import ChatClient, ServerFacts
 from llamachat.core.conversation import Conversation, Message
 from llamachat.core.presets import Lang
 from llamachat.core.sampling import Sampling
@@ -31,7 +31,8 @@ class Session:
     """`draft` is given back for editing at the next prompt; `attached` goes out with the next message.
 
     `served` names the model that the server says it has, None where it says nothing; `model` is the one that
-    requests name; `transcripts` is the file that other conversations are read from.
+    requests name; `facts` is what the server said of itself last; `transcripts` is the file that other
+    conversations are read from.
     """
 
     terminal: Terminal
@@ -43,6 +44,7 @@ class Session:
     model: str
     served: str | None
     lang: Lang
+    facts: ServerFacts | None = None
     system: str | None = None
     sampling: Sampling = field(default_factory=Sampling)
     show_stats: bool = False
@@ -52,6 +54,11 @@ class Session:
     cut: Cut | None = None
     leaving: bool = False
     exit_status: ExitStatus = ExitStatus.OK
+
+    def look_at_window(self) -> None:
+        """The conversation is another one than was sent last: see anew what fits, and say how full it is."""
+        self.context.resume(self.conversation, self.sampling.max_tokens)
+        self.terminal.status(self.context.status)
 
     @property
     def answering(self) -> str:

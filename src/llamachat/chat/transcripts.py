@@ -18,6 +18,8 @@ from llamachat.store.values import Stored
 
 TURNS_SHOWN = 2
 LISTED = 20
+BEFORE_HIT = 16
+"""Characters that are shown before what was searched for."""
 
 
 def take_up(session: Session, stored: Stored, keep: Sequence[str] = ()) -> None:
@@ -30,8 +32,9 @@ def take_up(session: Session, stored: Stored, keep: Sequence[str] = ()) -> None:
     session.sampling = _sampling(session.sampling, before.get("sampling", {}), keep)
     if "on_full" not in keep and before.get("on_full"):
         session.context.on_full = before["on_full"]
-    session.context.resume(session.conversation, session.sampling.max_tokens)
-    _show_last_turns(session, stored)
+    session.look_at_window()
+    if session.terminal.interactive:
+        _show_last_turns(session, stored)
     if stored.model and stored.model != session.answering:
         session.terminal.notice(f"[{stored.model} answered so far; now it is {session.answering}]")
     if stored.unanswered and session.terminal.interactive:
@@ -55,7 +58,7 @@ def load(session: Session, argument: str) -> None:
 def show_list(session: Session, argument: str) -> None:
     with _reading(session) as transcripts:
         found = transcripts.summaries(LISTED)
-    session.terminal.table(
+    session.terminal.listing(
         (str(s.id), s.name or "", _when(s.updated_at), f"{s.messages} messages", s.title) for s in found
     )
     if not found:
@@ -67,8 +70,8 @@ def search(session: Session, argument: str) -> None:
         raise UsageError("Search for what?", "/search WORDS")
     with _reading(session) as transcripts:
         hits = transcripts.search(argument, LISTED)
-    session.terminal.table(
-        (str(h.conversation_id), h.name or h.title, _when(h.created_at), h.role, h.line.strip()) for h in hits
+    session.terminal.listing(
+        (str(h.conversation_id), _when(h.created_at), h.role, _around(h.line, argument)) for h in hits
     )
     if not hits:
         session.terminal.notice("Nothing is found.")
@@ -103,9 +106,8 @@ def branches(session: Session, argument: str) -> None:
         take_up(session, session.journal.switch(int(argument)))
         return
     found = session.journal.branches()
-    session.terminal.table(
-        (str(b.id), "now" if b.current else "", f"{b.messages} messages", " ".join(b.question.split())[:48])
-        for b in found
+    session.terminal.listing(
+        (str(b.id), "now" if b.current else "", f"{b.messages} messages", b.question) for b in found
     )
     if len(found) > 1:
         session.terminal.notice("/branches ID goes to the end of another one.")
@@ -138,6 +140,13 @@ def _show_last_turns(session: Session, stored: Stored) -> None:
         with session.terminal.answer(lambda: None) as view:
             view.show(TextDelta(message.content))
             view.show(Done(message.finish_reason or "stop"))
+
+
+def _around(line: str, words: str) -> str:
+    """`line` from a little before the first of the words on."""
+    places = [line.lower().find(word) for word in words.lower().split()]
+    start = min((place for place in places if place >= 0), default=0) - BEFORE_HIT
+    return f"…{line[start:]}" if start > 0 else line
 
 
 def _when(seconds: float) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from llamachat.chat.room import make_room, tell
+from llamachat.chat.context import WindowFull
+from llamachat.chat.room import Stopped, look_at_server, make_room, tell, turns_in
 from llamachat.chat.session import Cut, Session
 from llamachat.chat.stats import footer
 from llamachat.client import Request
@@ -57,6 +58,7 @@ def answer_to(session: Session, candidate: Conversation) -> None:
 def go_on(session: Session, before: Conversation, part: Message) -> None:
     """Let the model go on with `part`, its own last message, as the same message."""
     reply = Reply()
+    look_at_server(session)
     session.journal.align(before.with_message(part))
     try:
         _stream(session, before.with_message(part), reply, prefill=True)
@@ -70,7 +72,6 @@ def go_on(session: Session, before: Conversation, part: Message) -> None:
 
 def _stream(session: Session, candidate: Conversation, reply: Reply, *, prefill: bool = False) -> None:
     """Fit and send `candidate`; once more and tighter, where the server says that it does not fit."""
-    _meet(session)
     fitted = session.context.fit(candidate, session.sampling.max_tokens)
     tell(session, candidate, fitted)
     try:
@@ -91,20 +92,6 @@ def _stream(session: Session, candidate: Conversation, reply: Reply, *, prefill:
     session.terminal.status(session.context.status)
 
 
-def _meet(session: Session) -> None:
-    """Notice that the server was started with another model; one that never named its own is not asked."""
-    if session.served is None:
-        return
-    try:
-        model = session.client.facts().model
-    except LlamachatError:
-        return  # the request will say so
-    if model and model != session.served:
-        session.terminal.notice(f"[{session.served} answered so far; now it is {model}]")
-        session.served = model
-        session.context.forget_server()
-
-
 def _tighter(
     session: Session, candidate: Conversation, fitted: Fitted, error: ContextExceeded | BrokenAnswer
 ) -> Fitted:
@@ -114,6 +101,9 @@ def _tighter(
         smaller = session.context.fit(candidate, session.sampling.max_tokens)
     except MessageTooLarge:
         raise error from None
+    going = session.context.dropped_now(smaller)
+    if going and session.context.on_full == "stop":
+        raise WindowFull(turns_in(candidate, going)) from error
     session.terminal.notice("[the server says that its window is full: sending less]")
     tell(session, candidate, smaller)
     return smaller
@@ -155,7 +145,9 @@ def _finish(session: Session, candidate: Conversation, reply: Reply, before: str
         raise ServerError("The model gave an empty answer.", "Send the message again, or change it.")
     answer = Message("assistant", before + reply.text, finish_reason=reason)
     session.stats = footer(reply.done, reply.first, reply.last, session.context.status)
-    if reason == "interrupted":
+    if not reply.text.strip():
+        session.terminal.notice("[the model has nothing to add]")
+    elif reason == "interrupted":
         session.terminal.notice("[stopped: /continue goes on from there]")
     elif reason == "length":
         session.terminal.notice("[cut at its greatest length: /continue goes on from there]")
@@ -168,7 +160,8 @@ def _keep_part(
     session: Session, candidate: Conversation, reply: Reply, error: LlamachatError, before: str = ""
 ) -> None:
     """An answer that broke off is no part of the conversation, but it can be taken up."""
-    if isinstance(error, ServerError):
+    overflow = isinstance(error, ContextExceeded) or (isinstance(error, BrokenAnswer) and error.empty)
+    if isinstance(error, ServerError) and not overflow:
         session.context.forget_server()
     text = before + reply.text
     part = Message("assistant", text, finish_reason="error")
@@ -176,7 +169,3 @@ def _keep_part(
     if text.strip():
         session.cut = Cut(candidate, part)
         session.terminal.notice("[broken off: /continue goes on from there]")
-
-
-class Stopped(LlamachatError):
-    """The user stopped an answer before there was any of it."""

@@ -21,6 +21,8 @@ class Value:
 
 def _show_sampling(name: str, session: Session) -> str:
     value = getattr(session.sampling, name)
+    if name == "max_tokens" and value is None:
+        return f"{session.context.answer_room(None)}, a quarter of the window"
     if isinstance(value, tuple):
         return " ".join(stop.replace("\n", "\\n") for stop in value)
     return "the server's default" if value is None else str(value)
@@ -66,7 +68,7 @@ def show(session: Session, argument: str) -> None:
 
 def model(session: Session, argument: str) -> None:
     if argument:
-        session.model = argument
+        _change_model(session, argument)
     session.terminal.write(session.model)
 
 

@@ -81,6 +81,7 @@ def _session(
         conversation=presets.seed(lang, options.system),
         model=options.model,
         served=said.model,
+        facts=said,
         lang=lang,
         system=options.system,
         sampling=Sampling(temperature=options.temperature, max_tokens=options.max_tokens),

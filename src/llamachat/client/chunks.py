@@ -48,10 +48,15 @@ class ChunkReader:
         thought = extra.get("reasoning_content") or extra.get("reasoning")
         if isinstance(thought, str) and thought:
             self.started = True
-            yield ThinkingDelta(thought)
+            yield ThinkingDelta(_whole(thought))
         if isinstance(delta.content, str) and delta.content:
             self.started = True
-            yield from self._splitter.feed(delta.content)
+            yield from self._splitter.feed(_whole(delta.content))
+
+
+def _whole(text: str) -> str:
+    """`text` without halves of surrogate pairs, which JSON can hold and nothing can store or send back."""
+    return text.encode("utf-8", "replace").decode() if not text.isascii() else text
 
 
 def _waiting(extra: Mapping[str, Any]) -> Iterator[Event]:

@@ -47,7 +47,11 @@ class Conversation:
 
     @property
     def last_answer(self) -> Message | None:
-        return next((m for m in reversed(self.messages) if m.role == "assistant"), None)
+        return next((m for m in reversed(self.messages) if m.role == "assistant" and not m.note), None)
+
+    @property
+    def last_question(self) -> Message | None:
+        return next((m for m in reversed(self.messages) if m.role == "user" and not m.note), None)
 
     def with_message(self, message: Message) -> Conversation:
         return Conversation((*self.messages, message))
@@ -61,9 +65,9 @@ class Conversation:
         return Conversation((Message("system", text), *rest) if text else rest)
 
     def without_last_turn(self) -> Conversation:
-        """Everything before the last user message; the same conversation where there is none."""
+        """Everything before the last question; the same conversation where there is none."""
         for index in range(len(self.messages) - 1, -1, -1):
-            if self.messages[index].role == "user":
+            if self.messages[index].role == "user" and not self.messages[index].note:
                 return Conversation(self.messages[:index])
         return self
 

@@ -43,7 +43,9 @@ class Sampling:
 
     def restored(self, name: str, value: object) -> Sampling:
         """This with a value of an earlier `given`; unchanged where it is none that this version knows."""
-        text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
+        text = str(value)
+        if isinstance(value, list):
+            text = " ".join(str(part).replace("\n", "\\n") for part in value)
         try:
             return self.with_value(name, text)
         except (KeyError, UsageError):

@@ -25,6 +25,8 @@ class AnswerText(Protocol):
 class Waiting(Protocol):
     """What moves while there is nothing to read yet; gone without a trace after `stop`."""
 
+    def start(self) -> None: ...
+
     def show(self, event: Progress | Queued | ThinkingDelta) -> None: ...
 
     def stop(self) -> None: ...
@@ -52,6 +54,9 @@ def drawing(screen: Screen, look: Look, waiting: Waiting | None = None) -> Itera
     """An answer in the article's green; the terminal's own colour is back at the end."""
     answer = Answer(screen, look, waiting)
     try:
+        # In here, because a signal that ends the program may come while it starts.
+        if waiting:
+            waiting.start()
         yield answer
     finally:
         answer.close()

@@ -54,6 +54,9 @@ class Terminal(Protocol):
     def table(self, rows: Iterable[Sequence[str]]) -> None:
         """Rows in aligned columns, on stdout."""
 
+    def listing(self, rows: Iterable[Sequence[str]]) -> None:
+        """Rows of one line each, on stdout: the last column is cut where the screen ends."""
+
     def notice(self, text: str) -> None:
         """One quiet line beside the conversation."""
 

@@ -57,7 +57,8 @@ class InteractiveTerminal:
         self._screen.set_base(theme.INPUT)
         self._screen.flush()
         try:
-            return self._input.read(draft)
+            # What is typed in another encoding comes as lone surrogates, which can't be sent.
+            return self._input.read(draft).encode("utf-8", "replace").decode()
         finally:
             self._screen.set_base(None)
             self._screen.flush()
@@ -73,8 +74,7 @@ class InteractiveTerminal:
             yield answer
 
     def write(self, text: str) -> None:
-        self._screen.write(visible(text) + "\n")
-        self._screen.flush()
+        self._wrapped(text, None)
 
     def table(self, rows: Iterable[Sequence[str]]) -> None:
         from rich.table import Table
@@ -86,13 +86,22 @@ class InteractiveTerminal:
         self._screen.write(self._screen.draw(grid, self._screen.width))
         self._screen.flush()
 
+    def listing(self, rows: Iterable[Sequence[str]]) -> None:
+        from llamachat.terminal.listing import draw_listing
+
+        self._screen.write(draw_listing(rows, self._screen.width))
+        self._screen.flush()
+
     def notice(self, text: str) -> None:
+        self._wrapped(text, "dim")
+
+    def _wrapped(self, text: str, style: str | None) -> None:
         from llamachat.terminal.inline import Span
         from llamachat.terminal.wrap import Wrapper
 
         wrapper = Wrapper(self._screen)
         for line in visible(text).split("\n"):
-            wrapper.write([Span(line, "dim")])
+            wrapper.write([Span(line, style)])
             wrapper.end_line()
         self._screen.flush()
 

@@ -48,6 +48,9 @@ class PlainTerminal:
         for row in rows:
             self.write("\t".join(row))
 
+    def listing(self, rows: Iterable[Sequence[str]]) -> None:
+        self.table([" ".join(cell.split()) for cell in row] for row in rows)
+
     def notice(self, text: str) -> None:
         self.error(text)
 

@@ -37,6 +37,8 @@ class WaitingLine:
             redirect_stderr=False,
         )
         self._task = self._bars.add_task("waiting", total=None)
+
+    def start(self) -> None:
         self._bars.start()
 
     def show(self, event: Progress | Queued | ThinkingDelta) -> None:
