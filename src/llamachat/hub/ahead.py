@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import time
@@ -97,11 +96,12 @@ class _Ahead(io.RawIOBase):
                 raise refusal(response)
             skip = 0 if response.status_code == 206 else start
             self._part.seek(start)
-            with contextlib.closing(response):
+            try:
                 for chunk in response.iter_raw():
                     passed = min(skip, len(chunk))
                     skip -= passed
                     self._end += os.write(self._part.fileno(), chunk[passed : passed + stop - self._end])
                     if self._end == stop and response.status_code != 206:
                         break  # of a 206 nothing is left, and its connection can be used again
-        self._journal.add((start, self._end))
+            finally:  # what came before a cut counts
+                self._journal.add((start, self._end))
