@@ -21,6 +21,7 @@ ON_FULL: tuple[OnFull, ...] = get_args(OnFull)
 DEFAULT_N_CTX = 2048
 """llama_cpp.server's own default."""
 SUMMARY_TOKENS = 150
+"""The longest summary, or an eighth of a small window."""
 SUMMARY_REQUEST = {
     "zh": "请用不超过100个字总结我们到目前为止的对话，保留其中的事实、名字、数字和决定。只输出总结。",
     "en": "Summarise our conversation so far in at most 100 words. Keep facts, names, numbers and decisions. "
@@ -154,11 +155,14 @@ class Context:
         conversation as it is: all that the engine reads anew is the question.
         """
         request = Message("user", SUMMARY_REQUEST[_language(conversation)], note=True)
+        room = min(SUMMARY_TOKENS, self.n_ctx // 8)
         fitted = self._seen(conversation, None)
-        for seen in (self._sent, self._sent[:-2], fitted.messages if fitted else ()):
-            prompt = (*seen, request)
-            if seen and self.counter.prompt(prompt) + SUMMARY_TOKENS <= self.n_ctx:
-                summary = ask(prompt, SUMMARY_TOKENS).strip()
+        seen = self._sent or (fitted.messages if fitted else ())
+        # Where the window has no room for the request, the last turns stay out: they are not what goes.
+        for end in range(len(seen), 1, -2):
+            prompt = (*seen[:end], request)
+            if self.counter.prompt(prompt) + room <= self.n_ctx:
+                summary = ask(prompt, room).strip()
                 note = Message("assistant", summary, note=True)
                 return conversation.with_turn(request, note) if summary else conversation
         return conversation
