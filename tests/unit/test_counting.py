@@ -69,5 +69,11 @@ def test_an_estimate_errs_on_the_safe_side_and_learns() -> None:
     messages = [Message("user", chinese)]
     counter.learn(messages, 27)
     assert 27 <= counter.prompt(messages) < 60
-    counter.learn(messages, 200)
-    assert counter.message(messages[0]) > 190
+    counter.learn(messages, 70)
+    assert counter.message(messages[0]) >= 70
+
+
+def test_no_claim_of_a_server_makes_a_text_larger_than_its_bytes() -> None:
+    counter = EstimatingCounter()
+    counter.learn([Message("user", "hi")], 3010)
+    assert counter.message(Message("user", "你好")) <= 16

@@ -162,6 +162,8 @@ class ChatClient:
                     http_client=DefaultAsyncHttpxClient(
                         trust_env=not address.is_loopback(self.base_url),
                         timeout=httpx2.Timeout(None, connect=_CONNECT_TIMEOUT),
+                        # A server that was restarted, or broke a stream off, has closed what would be reused.
+                        limits=httpx2.Limits(max_keepalive_connections=0),
                     ),
                 )
         return self._openai

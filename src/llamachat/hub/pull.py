@@ -130,8 +130,12 @@ def remove(path: Path) -> int:
     Raises ModelError where it is being fetched.
     """
     paths = Paths(path.parent, path.name)
-    with writing(path.parent), download.locked_at_once(paths):
-        return _remove(paths)
+    with writing(path.parent):
+        with download.locked_at_once(paths):
+            freed = _remove(paths)
+        with suppress(OSError):  # Windows, where another process has it open
+            paths.lock.unlink()
+        return freed
 
 
 def _remove(paths: Paths) -> int:
