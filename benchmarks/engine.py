@@ -95,7 +95,9 @@ def measure_conversation(server: Server, bare: float) -> tuple[Figures, Messages
     """The figures of one run, and the conversation that came last."""
     short = server.reply([{"role": "user", "content": "Write a long story about a river."}], 64)
     first = conversation("first", 9)
-    long = server.reply(first, 32)
+    # Asked for a story, no model ends after a few words, and their speed would say nothing.
+    wordy = {**first[-1], "content": f"{first[-1]['content']} Write a long story about it."}
+    long = server.reply([*first[:-1], wordy], 64)
     figures = {
         "written": short.written_per_second,
         "written_behind": long.written_per_second,
