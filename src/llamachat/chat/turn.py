@@ -77,7 +77,7 @@ def _stream(session: Session, candidate: Conversation, reply: Reply, *, prefill:
     try:
         _send(session, fitted, reply, prefill=prefill)
     except (ContextExceeded, BrokenAnswer) as error:
-        if isinstance(error, BrokenAnswer) and not error.empty:
+        if not _is_overflow(error):
             raise
         fitted = _tighter(session, candidate, fitted, error)
         _send(session, fitted, reply, prefill=prefill)
@@ -90,6 +90,11 @@ def _stream(session: Session, candidate: Conversation, reply: Reply, *, prefill:
         usage.completion_tokens if usage else 0,
     )
     session.terminal.status(session.context.status)
+
+
+def _is_overflow(error: LlamachatError) -> bool:
+    """Whether the server says that its window is full: in words or, as the stock one, by an empty stream."""
+    return isinstance(error, ContextExceeded) or (isinstance(error, BrokenAnswer) and error.empty)
 
 
 def _tighter(
@@ -160,8 +165,7 @@ def _keep_part(
     session: Session, candidate: Conversation, reply: Reply, error: LlamachatError, before: str = ""
 ) -> None:
     """An answer that broke off is no part of the conversation, but it can be taken up."""
-    overflow = isinstance(error, ContextExceeded) or (isinstance(error, BrokenAnswer) and error.empty)
-    if isinstance(error, ServerError) and not overflow:
+    if isinstance(error, ServerError) and not _is_overflow(error):
         session.context.forget_server()
     text = before + reply.text
     part = Message("assistant", text, finish_reason="error")
