@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from llamachat.chat.session import Session
+from llamachat.core.visible import one_line
 from llamachat.errors import UsageError
 
 EXCERPT = 48
@@ -46,9 +47,6 @@ def pin(session: Session, argument: str) -> None:
     session.conversation = conversation.with_pin(index, pinned)
     session.journal.align(session.conversation)
     stays = "stays in the window, with its turn" if pinned else "can go out of the window again"
-    session.terminal.notice(f"Message {index} {stays}: {_excerpt(conversation.messages[index].content)}")
-
-
-def _excerpt(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= EXCERPT else line[: EXCERPT - 1] + "…"
+    session.terminal.notice(
+        f"Message {index} {stays}: {one_line(conversation.messages[index].content, EXCERPT)}"
+    )
