@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import signal
 import subprocess
@@ -120,7 +121,7 @@ def tmux(env: dict[str, str], tmp_path: Path) -> Iterator[Tmux]:
 
 
 def test_a_suspended_chat_comes_back_at_the_prompt_and_in_an_answer(tmux: Tmux, fake: FakeServer) -> None:
-    tmux.keys(f"{sys.executable} -m llamachat chat --no-intro --base-url {fake.url}", "Enter")
+    tmux.keys(f"{shlex.quote(sys.executable)} -m llamachat chat --no-intro --base-url {fake.url}", "Enter")
     tmux.see("bye or Ctrl-D leaves")
     tmux.see("\n>")
     tmux.keys("half", "C-z")
@@ -147,7 +148,7 @@ def test_a_suspended_chat_comes_back_at_the_prompt_and_in_an_answer(tmux: Tmux, 
 
 
 def test_a_resize_in_tmux_in_the_middle_of_an_answer_does_no_harm(tmux: Tmux, fake: FakeServer) -> None:
-    tmux.keys(f"{sys.executable} -m llamachat chat --no-intro --base-url {fake.url}", "Enter")
+    tmux.keys(f"{shlex.quote(sys.executable)} -m llamachat chat --no-intro --base-url {fake.url}", "Enter")
     tmux.see("\n>")
     tmux.keys("stutter", "Enter")
     tmux.see("Some bold words")
