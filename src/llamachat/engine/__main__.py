@@ -21,6 +21,7 @@ from llamachat.engine import (
     prefill,
     reading,
     requests,
+    room,
     stream,
 )
 from llamachat.errors import LlamachatError
@@ -35,6 +36,7 @@ GUARDS: tuple[Callable[[EngineOptions], None], ...] = (
     reading.install,
     literals.install,
     prefill.install,
+    room.install,
     failing.install,
     counting.install,
     stream.install,
