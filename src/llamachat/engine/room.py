@@ -1,8 +1,9 @@
 """Guard: an answer of no given length leaves room in the window for the next question.
 
-Stock, a chat request without `max_tokens` may write until the window is full, and a small model that rambles
-does. The next request of that conversation is then refused, whatever it asks, and a client that sends all of
-its history, as simple ones do, is at its end. The answer still ends with `finish_reason` `length`.
+Stock, a chat request without `max_tokens` writes until the window is full (abetlen/llama-cpp-python #903),
+and a small model that rambles does. The next request of that conversation is then refused, whatever it asks,
+and a client that sends all of its history, as simple ones do, is at its end. The answer still ends with
+`finish_reason` `length`.
 """
 
 from __future__ import annotations
