@@ -117,6 +117,24 @@ def test_jsonl_is_openai_form_and_comes_back(home: Path) -> None:
     assert history(home, "export", "3", "4", "--format", "jsonl").stdout == exported * 2
 
 
+def test_jsonl_comes_back_whatever_ends_a_line_elsewhere(home: Path) -> None:
+    talk = [{"role": "user", "content": "one\x85two\u2028three\u2029four\nfive\x0bsix\x00"}]
+    given = json.dumps({"messages": talk}).encode()
+    assert history(home, "import", "-", stdin=given).returncode == ExitStatus.OK
+    shown = history(home, "export", "3", "2", "--format", "jsonl").stdout
+    assert history(home, "import", "-", stdin=shown).returncode == ExitStatus.OK
+    contents = json.loads(history(home, "show", "4", "--json").stdout)["messages"]
+    assert [message["content"] for message in contents] == [talk[0]["content"]]
+
+
+def test_what_is_imported_can_be_listed_and_named(home: Path) -> None:
+    """Times before the year 1000, and a name that would be taken for an id."""
+    old = {"name": "12", "created_at": -6e10, "messages": [{"role": "user", "content": "x"}]}
+    assert history(home, "import", "-", stdin=json.dumps(old).encode()).returncode == ExitStatus.OK
+    newest = json.loads(history(home, "list", "--json").stdout)[0]
+    assert newest["created_at"].startswith("0068-") and newest["name"] is None
+
+
 def test_markdown_goes_to_a_new_private_file_only(home: Path) -> None:
     file = home / "talk.md"
     assert history(home, "export", "models", "-o", str(file)).returncode == ExitStatus.OK
@@ -129,7 +147,22 @@ def test_markdown_goes_to_a_new_private_file_only(home: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["", "nonsense", "3", '{"messages": 3}', '[{"role": "tool", "content": "x"}]', '[{"role": "user"}]'],
+    [
+        "",
+        "nonsense",
+        "3",
+        '{"messages": 3}',
+        '[{"role": "tool", "content": "x"}]',
+        '[{"role": "user"}]',
+        '[{"role": "user", "content": "x", "created_at": 1e20}]',
+        '[{"role": "user", "content": "x", "created_at": NaN}]',
+        '[{"role": "user", "content": "x", "prompt_tokens": 1' + "0" * 30 + "}]",
+        '[{"role": "user", "content": "x", "model": {"name": "y"}}]',
+        '[{"role": "user", "content": "x", "pinned": "no"}]',
+        "1" * 5000,
+        "[" * 100_000,
+        "{}\n" + "[" * 100_000,
+    ],
 )
 def test_what_can_not_be_imported_is_said_in_one_line(home: Path, content: str) -> None:
     before = history(home, "export", "--all", "--format", "json").stdout

@@ -68,8 +68,8 @@ class Transcripts:
     # -- writing: inside `changes()` -----------------------------------------------------------------
 
     def create(self, heading: Heading) -> int:
-        """A new conversation; its id. A name that another one has is left out."""
-        if heading.name and self._holder(heading.name) is not None:
+        """A new conversation; its id. A name that another one has, or that looks like an id, is left out."""
+        if heading.name and (heading.name.isdecimal() or self._holder(heading.name) is not None):
             heading = replace(heading, name=None)
         values = [to_column(c, getattr(heading, c)) for c in _HEADING_COLUMNS]
         marks = ", ".join("?" * len(values))
