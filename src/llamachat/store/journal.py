@@ -200,8 +200,9 @@ class Journal:
         self._writer.stop(10 * _WAIT)
         with self._lock:
             unsaved = sum(not is_system(r) for _, batch in self._keeper.batches() for _, r in batch.records)
-        if unsaved and self._writer.trouble:
-            reason = self._writer.trouble.message
+        if unsaved:
+            trouble = self._writer.trouble
+            reason = trouble.message if trouble else f"{self.path} does not take them in time."
             self._report(StoreError(f"Messages that could not be stored: {unsaved}. {reason}"))
 
     def _end_growth(self) -> bool:

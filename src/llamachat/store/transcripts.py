@@ -124,7 +124,7 @@ class Transcripts:
             rows = self._connection.execute(
                 f"{_SUMMARY} ORDER BY updated_at DESC, id DESC LIMIT ?", (-1 if limit is None else limit,)
             ).fetchall()
-        return [Summary(*row[:-2], *map(from_iso, row[-2:])) for row in rows]
+            return [Summary(*row[:-2], *map(from_iso, row[-2:])) for row in rows]
 
     def older_than(self, moment: float) -> Sequence[int]:
         """Ids of the conversations in which nothing was said since `moment`."""
@@ -171,10 +171,10 @@ class Transcripts:
                 " WHERE conversation_id = ? ORDER BY id",
                 (conversation_id,),
             ).fetchall()
-        if row is None:
-            raise StoreError(f"No conversation {conversation_id}.", "See `llamachat history list`.")
-        heading = Heading(**{c: from_column(c, v) for c, v in zip(_HEADING_COLUMNS, row, strict=True)})
-        return heading, [_node(values) for values in rows]
+            if row is None:
+                raise StoreError(f"No conversation {conversation_id}.", "See `llamachat history list`.")
+            heading = Heading(**{c: from_column(c, v) for c, v in zip(_HEADING_COLUMNS, row, strict=True)})
+            return heading, [_node(values) for values in rows]
 
     def branches(self, conversation_id: int) -> Sequence[Branch]:
         """The ends of the tree and the head, the newest first."""
