@@ -243,7 +243,7 @@ def test_a_full_disk_is_said_once_and_caught_up_with(small_disk: Path) -> None:
 
 @pytest.mark.parametrize(("begun", "left"), [(True, 0), (False, 20_000), (False, 60_000)])
 def test_a_disk_that_is_full_from_the_beginning_is_named(small_disk: Path, begun: bool, left: int) -> None:
-    """SQLite calls it an I/O error where a database is there; where a new one is begun, its first step fails."""
+    """SQLite calls it an I/O error where a database is there; of a new one, the first step fails."""
     path = small_disk / "transcripts.db"
     if begun:
         with Transcripts.open(path, no_trouble):

@@ -373,6 +373,24 @@ def test_a_locked_file_is_said_once_and_caught_up_with(chat: Open, path: Path) -
     assert one.text.count("is locked") == 1
 
 
+def test_trouble_is_not_said_in_the_middle_of_an_answer(chat: Open, path: Path) -> None:
+    one = chat(columns=300)
+    one.ask("before")
+    one.see(": before")
+    one.prompt()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        one.enter("endless")
+        one.see("word100 ")
+        one.type("\x03")
+        one.see("[stopped")
+        one.prompt()
+        other.execute("ROLLBACK")
+    assert "is locked" in one.text
+    assert "is locked" not in one.text[one.text.index("word0 ") : one.text.rindex("word")]
+    leave(one)
+
+
 @pytest.mark.parametrize("how", ["removed", "moved", "replaced"])
 def test_a_file_that_goes_away_is_said_once_and_the_conversation_is_kept_anew(
     chat: Open, path: Path, how: str
