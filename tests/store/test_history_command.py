@@ -232,6 +232,19 @@ def test_a_closed_pipe_is_no_traceback(home: Path) -> None:
         assert process.wait(60) == ExitStatus.ERROR
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("words", [["list"], ["list", "--json"], ["export", "--all"]])
+def test_output_that_can_not_be_written_is_said_in_one_line(home: Path, words: list[str]) -> None:
+    command = [sys.executable, "-m", "llamachat", "history", *words]
+    with open("/dev/full", "wb") as full:
+        result = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, env=environment(home), timeout=60
+        )
+    assert result.returncode == ExitStatus.STORE
+    assert result.stderr.startswith(b"llamachat: The output can't be written")
+    assert result.stderr.count(b"\n") == 1
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no pty")
 def test_a_terminal_gets_a_table_a_question_and_no_escape_of_the_model(home: Path) -> None:
     def screen(*words: str, answer: str = "") -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from llamachat.core.visible import one_line, visible
 from llamachat.errors import StoreError, UsageError
+from llamachat.store import exchange
 from llamachat.store.values import Hit, Stored, Summary
 
 if TYPE_CHECKING:
@@ -29,8 +30,15 @@ def warn(message: StoreError | str) -> None:
 
 def write(text: str) -> None:
     """Exactly this text, in UTF-8 whatever the locale says."""
-    sys.stdout.flush()
-    sys.stdout.buffer.write(text.encode("utf-8", "replace"))
+    try:
+        sys.stdout.buffer.write(text.encode("utf-8", "replace"))
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # What is left in the buffer would fail once more when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise StoreError(f"The output can't be written: {error.strerror}.") from error
 
 
 def print_json(value: object) -> None:
@@ -38,11 +46,9 @@ def print_json(value: object) -> None:
 
 
 def write_file(path: Path, text: str) -> None:
-    """A new file; one that is there stays as it is. Private, like the transcripts."""
+    """A new file; one that is there stays as it is."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", newline="\n") as file:
-            file.write(text)
+        exchange.write_new(path, text)
     except FileExistsError as error:
         raise UsageError(f"{path} is there already.", "Name another file with --output.") from error
     except OSError as error:

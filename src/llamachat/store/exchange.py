@@ -10,8 +10,10 @@ a plain list of messages.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from llamachat.core.conversation import Message
@@ -33,15 +35,10 @@ _VERSION = 1
 _TIMES = ("created_at", "updated_at", "finished_at")
 _ROLES = ("system", "user", "assistant")
 _KINDS = {
-    "pinned": bool,
-    "note": bool,
-    "finish_reason": str,
-    "model": str,
-    "server": str,
-    "parameters": dict,
-    "prompt_tokens": int,
-    "completion_tokens": int,
-    "timings": dict,
+    **dict.fromkeys(("pinned", "note"), bool),
+    **dict.fromkeys(("finish_reason", "model", "server"), str),
+    **dict.fromkeys(("prompt_tokens", "completion_tokens"), int),
+    **dict.fromkeys(("parameters", "timings"), dict),
 }
 Tree = tuple[Heading, Sequence[Node]]
 
@@ -99,6 +96,17 @@ def add(transcripts: Transcripts, trees: Sequence[Tree]) -> list[int]:
     """Store conversations that were read, all or none; their new ids."""
     with transcripts.changes():
         return [_add(transcripts, *tree) for tree in trees]
+
+
+def write_new(path: Path, text: str) -> None:
+    """A new file, whole or not at all, and private like the transcripts. Raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", newline="\n") as file:
+            file.write(text)
+    except OSError:
+        path.unlink()
+        raise
 
 
 def record_value(record: Record) -> dict[str, Any]:
