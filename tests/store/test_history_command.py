@@ -40,7 +40,8 @@ def home(tmp_path: Path) -> Path:
 
 
 def environment(home: Path) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("LLAMACHAT_", "XDG_", "LESS", "PAGER"))}
+    dropped = ("LLAMACHAT_", "XDG_", "LESS", "PAGER", "MANPAGER")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
     folders = {
         "XDG_DATA_HOME": str(home / "data"),
         "XDG_CONFIG_HOME": str(home / "config"),
@@ -271,6 +272,30 @@ def test_a_terminal_gets_a_table_a_question_and_no_escape_of_the_model(home: Pat
     assert "\x1b[1;32m模型" in screen("search", "模型")
     assert "Nothing was removed." in screen("rm", "2", answer="n")
     assert "Removed: 1." in screen("rm", "2", answer="y")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pty")
+def test_more_than_a_screen_goes_through_the_pager_and_a_hit_is_one_line(tmp_path: Path) -> None:
+    with Journal(tmp_path / "transcripts.db", no_trouble) as journal:
+        journal.start(Conversation(), {})
+        journal.ask("a paragraph without end, " * 100)
+
+    def shown(*words: str) -> str:
+        more = {"PAGER": "sed s/^/paged:/", "MANPAGER": "sed s/^/wrong:/"}
+        child = pexpect.spawn(
+            sys.executable,
+            ["-m", "llamachat", "history", *words],
+            env={**environment(tmp_path), **more},
+            encoding="utf-8",
+            dimensions=(24, 60),
+            timeout=60,
+        )
+        child.expect(pexpect.EOF)
+        child.close()
+        return str(child.before)
+
+    assert shown("show").count("paged:") > 40 and "wrong:" not in shown("show")
+    assert len(shown("search", "paragraph").splitlines()) == 3
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pty")
