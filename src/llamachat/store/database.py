@@ -31,6 +31,8 @@ _DAMAGE = (
     "malformed",
     "unsupported file format",
     "vtable constructor failed",
+    "fts5 file format",
+    "fts5: corruption",
     "decode to UTF-8",
 )
 _ROOM = 2**16
