@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -57,10 +58,10 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def heard(journal: Journal, told: Told) -> bool:
+def heard(journal: Journal, told: Told, lines: int = 1) -> bool:
     """Trouble is told at the next call."""
     journal.remember({})
-    return bool(told.lines)
+    return len(told.lines) >= lines
 
 
 def say(journal: Journal, question: str) -> None:
@@ -240,6 +241,23 @@ def test_a_full_disk_is_said_once_and_caught_up_with(small_disk: Path) -> None:
     contents(path)
 
 
+@pytest.mark.parametrize(("begun", "left"), [(True, 0), (False, 20_000), (False, 60_000)])
+def test_a_disk_that_is_full_from_the_beginning_is_named(small_disk: Path, begun: bool, left: int) -> None:
+    """SQLite calls it an I/O error where a database is there; of a new one, the first step fails."""
+    path = small_disk / "transcripts.db"
+    if begun:
+        with Transcripts.open(path, no_trouble):
+            pass
+    with (small_disk / "ballast").open("wb", buffering=0) as file:
+        while file.write(b"x" * 4096) == 4096 and shutil.disk_usage(small_disk).free > left:
+            pass
+    told = Told()
+    with Journal(path, told) as journal:
+        journal.start(Conversation(), {})
+        say(journal, "one")
+    assert len(told.lines) == 2 and all("disk is full" in line for line in told.lines)
+
+
 def test_a_damaged_file_is_put_aside_and_a_new_one_begun(path: Path) -> None:
     path.write_bytes(b"this is no database, " * 500)
     told = Told()
@@ -287,6 +305,51 @@ def test_a_file_of_a_newer_version_is_left_alone(path: Path) -> None:
         journal.start(Conversation(), {})
         say(journal, "one")
     assert "newer llamachat" in told.lines[0] and path.read_bytes() == before
+
+
+def test_a_file_whose_index_is_damaged_is_put_aside_and_the_chat_is_kept_whole(path: Path) -> None:
+    with Journal(path, no_trouble) as journal:
+        journal.start(Conversation(), {})
+        say(journal, "earlier")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DELETE FROM message_search_data")
+    told = Told()
+    with Journal(path, told, retry=0.01) as journal:
+        journal.start(Conversation(), {})
+        say(journal, "one")
+        until(lambda: heard(journal, told, 2))
+        say(journal, "two")
+    assert [content for role, content, _ in contents(path) if role == "user"] == ["one", "two"]
+    assert len(list(path.parent.glob("transcripts.damaged-*.db"))) == 1
+    assert len(told.lines) == 2 and "put aside" in told.lines[1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE conversation SET updated_at = '2026-1'",
+        "UPDATE conversation SET settings = '{'",
+        "UPDATE message SET content = CAST(x'ff' AS TEXT)",
+    ],
+)
+def test_a_value_that_is_damaged_is_said_in_one_line(path: Path, change: str) -> None:
+    with Journal(path, no_trouble) as journal:
+        journal.start(Conversation(), {})
+        say(journal, "one")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(change)
+    with Transcripts.open(path, no_trouble) as transcripts, pytest.raises(StoreError, match="is damaged"):
+        transcripts.load(transcripts.find(None))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of files")
+def test_files_that_others_could_read_are_made_private(path: Path) -> None:
+    with Transcripts.open(path, no_trouble):
+        for ending in ("", "-wal", "-shm"):
+            Path(f"{path}{ending}").chmod(0o644)
+        with Transcripts.open(path, no_trouble):
+            modes = {file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
+    assert modes == {0o600}
 
 
 @pytest.mark.skipif(os.name != "posix", reason="rights of files")

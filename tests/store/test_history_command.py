@@ -40,7 +40,8 @@ def home(tmp_path: Path) -> Path:
 
 
 def environment(home: Path) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("LLAMACHAT_", "XDG_", "LESS", "PAGER"))}
+    dropped = ("LLAMACHAT_", "XDG_", "LESS", "PAGER", "MANPAGER")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
     folders = {
         "XDG_DATA_HOME": str(home / "data"),
         "XDG_CONFIG_HOME": str(home / "config"),
@@ -117,6 +118,24 @@ def test_jsonl_is_openai_form_and_comes_back(home: Path) -> None:
     assert history(home, "export", "3", "4", "--format", "jsonl").stdout == exported * 2
 
 
+def test_jsonl_comes_back_whatever_ends_a_line_elsewhere(home: Path) -> None:
+    talk = [{"role": "user", "content": "one\x85two\u2028three\u2029four\nfive\x0bsix\x00"}]
+    given = json.dumps({"messages": talk}).encode()
+    assert history(home, "import", "-", stdin=given).returncode == ExitStatus.OK
+    shown = history(home, "export", "3", "2", "--format", "jsonl").stdout
+    assert history(home, "import", "-", stdin=shown).returncode == ExitStatus.OK
+    contents = json.loads(history(home, "show", "4", "--json").stdout)["messages"]
+    assert [message["content"] for message in contents] == [talk[0]["content"]]
+
+
+def test_what_is_imported_can_be_listed_and_named(home: Path) -> None:
+    """Times before the year 1000, and a name that would be taken for an id."""
+    old = {"name": "12", "created_at": -6e10, "messages": [{"role": "user", "content": "x"}]}
+    assert history(home, "import", "-", stdin=json.dumps(old).encode()).returncode == ExitStatus.OK
+    newest = json.loads(history(home, "list", "--json").stdout)[0]
+    assert newest["created_at"].startswith("0068-") and newest["name"] is None
+
+
 def test_markdown_goes_to_a_new_private_file_only(home: Path) -> None:
     file = home / "talk.md"
     assert history(home, "export", "models", "-o", str(file)).returncode == ExitStatus.OK
@@ -129,7 +148,22 @@ def test_markdown_goes_to_a_new_private_file_only(home: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["", "nonsense", "3", '{"messages": 3}', '[{"role": "tool", "content": "x"}]', '[{"role": "user"}]'],
+    [
+        "",
+        "nonsense",
+        "3",
+        '{"messages": 3}',
+        '[{"role": "tool", "content": "x"}]',
+        '[{"role": "user"}]',
+        '[{"role": "user", "content": "x", "created_at": 1e20}]',
+        '[{"role": "user", "content": "x", "created_at": NaN}]',
+        '[{"role": "user", "content": "x", "prompt_tokens": 1' + "0" * 30 + "}]",
+        '[{"role": "user", "content": "x", "model": {"name": "y"}}]',
+        '[{"role": "user", "content": "x", "pinned": "no"}]',
+        "1" * 5000,
+        "[" * 100_000,
+        "{}\n" + "[" * 100_000,
+    ],
 )
 def test_what_can_not_be_imported_is_said_in_one_line(home: Path, content: str) -> None:
     before = history(home, "export", "--all", "--format", "json").stdout
@@ -199,6 +233,19 @@ def test_a_closed_pipe_is_no_traceback(home: Path) -> None:
         assert process.wait(60) == ExitStatus.ERROR
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("words", [["list"], ["list", "--json"], ["export", "--all"]])
+def test_output_that_can_not_be_written_is_said_in_one_line(home: Path, words: list[str]) -> None:
+    command = [sys.executable, "-m", "llamachat", "history", *words]
+    with open("/dev/full", "wb") as full:
+        result = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, env=environment(home), timeout=60
+        )
+    assert result.returncode == ExitStatus.STORE
+    assert result.stderr.startswith(b"llamachat: The output can't be written")
+    assert result.stderr.count(b"\n") == 1
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no pty")
 def test_a_terminal_gets_a_table_a_question_and_no_escape_of_the_model(home: Path) -> None:
     def screen(*words: str, answer: str = "") -> str:
@@ -225,6 +272,30 @@ def test_a_terminal_gets_a_table_a_question_and_no_escape_of_the_model(home: Pat
     assert "\x1b[1;32m模型" in screen("search", "模型")
     assert "Nothing was removed." in screen("rm", "2", answer="n")
     assert "Removed: 1." in screen("rm", "2", answer="y")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pty")
+def test_more_than_a_screen_goes_through_the_pager_and_a_hit_is_one_line(tmp_path: Path) -> None:
+    with Journal(tmp_path / "transcripts.db", no_trouble) as journal:
+        journal.start(Conversation(), {})
+        journal.ask("a paragraph without end, " * 100)
+
+    def shown(*words: str) -> str:
+        more = {"PAGER": "sed s/^/paged:/", "MANPAGER": "sed s/^/wrong:/"}
+        child = pexpect.spawn(
+            sys.executable,
+            ["-m", "llamachat", "history", *words],
+            env={**environment(tmp_path), **more},
+            encoding="utf-8",
+            dimensions=(24, 60),
+            timeout=60,
+        )
+        child.expect(pexpect.EOF)
+        child.close()
+        return str(child.before)
+
+    assert shown("show").count("paged:") > 40 and "wrong:" not in shown("show")
+    assert len(shown("search", "paragraph").splitlines()) == 3
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pty")

@@ -217,7 +217,7 @@ def test_a_conversation_removed_meanwhile_goes_on_as_a_new_one(
         transcripts.remove([transcripts.find(None)])
     turn(journal, "two", "2")
     assert [m.content for m in load(path).conversation] == ["two", "2"]
-    assert told.lines == []
+    assert load(path).heading.title == "two" and told.lines == []
 
 
 def test_text_that_is_no_unicode_is_stored_without_what_is_not(journal: Journal, path: Path) -> None:

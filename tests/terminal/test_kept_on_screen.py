@@ -314,7 +314,7 @@ def test_a_summary_of_what_left_the_window_is_kept_as_a_note(env: dict[str, str]
 
 @pytest.mark.parametrize(("arguments", "more"), [(("--no-store",), {}), ((), {"LLAMACHAT_NO_STORE": "1"})])
 def test_nothing_is_kept_where_nothing_is_to_be(
-    chat: Open, path: Path, arguments: tuple[str, ...], more: dict[str, str]
+    chat: Open, path: Path, tmp_path: Path, arguments: tuple[str, ...], more: dict[str, str]
 ) -> None:
     one = chat(*arguments, **more)
     one.ask("hello")
@@ -325,6 +325,8 @@ def test_nothing_is_kept_where_nothing_is_to_be(
         one.type("\x15")
     leave(one)
     assert not path.parent.exists()
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert not [file for file in files if b"hello" in file.read_bytes()]
 
 
 def test_two_chats_at_once_keep_what_is_said_in_both(chat: Open, path: Path) -> None:
@@ -369,6 +371,24 @@ def test_a_locked_file_is_said_once_and_caught_up_with(chat: Open, path: Path) -
     wait_for(lambda: len(rows(path)) == 8, "what was missing")
     leave(one)
     assert one.text.count("is locked") == 1
+
+
+def test_trouble_is_not_said_in_the_middle_of_an_answer(chat: Open, path: Path) -> None:
+    one = chat(columns=300)
+    one.ask("before")
+    one.see(": before")
+    one.prompt()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        one.enter("endless")
+        one.see("word100 ")
+        one.type("\x03")
+        one.see("[stopped")
+        one.prompt()
+        other.execute("ROLLBACK")
+    assert "is locked" in one.text
+    assert "is locked" not in one.text[one.text.index("word0 ") : one.text.rindex("word")]
+    leave(one)
 
 
 @pytest.mark.parametrize("how", ["removed", "moved", "replaced"])

@@ -91,6 +91,7 @@ def test_conversations_are_named_listed_found_loaded_and_exported(chat: Open, tm
     one.ask(f"/export {target}")
     one.see("Written to")
     assert "关于鲸鱼的问题" in target.read_text("utf-8") and "beta" not in target.read_text("utf-8")
+    assert target.stat().st_mode & 0o777 == 0o600
     one.ask(f"/export {target}")
     one.see("exists already.")
     one.type("\x15")
@@ -99,6 +100,34 @@ def test_conversations_are_named_listed_found_loaded_and_exported(chat: Open, tm
     named.see("you said 5: alpha")
     unknown = chat("--resume", "nothing")
     assert unknown.wait() == 8
+
+
+def test_a_hit_is_shown_in_its_line_whatever_its_letters(chat: Open) -> None:
+    one = chat(columns=100)
+    one.ask("and so on " * 12 + "ＮＥＥＤＬＥ")
+    one.see("you said")
+    one.ask("/search needle")
+    one.see("  assistant  ")
+    one.prompt()
+    found = one.text[one.text.rindex("> /search") :].splitlines()[1:-1]
+    assert len(found) == 2 and all("ＮＥＥＤＬＥ" in line.replace(" ", "") for line in found), found
+
+
+def test_settings_that_are_none_do_not_hinder_a_conversation(
+    chat: Open, env: dict[str, str], tmp_path: Path
+) -> None:
+    settings = {"lang": ["zh"], "on_full": "burst", "sampling": 3}
+    talk = {"settings": settings, "messages": [{"role": "user", "content": "alpha"}]}
+    file = tmp_path / "talk.json"
+    file.write_text(json.dumps(talk), "utf-8")
+    command = [sys.executable, "-m", "llamachat", "history", "import", str(file)]
+    subprocess.run(command, env=env, check=True, capture_output=True, timeout=PATIENCE)
+    one = chat("--continue")
+    one.prompt("alpha")
+    one.enter()
+    one.see("you said 5: alpha")
+    one.ask("/show")
+    one.until(lambda: re.search(r"on-full +drop", one.text) is not None, "the settings")
 
 
 def test_a_list_in_forty_columns_has_two_lines_for_each(chat: Open) -> None:

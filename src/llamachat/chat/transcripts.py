@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from llamachat.chat.context import ON_FULL
 from llamachat.chat.session import Session
 from llamachat.core import presets
 from llamachat.core.events import Done, TextDelta
@@ -14,7 +15,7 @@ from llamachat.core.sampling import Sampling
 from llamachat.errors import StoreError, UsageError
 from llamachat.store import exchange
 from llamachat.store.transcripts import Transcripts
-from llamachat.store.values import Stored
+from llamachat.store.values import Hit, Stored
 
 TURNS_SHOWN = 2
 LISTED = 20
@@ -23,14 +24,17 @@ BEFORE_HIT = 16
 
 
 def take_up(session: Session, stored: Stored, keep: Sequence[str] = ()) -> None:
-    """Go on with a stored conversation, under its own settings but for those named in `keep`."""
+    """Go on with a stored conversation, under its own settings but for those named in `keep`.
+
+    Settings that this version does not know, which an import can bring, are left out.
+    """
     before = stored.heading.settings
     session.conversation = stored.conversation
     session.cut = None
-    if "lang" not in keep and before.get("lang") in presets.SYSTEM:
+    if "lang" not in keep and before.get("lang") in tuple(presets.SYSTEM):
         session.lang = before["lang"]
-    session.sampling = _sampling(session.sampling, before.get("sampling", {}), keep)
-    if "on_full" not in keep and before.get("on_full"):
+    session.sampling = _sampling(session.sampling, before.get("sampling"), keep)
+    if "on_full" not in keep and before.get("on_full") in ON_FULL:
         session.context.on_full = before["on_full"]
     session.look_at_window()
     if session.terminal.interactive:
@@ -70,9 +74,7 @@ def search(session: Session, argument: str) -> None:
         raise UsageError("Search for what?", "/search WORDS")
     with _reading(session) as transcripts:
         hits = transcripts.search(argument, LISTED)
-    session.terminal.listing(
-        (str(h.conversation_id), _when(h.created_at), h.role, _around(h.line, argument)) for h in hits
-    )
+    session.terminal.listing((str(h.conversation_id), _when(h.created_at), h.role, _around(h)) for h in hits)
     if not hits:
         session.terminal.notice("Nothing is found.")
 
@@ -83,8 +85,6 @@ def export(session: Session, argument: str) -> None:
     if conversation_id is None:
         raise StoreError("Nothing of this conversation is kept.", "Say something first, without --no-store.")
     path = Path(argument or f"conversation-{conversation_id}.md").expanduser()
-    if path.exists():
-        raise UsageError(f"{path} exists already.", "Name another file.")
     with _reading(session) as transcripts:
         if path.suffix == ".json":
             text = exchange.to_json([transcripts.tree(conversation_id)])
@@ -92,7 +92,9 @@ def export(session: Session, argument: str) -> None:
             form = exchange.to_jsonl if path.suffix == ".jsonl" else exchange.to_markdown
             text = form(transcripts.load(conversation_id))
     try:
-        path.write_text(text, "utf-8")
+        exchange.write_new(path, text)
+    except FileExistsError as error:
+        raise UsageError(f"{path} exists already.", "Name another file.") from error
     except OSError as error:
         raise UsageError(f"{path} can't be written: {error.strerror or error}.", "Name another.") from error
     session.terminal.notice(f"Written to {path}.")
@@ -121,9 +123,9 @@ def _reading(session: Session) -> Iterator[Transcripts]:
         yield opened
 
 
-def _sampling(now: Sampling, before: dict[str, object], keep: Sequence[str]) -> Sampling:
+def _sampling(now: Sampling, before: object, keep: Sequence[str]) -> Sampling:
     """`now` with what was set before. What this version does not know of it, or can't take, is left out."""
-    for name, value in before.items():
+    for name, value in before.items() if isinstance(before, dict) else ():
         if name not in keep:
             now = now.restored(name, value)
     return now
@@ -142,11 +144,10 @@ def _show_last_turns(session: Session, stored: Stored) -> None:
             view.show(Done(message.finish_reason or "stop"))
 
 
-def _around(line: str, words: str) -> str:
-    """`line` from a little before the first of the words on."""
-    places = [line.lower().find(word) for word in words.lower().split()]
-    start = min((place for place in places if place >= 0), default=0) - BEFORE_HIT
-    return f"…{line[start:]}" if start > 0 else line
+def _around(hit: Hit) -> str:
+    """The line from a little before what was found on."""
+    start = (hit.spans[0][0] if hit.spans else 0) - BEFORE_HIT
+    return f"…{hit.line[start:]}" if start > 0 else hit.line
 
 
 def _when(seconds: float) -> str:

@@ -101,7 +101,9 @@ def _terminal(options: ChatSettings) -> Iterator[Terminal]:
     if not person:
         yield PlainTerminal(sys.stdin, sys.stdout, sys.stderr, look)
         return
-    history = platformdirs.user_state_path("llamachat") / "input_history" if options.history else None
+    # What is typed is what is said: a chat that keeps nothing does not keep that either.
+    kept = options.history and options.store
+    history = platformdirs.user_state_path("llamachat") / "input_history" if kept else None
     with open_terminal(sys.stdin, sys.stdout, sys.stderr, look, history, tuple(commands.hints())) as terminal:
         yield terminal
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -50,9 +49,7 @@ def run(args: argparse.Namespace) -> int:
     if not path.exists() and action.name != "import":
         return _nothing_there(path, settings)
     with Transcripts.open(path, output.warn) as transcripts:
-        status = action.run(transcripts, settings, list(getattr(args, "words", ())))
-    sys.stdout.flush()
-    return status
+        return action.run(transcripts, settings, list(getattr(args, "words", ())))
 
 
 def _nothing_there(path: Path, settings: HistorySettings) -> int:

@@ -6,13 +6,13 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llamachat.core.visible import one_line, visible
 from llamachat.errors import StoreError, UsageError
+from llamachat.store import exchange
 from llamachat.store.values import Hit, Stored, Summary
 
 if TYPE_CHECKING:
@@ -29,8 +29,15 @@ def warn(message: StoreError | str) -> None:
 
 def write(text: str) -> None:
     """Exactly this text, in UTF-8 whatever the locale says."""
-    sys.stdout.flush()
-    sys.stdout.buffer.write(text.encode("utf-8", "replace"))
+    try:
+        sys.stdout.buffer.write(text.encode("utf-8", "replace"))
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # What is left in the buffer would fail once more when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise StoreError(f"The output can't be written: {error.strerror}.") from error
 
 
 def print_json(value: object) -> None:
@@ -38,11 +45,9 @@ def print_json(value: object) -> None:
 
 
 def write_file(path: Path, text: str) -> None:
-    """A new file; one that is there stays as it is. Private, like the transcripts."""
+    """A new file; one that is there stays as it is."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", newline="\n") as file:
-            file.write(text)
+        exchange.write_new(path, text)
     except FileExistsError as error:
         raise UsageError(f"{path} is there already.", "Name another file with --output.") from error
     except OSError as error:
@@ -87,7 +92,7 @@ def print_summaries(summaries: Sequence[Summary]) -> None:
     table.add_column("name or title", no_wrap=True, overflow="ellipsis", ratio=1)
     for row in rows:
         table.add_row(*(Text(one_line(cell)) for cell in row))
-    _page([table], len(rows) + 1)
+    _page([table])
 
 
 def print_conversation(stored: Stored) -> None:
@@ -98,11 +103,9 @@ def print_conversation(stored: Stored) -> None:
     from rich.text import Text
 
     lines: list[RenderableType] = []
-    height = 0
     for who, text in _turns(stored):
         lines += [Text(who, style="bold"), Text(visible(text)), Text("")]
-        height += text.count("\n") + 3
-    _page(lines, height)
+    _page(lines)
 
 
 def print_hits(hits: Sequence[Hit]) -> None:
@@ -119,7 +122,7 @@ def print_hits(hits: Sequence[Hit]) -> None:
             before = hit.conversation_id
             lines.append(Text(f"{before}  {one_line(_label(hit.name, hit.title))}", style="bold"))
         lines.append(_marked(hit))
-    _page(lines, len(lines))
+    _page(lines)
 
 
 def _marked(hit: Hit) -> RenderableType:
@@ -138,20 +141,23 @@ def _marked(hit: Hit) -> RenderableType:
     return text
 
 
-def _page(parts: Sequence[RenderableType], height: int) -> None:
+def _page(parts: Sequence[RenderableType]) -> None:
     """Through the pager where it is more than a screen."""
-    from rich.console import Console
+    from rich.console import Console, Group
 
     console = Console(highlight=False)
-    if height >= console.height:
-        os.environ.setdefault("LESS", "-FRX")
-    with console.pager(styles=_shows_styles(console)) if height >= console.height else nullcontext():
-        for part in parts:
-            console.print(part)
+    shown = Group(*parts)
+    if len(console.render_lines(shown, pad=False)) < console.height:
+        console.print(shown)
+        return
+    os.environ.pop("MANPAGER", None)  # pydoc would prefer it, and it may be made for the pages of man only
+    os.environ["LESS"] = "-R " + os.environ.get("LESS", "-FX")
+    with console.pager(styles=_shows_styles(console)):
+        console.print(shown)
 
 
 def _shows_styles(console: Console) -> bool:
-    return console.color_system is not None and "less" in os.environ.get("PAGER", "less")
+    return console.color_system is not None and "less" in (os.environ.get("PAGER") or "less")
 
 
 def _turns(stored: Stored) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -10,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from llamachat.errors import StoreError
-from llamachat.store import schema
+from llamachat.store import index, schema
 
 Report = Callable[[StoreError], None]
 """Takes what the user should be told although the work goes on."""
@@ -25,14 +26,24 @@ class GoneError(StoreError):
 
 
 _ELSEWHERE = "Mend its permissions, or name another file with --transcripts."
-_DAMAGE = ("not a database", "malformed", "unsupported file format")
+_DAMAGE = (
+    "not a database",
+    "malformed",
+    "unsupported file format",
+    "vtable constructor failed",
+    "fts5 file format",
+    "fts5: corruption",
+    "decode to UTF-8",
+)
+_ROOM = 2**16
+"""Bytes without which SQLite can't open a file: it needs some for -shm, and calls their lack an I/O error."""
 
 
 def connect(path: Path, report: Report, *, patience: float, check: bool) -> sqlite3.Connection:
     """The database at `path`, made where there is none, with today's schema.
 
     A damaged file is put aside under another name, reported, and a new one begun. `check` looks at every page
-    rather than at the first ones; `patience` is how many seconds to wait for another writer.
+    and at the index rather than at the first pages; `patience` is the seconds to wait for another writer.
     Raises StoreError for a file that can't be opened or is newer than this program.
     """
     try:
@@ -72,13 +83,17 @@ def identity(path: Path) -> tuple[int, int] | None:
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
-    """SQLite's and the system's errors as StoreError."""
+    """SQLite's and the system's errors as StoreError, and values that none of ours has written."""
     try:
         yield
     except sqlite3.IntegrityError as error:
-        raise GoneError(f"The conversation is no longer in {path}.") from error
+        if "FOREIGN KEY" in str(error):
+            raise GoneError(f"The conversation is no longer in {path}.") from error
+        raise _damaged(path, error) from error
     except sqlite3.Error as error:
         raise _explain(path, error) from error
+    except ValueError as error:
+        raise _damaged(path, error) from error
     except OSError as error:
         raise StoreError(f"{path} can't be opened: {error.strerror}.", _ELSEWHERE) from error
 
@@ -117,8 +132,11 @@ def _make_private(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    if os.name == "posix" and path.stat().st_mode & 0o077:
-        path.chmod(0o600)
+    for ending in ("", "-wal", "-shm") if os.name == "posix" else ():
+        file = path.with_name(path.name + ending)
+        with suppress(FileNotFoundError):
+            if file.stat().st_mode & 0o077:
+                file.chmod(0o600)
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, check: bool) -> None:
@@ -132,16 +150,28 @@ def _prepare(connection: sqlite3.Connection, path: Path, check: bool) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA secure_delete = ON")
     schema.migrate(connection)
+    if check:
+        index.check(connection)
+
+
+def _damaged(path: Path, error: Exception) -> DamagedError:
+    return DamagedError(f"{path} is damaged ({error}).", f"`sqlite3 {path} .recover` may save what is in it.")
 
 
 def _explain(path: Path, error: sqlite3.Error) -> StoreError:
     text = str(error)
     if any(sign in text for sign in _DAMAGE):
-        return DamagedError(f"{path} is damaged ({text}).")
+        return _damaged(path, error)
     if "locked" in text:
         return StoreError(f"{path} is locked by another program.", "Try again when that has finished.")
-    if "full" in text:
+    if "full" in text or ("I/O" in text and _is_full(path)):
         return StoreError(f"The disk is full: {path} can't grow.", "Make room.")
     if "readonly" in text:
         return StoreError(f"{path} can't be written to.", _ELSEWHERE)
     return StoreError(f"{path} can't be used: {text}.")
+
+
+def _is_full(path: Path) -> bool:
+    with suppress(OSError):
+        return shutil.disk_usage(path.parent).free < _ROOM
+    return False

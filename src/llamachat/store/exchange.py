@@ -10,10 +10,13 @@ a plain list of messages.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
+from llamachat.core.conversation import Message
 from llamachat.errors import StoreError
 from llamachat.store.transcripts import Transcripts
 from llamachat.store.values import (
@@ -31,6 +34,12 @@ _FORMAT = "llamachat"
 _VERSION = 1
 _TIMES = ("created_at", "updated_at", "finished_at")
 _ROLES = ("system", "user", "assistant")
+_KINDS = {
+    **dict.fromkeys(("pinned", "note"), bool),
+    **dict.fromkeys(("finish_reason", "model", "server"), str),
+    **dict.fromkeys(("prompt_tokens", "completion_tokens"), int),
+    **dict.fromkeys(("parameters", "timings"), dict),
+}
 Tree = tuple[Heading, Sequence[Node]]
 
 
@@ -61,20 +70,17 @@ def to_json(trees: Sequence[Tree]) -> str:
 
 
 def to_jsonl(stored: Stored) -> str:
-    """One line in OpenAI's messages form: the turns under the system message that holds now."""
+    """One line in OpenAI's messages form: what was said, under the system message that holds now."""
     messages = [m.as_request() for m in stored.conversation if not m.note]
+    if stored.unanswered is not None:
+        messages.append(Message("user", stored.unanswered).as_request())
     return json.dumps({"messages": messages}, ensure_ascii=False) + "\n"
 
 
 def read(text: str, now: float) -> list[Tree]:
     """The conversations of an exported file. Raises StoreError, naming the place, for what is none."""
-    values: list[Any]
-    try:
-        values = [json.loads(text)]
-    except json.JSONDecodeError as error:
-        values = _lines(text, error)
     trees: list[Tree] = []
-    for value in values:
+    for value in _values(text):
         known = isinstance(value, dict) and value.get("format") == _FORMAT
         if known and value.get("version") != _VERSION:
             raise StoreError(f"The file has version {value.get('version')!r}; this one knows {_VERSION}.")
@@ -90,6 +96,17 @@ def add(transcripts: Transcripts, trees: Sequence[Tree]) -> list[int]:
     """Store conversations that were read, all or none; their new ids."""
     with transcripts.changes():
         return [_add(transcripts, *tree) for tree in trees]
+
+
+def write_new(path: Path, text: str) -> None:
+    """A new file, whole or not at all, and private like the transcripts. Raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", newline="\n") as file:
+            file.write(text)
+    except OSError:
+        path.unlink()
+        raise
 
 
 def record_value(record: Record) -> dict[str, Any]:
@@ -122,14 +139,26 @@ def _with_iso(values: dict[str, Any]) -> dict[str, Any]:
     return {k: to_iso(v) if k in _TIMES else v for k, v in values.items()}
 
 
+def _values(text: str) -> list[Any]:
+    try:
+        return [json.loads(text)]
+    except json.JSONDecodeError as error:
+        return _lines(text, error)
+    except (RecursionError, ValueError) as error:
+        raise StoreError(f"The file can't be read: {error}.") from error
+
+
 def _lines(text: str, error: json.JSONDecodeError) -> list[Any]:
     values = []
-    for number, line in enumerate(text.splitlines(), 1):
+    # Not `splitlines`: JSON leaves U+2028 and U+0085 as they are inside of a text.
+    for number, line in enumerate(text.split("\n"), 1):
         try:
             values += [json.loads(line)] if line.strip() else []
         except json.JSONDecodeError:
             place = f"line {error.lineno}: {error.msg}" if number == 1 else f"line {number}"
             raise StoreError(f"The file is neither JSON nor JSONL ({place}).") from error
+        except (RecursionError, ValueError) as other:
+            raise StoreError(f"Line {number} of the file can't be read: {other}.") from other
     if not values:
         raise StoreError("The file is empty.")
     return values
@@ -173,8 +202,11 @@ def _read_nodes(messages: list[Any], where: str, now: float) -> Iterator[Node]:
 
 
 def _read_record(value: dict[str, Any], place: str, now: float) -> Record:
-    known = {k: v for k, v in value.items() if k in RECORD_COLUMNS}
+    known = {k: v for k, v in value.items() if k in RECORD_COLUMNS and v is not None}
     known["content"] = _text(value.get("content"), place)
+    for name, kind in _KINDS.items():
+        if not isinstance(known.get(name), kind | None) or _too_large(known.get(name)):
+            raise StoreError(f"{place} can't be read: {name} can't be {known[name]!r:.40}.")
     try:
         for name in ("created_at", "finished_at"):
             if name in known:
@@ -198,8 +230,18 @@ def _text(content: Any, place: str) -> str:
     return "\n".join(map(str, texts))
 
 
+def _too_large(value: object) -> bool:
+    """For a number of SQLite's."""
+    return isinstance(value, int) and abs(value) >= 2**63
+
+
 def _time(value: Any, now: float) -> float:
-    """ISO 8601, or seconds since 1970 as OpenAI gives them."""
+    """ISO 8601, or seconds since 1970 as OpenAI gives them. Raises ValueError for none that there is."""
     if value is None:
         return now
-    return float(value) if isinstance(value, int | float) else from_iso(str(value))
+    try:
+        seconds = float(value) if isinstance(value, int | float) else from_iso(str(value))
+        to_iso(seconds)
+    except (OverflowError, OSError) as error:
+        raise ValueError(f"there is no time {value!r:.40}") from error
+    return seconds

@@ -54,6 +54,11 @@ def purge(connection: sqlite3.Connection) -> None:
     connection.execute("INSERT INTO message_search(message_search) VALUES ('optimize')")
 
 
+def check(connection: sqlite3.Connection) -> None:
+    """Raises sqlite3.Error where the index contradicts itself, which older SQLites don't look at."""
+    connection.execute("INSERT INTO message_search(message_search) VALUES ('integrity-check')")
+
+
 def search(connection: sqlite3.Connection, query: str, limit: int) -> list[int]:
     """Ids of the newest messages that hold every term of `query`, newest first."""
     expression = segment.match_expression(query)

@@ -15,16 +15,16 @@ For /retry, align to the conversation with the question as its last message, the
 `more(origin)` lets the last answer grow (/continue).
 
 One thread writes. `ask` and `finish` wait for it, for half a second at most. Where the file is locked, gone
-or damaged or the disk is full, the chat is told once through `report` (in the caller's thread), the journal
-remembers what is not written yet, and writes it when that works again; `close` says what it never could.
+or damaged or the disk is full, the chat is told once through `report` (in the caller's thread, never amid an
+answer); the journal remembers what is missing, and writes it when that works; `close` says what never was.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -123,10 +123,9 @@ class Journal:
     def write(self, text: str) -> None:
         """The next piece of the answer, stored within `interval`."""
         with self._lock:
-            if self._growing is None:
-                return
-            self._growing.pieces.append(text)
-        self._soon()
+            if self._growing is not None:
+                self._growing.pieces.append(text)
+        self._writer.soon()
 
     def finish(
         self,
@@ -200,9 +199,11 @@ class Journal:
         self._writer.stop(10 * _WAIT)
         with self._lock:
             unsaved = sum(not is_system(r) for _, batch in self._keeper.batches() for _, r in batch.records)
-        if unsaved and self._writer.trouble:
-            reason = self._writer.trouble.message
-            self._report(StoreError(f"Messages that could not be stored: {unsaved}. {reason}"))
+        if not unsaved:
+            self._tell()
+            return
+        reason = self._writer.trouble or StoreError(f"{self.path} does not take them in time.")
+        self._report(StoreError(f"Messages that could not be stored: {unsaved}. {reason.message}"))
 
     def _end_growth(self) -> bool:
         """The answer grows no more, interrupted as far as is known; whether it came to anything."""
@@ -233,10 +234,8 @@ class Journal:
         for error in self._keeper.news():
             self._report(error)
 
-    @contextmanager
-    def _reading(self) -> Iterator[Transcripts]:
-        with Transcripts.open(self.path, self._report) as transcripts:
-            yield transcripts
+    def _reading(self) -> AbstractContextManager[Transcripts]:
+        return Transcripts.open(self.path, self._report)
 
 
 def _from(record: Record, origin: Origin) -> Record:

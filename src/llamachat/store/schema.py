@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from llamachat.errors import StoreError
@@ -97,5 +98,7 @@ def migrate(connection: sqlite3.Connection, upto: int = CURRENT) -> None:
             connection.execute(f"PRAGMA user_version = {number + 1}")
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        # A full disk has ended the transaction already, and is what should be told.
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
         raise

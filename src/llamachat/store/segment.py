@@ -27,12 +27,20 @@ _GAP = rf"[^\w{_DENSE}]|_"
 
 
 class _Fold(dict[int, str]):
-    """A table for `str.translate` that learns each character when it first meets it."""
+    """A table for `str.translate` that learns each character when it first meets it.
+
+    `uneven` are the characters that become none or several.
+    """
+
+    def __init__(self) -> None:
+        self.uneven: set[str] = set()
 
     def __missing__(self, code: int) -> str:
         wide = unicodedata.normalize("NFKD", chr(code).casefold()).casefold()
         bare = "".join(c for c in wide if not "\u0300" <= c <= "\u036f")
         self[code] = unicodedata.normalize("NFC", bare)
+        if len(self[code]) != 1:
+            self.uneven.add(chr(code))
         return self[code]
 
 
@@ -137,11 +145,10 @@ def _pattern(runs: list[re.Match[str]]) -> str:
 
 def _folded(text: str) -> tuple[str, Sequence[int]]:
     """`text` folded, and for each character of that the index of the one in `text` that it comes from."""
-    pieces = [_FOLD[code] for code in map(ord, text)]
-    folded = "".join(pieces)
-    if len(folded) == len(text) and all(pieces):
+    folded = text.translate(_FOLD)
+    if _FOLD.uneven.isdisjoint(text):
         return folded, range(len(text))
-    return folded, [n for n, piece in enumerate(pieces) for _ in piece]
+    return folded, [n for n, code in enumerate(map(ord, text)) for _ in _FOLD[code]]
 
 
 def _spans(pattern: re.Pattern[str], folded: str, origin: Sequence[int]) -> list[tuple[int, int]]:

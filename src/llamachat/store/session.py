@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from llamachat.core.conversation import Conversation, Message
 from llamachat.store.transcripts import Transcripts
-from llamachat.store.values import Heading, Record, Stored, is_system, system_of
+from llamachat.store.values import Heading, Record, Stored, is_system, system_of, title_from
 
 
 @dataclass(eq=False, slots=True)
@@ -155,16 +155,21 @@ class Session:
         self._stored = (batch.heading, batch.head)
 
     def forget(self) -> None:
-        """The conversation was removed from the file: what comes goes into a new one."""
-        self.id = self._stored = None
-        for entry in self._entries:
-            entry.id = None
+        """The conversation was removed from the file: what comes goes into a new one, title and all."""
+        asked = next((e.record.content for e in self._entries if e.unsaved and e.record.role == "user"), "")
+        self.heading = replace(self.heading, title=title_from(asked), name=None)
+        self._begin_anew()
 
     def forget_all(self) -> None:
         """The file itself is another one: everything goes into it."""
-        self.forget()
+        self._begin_anew()
         for entry in self._entries:
             entry.stored = None
+
+    def _begin_anew(self) -> None:
+        self.id = self._stored = None
+        for entry in self._entries:
+            entry.id = None
 
 
 def _same(record: Record, message: Message) -> bool:

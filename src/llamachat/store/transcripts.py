@@ -68,8 +68,8 @@ class Transcripts:
     # -- writing: inside `changes()` -----------------------------------------------------------------
 
     def create(self, heading: Heading) -> int:
-        """A new conversation; its id. A name that another one has is left out."""
-        if heading.name and self._holder(heading.name) is not None:
+        """A new conversation; its id. A name that another one has, or that looks like an id, is left out."""
+        if heading.name and (heading.name.isdecimal() or self._holder(heading.name) is not None):
             heading = replace(heading, name=None)
         values = [to_column(c, getattr(heading, c)) for c in _HEADING_COLUMNS]
         marks = ", ".join("?" * len(values))
@@ -124,7 +124,7 @@ class Transcripts:
             rows = self._connection.execute(
                 f"{_SUMMARY} ORDER BY updated_at DESC, id DESC LIMIT ?", (-1 if limit is None else limit,)
             ).fetchall()
-        return [Summary(*row[:-2], *map(from_iso, row[-2:])) for row in rows]
+            return [Summary(*row[:-2], *map(from_iso, row[-2:])) for row in rows]
 
     def older_than(self, moment: float) -> Sequence[int]:
         """Ids of the conversations in which nothing was said since `moment`."""
@@ -171,10 +171,10 @@ class Transcripts:
                 " WHERE conversation_id = ? ORDER BY id",
                 (conversation_id,),
             ).fetchall()
-        if row is None:
-            raise StoreError(f"No conversation {conversation_id}.", "See `llamachat history list`.")
-        heading = Heading(**{c: from_column(c, v) for c, v in zip(_HEADING_COLUMNS, row, strict=True)})
-        return heading, [_node(values) for values in rows]
+            if row is None:
+                raise StoreError(f"No conversation {conversation_id}.", "See `llamachat history list`.")
+            heading = Heading(**{c: from_column(c, v) for c, v in zip(_HEADING_COLUMNS, row, strict=True)})
+            return heading, [_node(values) for values in rows]
 
     def branches(self, conversation_id: int) -> Sequence[Branch]:
         """The ends of the tree and the head, the newest first."""

@@ -179,7 +179,7 @@ def title_from(text: str) -> str:
 def to_iso(seconds: float) -> str:
     """Sortable text that SQLite's date functions read, in UTC with milliseconds."""
     moment = datetime.fromtimestamp(seconds, timezone.utc)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def from_iso(text: str) -> float:
