@@ -142,3 +142,15 @@ def test_hostile_text_loses_nothing_to_markdown() -> None:
     shown = drawn([visible(HOSTILE)])
     assert "␛]52;c;ZXZpbA==␇" in shown
     assert "<U+202E>gnp.exe" in shown
+
+
+def test_a_character_reference_is_no_way_around_that() -> None:
+    shown = drawn(["safe&#13;evil &#x202e;gnp.exe &#10;\n\n| a&#13;b |\n|---|\n| &#x202e;c |\n"])
+    assert not re.search("[\r\u202e]", shown)
+    assert "safe␍evil <U+202E>gnp.exe" in shown
+    assert "a␍b" in shown and "<U+202E>c" in shown
+
+
+def test_a_link_with_a_title_is_whole_however_it_is_cut() -> None:
+    link = 'see [the text](http://x.test/a "its title") there\n'
+    assert drawn(list(link)) == drawn([link]) == "see the text (http://x.test/a) there\n"

@@ -14,11 +14,13 @@ from typing import NamedTuple
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from llamachat.core.visible import visible
+
 _MOST_HELD = 240
 _PLAIN = re.compile(r"[^\\`*_~\[\]!&<>]*\Z")
 _WIDE = "\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60"
 _BOUNDARY = re.compile(rf"\s|(?<=[{_WIDE}])|(?=[{_WIDE}])")
-_MARKER = re.compile(r"\\.?|`+|\*+|_+|~~|\[|\]\([^)\s]*\)?|\]|&[#\w]*;?|<[^>\s]*>?", re.S)
+_MARKER = re.compile(r"\\.?|`+|\*+|_+|~~|\[|\]\([^)]*\)?|\]|&[#\w]*;?|<[^>\s]*>?", re.S)
 
 
 class Span(NamedTuple):
@@ -36,6 +38,11 @@ class InlineStream:
         self._held = ""
 
     def feed(self, text: str) -> list[Span]:
+        # In short pieces, because finding out what is settled takes the square of what is held.
+        pieces = (text[start : start + _MOST_HELD] for start in range(0, len(text), _MOST_HELD))
+        return [span for piece in pieces for span in self._add(piece)]
+
+    def _add(self, text: str) -> list[Span]:
         self._held += text
         end = settled(self._held)
         if len(self._held) - end >= _MOST_HELD:
@@ -60,7 +67,8 @@ def spans(text: str) -> list[Span]:
         return [Span(text)]
     tokens = _parser().parseInline(text[lead:trail])[0].children or []
     pieces = [Span(text[:lead]), *_walk(tokens), Span(text[trail:])]
-    return [p for p in pieces if p.text]
+    # Made visible once more: a character reference can stand for what drives a terminal.
+    return [Span(visible(p.text).replace("\n", " "), p.style) for p in pieces if p.text]
 
 
 def settled(text: str) -> int:
