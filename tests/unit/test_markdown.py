@@ -113,6 +113,36 @@ def test_a_line_of_unclosed_marks_is_not_held_back_for_ever() -> None:
     assert "word" in out.getvalue()
 
 
+def test_a_line_that_may_still_become_anything_is_not_held_back_for_ever() -> None:
+    for mark in ("-", "* ", " ", "=", ">"):
+        out = io.StringIO()
+        MarkdownText(Screen(out, False)).feed(mark * 1000)
+        assert out.getvalue()
+
+
+def test_quotes_lists_and_headings_stand_in_each_other() -> None:
+    assert drawn(list("> a\n> > b\n> - c\n\t- d\n## e ##\n# C#\nf\n===\n")).splitlines()[:-1] == [
+        "▎ a",
+        "▎ ▎ b",
+        "▎ • c",
+        "    • d",
+        "e",
+        "C#",
+        "f",
+    ]
+
+
+def test_a_line_that_is_just_full_goes_on_below_its_own_indent() -> None:
+    text = "- " + "中" * 38 + "，" + "文" * 10 + "\n"
+    assert drawn([text]).splitlines() == ["• " + "中" * 38 + "，", "  " + "文" * 10]
+
+
+def test_a_link_that_is_its_own_text_is_shown_once() -> None:
+    assert drawn(["<http://x.test/a> <a@b.test> [http://x.test/b](http://x.test/b)\n"]) == (
+        "http://x.test/a a@b.test http://x.test/b\n"
+    )
+
+
 def test_inline_marks_become_styles() -> None:
     assert spans("a **b** *c* `d` ~~e~~") == [
         Span("a "),

@@ -19,6 +19,7 @@ from llamachat.core.visible import visible
 _MOST_HELD = 240
 _PLAIN = re.compile(r"[^\\`*_~\[\]!&<>]*\Z")
 _WIDE = "\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60"
+_CLOSING_HASHES = re.compile(r"(^|\s+)#+\s*\Z")
 _BOUNDARY = re.compile(rf"\s|(?<=[{_WIDE}])|(?=[{_WIDE}])")
 _MARKER = re.compile(r"\\.?|`+|\*+|_+|~~|\[|\]\([^)]*\)?|\]|&[#\w]*;?|<[^>\s]*>?", re.S)
 
@@ -50,6 +51,8 @@ class InlineStream:
         return self._give(end)
 
     def finish(self) -> list[Span]:
+        if self._base == "heading":
+            self._held = _CLOSING_HASHES.sub("", self._held)
         return self._give(len(self._held))
 
     def _give(self, end: int) -> list[Span]:
@@ -127,8 +130,9 @@ def _opens(text: str, match: re.Match[str]) -> bool:
 
 def _walk(tokens: list[Token]) -> Iterator[Span]:
     styles: list[str] = []
-    link = ""
+    link = label = ""
     for token in tokens:
+        label += token.content
         if token.type == "text":
             yield Span(token.content, _style(styles))
         elif token.type == "code_inline":
@@ -138,9 +142,10 @@ def _walk(tokens: list[Token]) -> Iterator[Span]:
         elif token.type == "image":
             yield Span(f"{token.content} ({token.attrGet('src')})", "link")
         elif token.type == "link_open":
-            link = str(token.attrGet("href") or "")
+            link, label = str(token.attrGet("href") or ""), ""
         elif token.type == "link_close":
-            yield Span(f" ({link})", "link")
+            if label not in (link, link.removeprefix("mailto:")):
+                yield Span(f" ({link})", "link")
         elif token.nesting == 1:
             styles.append(token.tag)
         elif token.nesting == -1 and styles:
