@@ -184,3 +184,13 @@ def test_a_character_reference_is_no_way_around_that() -> None:
 def test_a_link_with_a_title_is_whole_however_it_is_cut() -> None:
     link = 'see [the text](http://x.test/a "its title") there\n'
     assert drawn(list(link)) == drawn([link]) == "see the text (http://x.test/a) there\n"
+
+
+def test_a_table_loses_nothing_of_its_cells() -> None:
+    table = "| a | b |\n|---|---|\n| `x | y` | or |\n| one<br>two | 3 | 4 |\n| 5 |\n"
+    rows = [re.split(r"\s{2,}", line) for line in drawn([table]).splitlines()]
+    assert rows[2:] == [["x | y", "or"], ["one", "3 | 4"], ["two"], ["5"]]
+    for columns in range(1, 40):
+        wide = "".join(f"| {cell} " * columns + "|\n" for cell in ("题头", "--", "内容x"))
+        shown = drawn([wide])
+        assert all(shown.count(char) == columns for char in "题头内容x")
