@@ -138,6 +138,15 @@ def test_an_answer_and_its_code_are_copied_through_the_terminal(chat: Open) -> N
     one.see("42.0 tokens/s")
 
 
+def test_code_in_a_list_is_copied_without_the_indent_of_the_list(chat: Open) -> None:
+    one = chat()
+    one.ask("listed")
+    one.see("And so on.")
+    one.ask("/copy 1")
+    one.see("characters copied.")
+    assert b"\x1b]52;c;" + base64.b64encode(b"def f():\n    return 1\n") + b"\x07" in one.raw
+
+
 def test_a_stopped_answer_goes_on_as_the_same_message(chat: Open) -> None:
     one = chat(columns=200, rows=60)
     one.ask("length")
