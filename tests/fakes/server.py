@@ -222,6 +222,8 @@ class Handler(BaseHTTPRequestHandler):
             return SCENES[self.refuses]()
         if self.summary and asked.startswith("Summarise our conversation"):
             return SCENES[self.summary]()
+        if asked.endswith("break once"):
+            return both(" and the rest")() if body.get("continue_final_message") else say("only a part")
         scene = SCENES.get(asked)
         if scene:
             return scene()
