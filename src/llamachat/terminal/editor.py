@@ -85,6 +85,13 @@ def _keys() -> KeyBindings:
     keys = KeyBindings()
     # Not in the line of Ctrl-R, which has a meaning of its own for them.
     typing = has_focus(DEFAULT_BUFFER)
+    _add_message_keys(keys, typing)
+    _add_character_keys(keys, typing & ~has_selection)
+    return keys
+
+
+def _add_message_keys(keys: KeyBindings, typing: Filter) -> None:
+    """End a message, go on with it on another line, or give it up."""
 
     @keys.add(Keys.Enter, filter=typing)
     def _enter(event: KeyPressEvent) -> None:
@@ -110,9 +117,6 @@ def _keys() -> KeyBindings:
             event.current_buffer.reset()
         else:
             event.app.exit(exception=KeyboardInterrupt)
-
-    _add_character_keys(keys, typing & ~has_selection)
-    return keys
 
 
 def _add_character_keys(keys: KeyBindings, typing: Filter) -> None:
