@@ -28,6 +28,7 @@ MARKDOWN = (
     "```python\ndef f(x):\n    return x + 1\n```\n\n| name | n |\n|---|--:|\n| one | 1 |\n| 二 | 22 |\n\n"
     "The end.\n"
 )
+LISTED = "1. Write:\n   ```python\n   def f():\n       return 1\n   ```\n2. And so on.\n"
 
 
 def text(content: str, finish_reason: str | None = None) -> dict[str, Any]:
@@ -159,6 +160,7 @@ SCENES: dict[str, Callable[[], Play]] = {
     "die": die,
     "hostile": both(HOSTILE),
     "markdown": both(MARKDOWN),
+    "listed": both(LISTED),
     "stutter": lambda: (c for part in (say(MARKDOWN, 3, 0.02), end()) for c in part),
 }
 
@@ -220,6 +222,8 @@ class Handler(BaseHTTPRequestHandler):
             return SCENES[self.refuses]()
         if self.summary and asked.startswith("Summarise our conversation"):
             return SCENES[self.summary]()
+        if asked.endswith("break once"):
+            return both(" and the rest")() if body.get("continue_final_message") else say("only a part")
         scene = SCENES.get(asked)
         if scene:
             return scene()

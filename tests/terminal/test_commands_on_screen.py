@@ -138,6 +138,15 @@ def test_an_answer_and_its_code_are_copied_through_the_terminal(chat: Open) -> N
     one.see("42.0 tokens/s")
 
 
+def test_code_in_a_list_is_copied_without_the_indent_of_the_list(chat: Open) -> None:
+    one = chat()
+    one.ask("listed")
+    one.see("And so on.")
+    one.ask("/copy 1")
+    one.see("characters copied.")
+    assert b"\x1b]52;c;" + base64.b64encode(b"def f():\n    return 1\n") + b"\x07" in one.raw
+
+
 def test_a_stopped_answer_goes_on_as_the_same_message(chat: Open) -> None:
     one = chat(columns=200, rows=60)
     one.ask("length")
@@ -146,3 +155,18 @@ def test_a_stopped_answer_goes_on_as_the_same_message(chat: Open) -> None:
     one.until(lambda: one.text.count("as long as it may be") == 2, "more of it")
     one.prompt()
     assert '"content": "as long as it may beas long as it may be"' in sent(one)
+
+
+def test_a_file_of_a_question_whose_answer_broke_off_goes_out_once(chat: Open, tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("the only note")
+    one = chat(columns=200, rows=60)
+    one.ask(f"/file {path}")
+    one.see("notes.txt: 13 characters")
+    one.ask("break once")
+    one.see("broken off: /continue")
+    one.prompt("break once")
+    one.type("\x15")
+    one.ask("/continue")
+    one.see("and the rest")
+    assert sent(one).count("the only note") == 1

@@ -12,11 +12,13 @@ from tests.terminal.conftest import FakeServer, fake_server
 Open = Callable[..., Chat]
 
 
-def test_the_first_screen_says_what_it_is_connected_to_and_how_to_leave(chat: Open, fake: FakeServer) -> None:
-    one = chat(columns=100)
-    one.prompt()
+def test_the_first_screen_says_what_it_is_connected_to_and_how_to_leave(chat: Open) -> None:
+    model = "SmolLM2-135M-Instruct.Q4_1"
+    with fake_server("--health", json.dumps({"model": model, "n_ctx": 2048, "embedded": True})) as server:
+        one = chat("--base-url", server.url)
+        one.prompt()
     first, second = one.lines[:2]
-    assert fake.url in first
+    assert server.url in first and model in first and "2048" in first
     assert "bye" in second and "Ctrl-D" in second
 
 

@@ -39,6 +39,41 @@ def test_chinese_is_typed_and_deleted_over_a_wrapped_line(chat: Open) -> None:
     one.see("you said")
 
 
+def test_what_looks_like_one_character_is_deleted_and_passed_as_one(chat: Open) -> None:
+    one = chat()
+    one.prompt()
+    one.type(
+        "中e\u0301\U0001f468\u200d\U0001f469\u200d\U0001f467か\u3099" + "\x1b[D" * 2 + "\x1b[3~" + "\x7f"
+    )
+    one.type("\x1b[C\x7f\r")
+    one.see("you said 1: 中")
+    one.prompt()
+    one.type("e\u0301e\u0301\x1b[Dx\r")
+    one.see("you said 5: \xe9x\xe9")
+
+
+def test_a_search_of_the_history_ends_with_enter_or_ctrl_c(chat: Open) -> None:
+    one = chat()
+    one.ask("an apple")
+    one.see("you said 8: an apple")
+    one.prompt()
+    one.type("\x12app")
+    one.see("I-search backward: app")
+    one.type("\r")
+    one.prompt("an apple")
+    one.type("\x05\x15half\x12app")
+    one.see("I-search backward: app")
+    one.type("\x03")
+    one.prompt("half")
+
+
+def test_a_paste_keeps_the_indent_of_its_first_line(chat: Open) -> None:
+    one = chat()
+    one.prompt()
+    one.type("\x1b[200~\r    a\r        b\r\r\x1b[201~\r")
+    one.see("you said 15:     a")
+
+
 def test_several_lines_are_typed_in_four_ways(chat: Open) -> None:
     for typed, length in (("a\nb", 3), ("a\x1b\rb", 3), ("a\\\rb", 3), ('"""\ra\rb"""', 3)):
         one = chat()
@@ -57,8 +92,6 @@ def test_an_editor_writes_the_message(chat: Open, tmp_path: Path) -> None:
     one = chat(EDITOR=str(editor), VISUAL="")
     one.prompt()
     one.type("\x18\x05")
-    one.prompt("from the editor")
-    one.enter()
     one.see("you said 15: from the editor")
 
 

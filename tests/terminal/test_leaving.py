@@ -19,7 +19,7 @@ from tests.pty_chat import PATIENCE, Chat
 from tests.terminal.conftest import FakeServer
 
 Open = Callable[..., Chat]
-SIGNALS = [signal.SIGTERM, signal.SIGHUP]
+SIGNALS = [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT]
 
 
 def modes(chat: Chat) -> list[object]:

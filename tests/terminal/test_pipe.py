@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -129,6 +130,29 @@ def test_a_broken_pipe_ends_the_chat_without_a_complaint(env: dict[str, str], fa
         writing.stdout.close()
         assert writing.wait(PATIENCE) == 1
         assert writing.stderr.read() == b""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is full")
+def test_a_full_disk_ends_the_chat_in_one_line(env: dict[str, str], fake: FakeServer) -> None:
+    command = [sys.executable, "-m", "llamachat", "chat", "--base-url", fake.url]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            command, env=env, input=b"hello\n", stdout=full, stderr=subprocess.PIPE, timeout=PATIENCE
+        )
+    assert done.returncode == 1
+    assert done.stderr == b"llamachat: No space left on device.\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell")
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_a_stream_that_is_closed_is_an_empty_one(env: dict[str, str], fake: FakeServer, closed: str) -> None:
+    line = f"exec {shlex.quote(sys.executable)} -m llamachat chat --base-url {fake.url} {closed}"
+    done = subprocess.run(
+        ["sh", "-c", line], env=env, input=b"hello\n", capture_output=True, timeout=PATIENCE
+    )
+    assert done.returncode == 0
+    assert done.stdout == (b"you said 5: hello\n" if closed == "2>&-" else b"")
+    assert done.stderr == b""
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")

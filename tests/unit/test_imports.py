@@ -29,6 +29,7 @@ OWNERS = {
     "huggingface_hub": {"hub"},
     "prompt_toolkit": {"terminal"},
     "rich": {"terminal", "cli"},
+    "wcwidth": {"terminal"},
 }
 MODULES = sorted(SOURCE.rglob("*.py"))
 

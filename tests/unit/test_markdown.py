@@ -113,6 +113,36 @@ def test_a_line_of_unclosed_marks_is_not_held_back_for_ever() -> None:
     assert "word" in out.getvalue()
 
 
+def test_a_line_that_may_still_become_anything_is_not_held_back_for_ever() -> None:
+    for mark in ("-", "* ", " ", "=", ">"):
+        out = io.StringIO()
+        MarkdownText(Screen(out, False)).feed(mark * 1000)
+        assert out.getvalue()
+
+
+def test_quotes_lists_and_headings_stand_in_each_other() -> None:
+    assert drawn(list("> a\n> > b\n> - c\n\t- d\n## e ##\n# C#\nf\n===\n")).splitlines()[:-1] == [
+        "▎ a",
+        "▎ ▎ b",
+        "▎ • c",
+        "    • d",
+        "e",
+        "C#",
+        "f",
+    ]
+
+
+def test_a_line_that_is_just_full_goes_on_below_its_own_indent() -> None:
+    text = "- " + "中" * 38 + "，" + "文" * 10 + "\n"
+    assert drawn([text]).splitlines() == ["• " + "中" * 38 + "，", "  " + "文" * 10]
+
+
+def test_a_link_that_is_its_own_text_is_shown_once() -> None:
+    assert drawn(["<http://x.test/a> <a@b.test> [http://x.test/b](http://x.test/b)\n"]) == (
+        "http://x.test/a a@b.test http://x.test/b\n"
+    )
+
+
 def test_inline_marks_become_styles() -> None:
     assert spans("a **b** *c* `d` ~~e~~") == [
         Span("a "),
@@ -142,3 +172,25 @@ def test_hostile_text_loses_nothing_to_markdown() -> None:
     shown = drawn([visible(HOSTILE)])
     assert "␛]52;c;ZXZpbA==␇" in shown
     assert "<U+202E>gnp.exe" in shown
+
+
+def test_a_character_reference_is_no_way_around_that() -> None:
+    shown = drawn(["safe&#13;evil &#x202e;gnp.exe &#10;\n\n| a&#13;b |\n|---|\n| &#x202e;c |\n"])
+    assert not re.search("[\r\u202e]", shown)
+    assert "safe␍evil <U+202E>gnp.exe" in shown
+    assert "a␍b" in shown and "<U+202E>c" in shown
+
+
+def test_a_link_with_a_title_is_whole_however_it_is_cut() -> None:
+    link = 'see [the text](http://x.test/a "its title") there\n'
+    assert drawn(list(link)) == drawn([link]) == "see the text (http://x.test/a) there\n"
+
+
+def test_a_table_loses_nothing_of_its_cells() -> None:
+    table = "| a | b |\n|---|---|\n| `x | y` | or |\n| one<br>two | 3 | 4 |\n| 5 |\n"
+    rows = [re.split(r"\s{2,}", line) for line in drawn([table]).splitlines()]
+    assert rows[2:] == [["x | y", "or"], ["one", "3 | 4"], ["two"], ["5"]]
+    for columns in range(1, 40):
+        wide = "".join(f"| {cell} " * columns + "|\n" for cell in ("题头", "--", "内容x"))
+        shown = drawn([wide])
+        assert all(shown.count(char) == columns for char in "题头内容x")

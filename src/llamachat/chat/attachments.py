@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 from pathlib import Path
 
+from llamachat.chat import encodings
 from llamachat.chat.session import Session
 from llamachat.client.counting import EstimatingCounter
 from llamachat.core.conversation import Message
@@ -17,14 +17,6 @@ _MOST_BYTES = 64 * 1024 * 1024
 DETACH = "off"
 FAR_TOO_LARGE = 16
 """How many windows a text must seem to fill before its tokens are no longer counted, only estimated."""
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
-_CONTROLS = bytes(set(range(0x20)) - set(b"\t\n\r\f\x1b\b"))
 
 
 def file(session: Session, argument: str) -> None:
@@ -33,7 +25,9 @@ def file(session: Session, argument: str) -> None:
         session.terminal.notice("Nothing is attached any more.")
         return
     path, first, last = _parse(argument)
-    text = decode(_read(path), path)
+    text = encodings.decode(_read(path))
+    if text is None:
+        raise UsageError(f"{path} is not a text file.")
     if first is not None:
         lines = text.splitlines()
         if not 1 <= first <= len(lines) or (last is not None and last < first):
@@ -67,21 +61,6 @@ def _fitting(session: Session, where: str, text: str) -> int:
         f"{where} has {size}, and the window takes {max(0, limit)}{rest}.",
         f"Attach lines of it: /file PATH:FROM-TO (/file {DETACH} lets go of what is attached).",
     )
-
-
-def decode(data: bytes, path: Path) -> str:
-    """The text of `data`. UsageError where it is none: it has bytes that no text has."""
-    for mark, encoding in _MARKS:
-        if data.startswith(mark):
-            return data.decode(encoding, "replace")
-    if data.translate(None, _CONTROLS) != data:
-        raise UsageError(f"{path} is not a text file.")
-    for encoding in ("utf-8", "gb18030"):
-        try:
-            return data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    return data.decode("latin-1")
 
 
 def _parse(argument: str) -> tuple[Path, int | None, int | None]:

@@ -71,7 +71,11 @@ def edit(session: Session, argument: str) -> None:
 def go_on(session: Session, argument: str) -> None:
     messages = session.conversation.messages
     if session.cut:
+        question = session.cut.conversation.last_question
         turn.go_on(session, session.cut.conversation, session.cut.part)
+        # What was attached to the question is with it in the conversation now.
+        sent = question.content if question else ""
+        session.attached = [text for text in session.attached if text not in sent]
     elif messages and messages[-1].role == "assistant" and not messages[-1].note:
         turn.go_on(session, Conversation(messages[:-1]), messages[-1])
     else:

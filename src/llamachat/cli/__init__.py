@@ -7,6 +7,7 @@ imported only when it is the one that was asked for, so that `--help` and `--ver
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import io
 import os
@@ -40,6 +41,7 @@ COMMANDS = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand and return its exit status; every expected error ends as one line on stderr."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _open_missing_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks a letter shows a question mark
@@ -50,10 +52,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_status
     except KeyboardInterrupt:
         return ExitStatus.INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output is gone; without this the interpreter complains while it exits.
+    except OSError as error:
+        full = error.errno == errno.ENOSPC
+        if not full and not isinstance(error, BrokenPipeError):
+            raise
+        # Nobody takes our output any more; without this the interpreter complains while it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if full:
+            print(f"llamachat: {error.strerror}.", file=sys.stderr)  # noqa: T201
         return ExitStatus.ERROR
+
+
+def _open_missing_streams() -> None:
+    """Give what was started without a stdin, stdout or stderr an empty one."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _run(arguments: Sequence[str]) -> int:

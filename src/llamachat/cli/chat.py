@@ -10,7 +10,6 @@ from contextlib import closing, contextmanager
 
 import platformdirs
 
-from llamachat import __version__
 from llamachat.chat import commands, repl, transcripts
 from llamachat.chat.context import Context
 from llamachat.chat.session import Session
@@ -113,8 +112,9 @@ def _decide(choice: str, auto: bool) -> bool:
 
 
 def _banner(terminal: Terminal, url: str, model: str, said: ServerFacts) -> None:
-    window = f", a window of {said.n_ctx} tokens" if said.n_ctx else ""
-    terminal.notice(f"llamachat {__version__}: {said.model or model}{window}, at {url}")
+    # Short, so that it is one line of a common screen.
+    window = f" · n_ctx {said.n_ctx}" if said.n_ctx else ""
+    terminal.notice(f"{said.model or model}{window} · {url}")
     terminal.notice("/help shows what can be done; bye or Ctrl-D leaves.")
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion, PathCompleter
 from prompt_toolkit.document import Document
+from prompt_toolkit.enums import DEFAULT_BUFFER
+from prompt_toolkit.filters import Filter, has_focus, has_selection
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.styles import Style
+from wcwidth import grapheme_boundary_before, iter_graphemes
 
 from llamachat.terminal.base import CommandHint
 from llamachat.terminal.history import open_history
@@ -67,8 +71,9 @@ def unwrap(text: str) -> str:
     """The message without the marks that joined its lines, and without blank lines around it."""
     stripped = text.strip()
     if stripped.startswith(BLOCK):
-        stripped = stripped.removeprefix(BLOCK).removesuffix(BLOCK)
-    return stripped.strip("\n") if stripped else ""
+        return stripped.removeprefix(BLOCK).removesuffix(BLOCK).strip("\n")
+    # The first of several lines keeps its indent, as the others do.
+    return re.sub(r"\A(\s*\n)+", "", text).rstrip() if "\n" in stripped else stripped
 
 
 def _continuation(width: int, line: int, wrapped: int) -> str:
@@ -78,8 +83,17 @@ def _continuation(width: int, line: int, wrapped: int) -> str:
 
 def _keys() -> KeyBindings:
     keys = KeyBindings()
+    # Not in the line of Ctrl-R, which has a meaning of its own for them.
+    typing = has_focus(DEFAULT_BUFFER)
+    _add_message_keys(keys, typing)
+    _add_character_keys(keys, typing & ~has_selection)
+    return keys
 
-    @keys.add(Keys.Enter)
+
+def _add_message_keys(keys: KeyBindings, typing: Filter) -> None:
+    """End a message, go on with it on another line, or give it up."""
+
+    @keys.add(Keys.Enter, filter=typing)
     def _enter(event: KeyPressEvent) -> None:
         buffer = event.current_buffer
         if buffer.complete_state:
@@ -91,12 +105,12 @@ def _keys() -> KeyBindings:
         else:
             buffer.validate_and_handle()
 
-    @keys.add(Keys.Escape, Keys.Enter)
-    @keys.add(Keys.ControlJ)
+    @keys.add(Keys.Escape, Keys.Enter, filter=typing)
+    @keys.add(Keys.ControlJ, filter=typing)
     def _new_line(event: KeyPressEvent) -> None:
         event.current_buffer.insert_text("\n")
 
-    @keys.add(Keys.ControlC)
+    @keys.add(Keys.ControlC, filter=typing)
     @keys.add(Keys.SIGINT)
     def _interrupt(event: KeyPressEvent) -> None:
         if event.current_buffer.text:
@@ -104,7 +118,39 @@ def _keys() -> KeyBindings:
         else:
             event.app.exit(exception=KeyboardInterrupt)
 
-    return keys
+
+def _add_character_keys(keys: KeyBindings, typing: Filter) -> None:
+    """Delete and move by what looks like one character: a letter with accents, an emoji of parts."""
+
+    @keys.add(Keys.Backspace, filter=typing, save_before=lambda event: not event.is_repeat)
+    def _delete_before(event: KeyPressEvent) -> None:
+        buffer = event.current_buffer
+        buffer.delete_before_cursor(_last_size(buffer.document.text_before_cursor))
+
+    @keys.add(Keys.Delete, filter=typing, save_before=lambda event: not event.is_repeat)
+    def _delete_after(event: KeyPressEvent) -> None:
+        buffer = event.current_buffer
+        buffer.delete(_first_size(buffer.document.text_after_cursor))
+
+    @keys.add(Keys.Left, filter=typing)
+    @keys.add(Keys.ControlB, filter=typing)
+    def _left(event: KeyPressEvent) -> None:
+        buffer = event.current_buffer
+        buffer.cursor_left(_last_size(buffer.document.current_line_before_cursor))
+
+    @keys.add(Keys.Right, filter=typing)
+    @keys.add(Keys.ControlF, filter=typing)
+    def _right(event: KeyPressEvent) -> None:
+        buffer = event.current_buffer
+        buffer.cursor_right(_first_size(buffer.document.current_line_after_cursor))
+
+
+def _first_size(text: str) -> int:
+    return len(next(iter_graphemes(text), ""))
+
+
+def _last_size(text: str) -> int:
+    return len(text) - grapheme_boundary_before(text, len(text)) if text else 0
 
 
 class _CommandCompleter(Completer):

@@ -14,11 +14,14 @@ from typing import NamedTuple
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from llamachat.core.visible import visible
+
 _MOST_HELD = 240
 _PLAIN = re.compile(r"[^\\`*_~\[\]!&<>]*\Z")
 _WIDE = "\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe4f\uff00-\uff60"
+_CLOSING_HASHES = re.compile(r"(^|\s+)#+\s*\Z")
 _BOUNDARY = re.compile(rf"\s|(?<=[{_WIDE}])|(?=[{_WIDE}])")
-_MARKER = re.compile(r"\\.?|`+|\*+|_+|~~|\[|\]\([^)\s]*\)?|\]|&[#\w]*;?|<[^>\s]*>?", re.S)
+_MARKER = re.compile(r"\\.?|`+|\*+|_+|~~|\[|\]\([^)]*\)?|\]|&[#\w]*;?|<[^>\s]*>?", re.S)
 
 
 class Span(NamedTuple):
@@ -36,6 +39,11 @@ class InlineStream:
         self._held = ""
 
     def feed(self, text: str) -> list[Span]:
+        # In short pieces, because finding out what is settled takes the square of what is held.
+        pieces = (text[start : start + _MOST_HELD] for start in range(0, len(text), _MOST_HELD))
+        return [span for piece in pieces for span in self._add(piece)]
+
+    def _add(self, text: str) -> list[Span]:
         self._held += text
         end = settled(self._held)
         if len(self._held) - end >= _MOST_HELD:
@@ -43,6 +51,8 @@ class InlineStream:
         return self._give(end)
 
     def finish(self) -> list[Span]:
+        if self._base == "heading":
+            self._held = _CLOSING_HASHES.sub("", self._held)
         return self._give(len(self._held))
 
     def _give(self, end: int) -> list[Span]:
@@ -60,7 +70,8 @@ def spans(text: str) -> list[Span]:
         return [Span(text)]
     tokens = _parser().parseInline(text[lead:trail])[0].children or []
     pieces = [Span(text[:lead]), *_walk(tokens), Span(text[trail:])]
-    return [p for p in pieces if p.text]
+    # Made visible once more: a character reference can stand for what drives a terminal.
+    return [Span(visible(p.text).replace("\n", " "), p.style) for p in pieces if p.text]
 
 
 def settled(text: str) -> int:
@@ -119,8 +130,9 @@ def _opens(text: str, match: re.Match[str]) -> bool:
 
 def _walk(tokens: list[Token]) -> Iterator[Span]:
     styles: list[str] = []
-    link = ""
+    link = label = ""
     for token in tokens:
+        label += token.content
         if token.type == "text":
             yield Span(token.content, _style(styles))
         elif token.type == "code_inline":
@@ -130,9 +142,10 @@ def _walk(tokens: list[Token]) -> Iterator[Span]:
         elif token.type == "image":
             yield Span(f"{token.content} ({token.attrGet('src')})", "link")
         elif token.type == "link_open":
-            link = str(token.attrGet("href") or "")
+            link, label = str(token.attrGet("href") or ""), ""
         elif token.type == "link_close":
-            yield Span(f" ({link})", "link")
+            if label not in (link, link.removeprefix("mailto:")):
+                yield Span(f" ({link})", "link")
         elif token.nesting == 1:
             styles.append(token.tag)
         elif token.nesting == -1 and styles:

@@ -10,14 +10,16 @@ from llamachat.terminal.screen import Screen
 from llamachat.terminal.tables import draw_table
 from llamachat.terminal.wrap import Wrapper
 
-_UNDECIDED = re.compile(r"\s*(#{0,6}|[-*+]|\d{1,3}[.)]?|>|`{1,2}|~{1,2}|([-*_])(\s*\2)*\s*)\Z")
+_UNDECIDED = re.compile(r"(\s{0,3}>\s?)*\s*(#{0,6}|[-*+]|\d{1,3}[.)]?|`{1,2}|~{1,2}|=+|([-*_])(\s*\3)*\s*)\Z")
+_MOST_UNDECIDED = 500
+"""Characters after which a line is text whatever it might become: each more would be looked at again."""
 _WHOLE_LINE = re.compile(r"\s*(```|~~~|\|)")
 _FENCE = re.compile(r"(\s*)(`{3,}|~{3,})\s*([^`\s]*)[^`]*\Z")
-_RULE = re.compile(r"\s{0,3}([-*_])(\s*\1){2,}\s*\Z")
+_RULE = re.compile(r"\s{0,3}(([-*_])(\s*\2){2,}|={3,})\s*\Z")
 _HEADING = re.compile(r"\s{0,3}#{1,6}\s+")
-_BULLET = re.compile(r"(\s*)[-*+]\s+")
-_NUMBER = re.compile(r"(\s*)(\d{1,3}[.)])\s+")
-_QUOTE = re.compile(r"\s{0,3}>\s?")
+_BULLET = re.compile(r"\s*[-*+]\s+")
+_NUMBER = re.compile(r"\s*(\d{1,3}[.)])\s+")
+_QUOTES = re.compile(r"(\s{0,3}>\s?)*")
 
 
 class MarkdownText:
@@ -52,7 +54,9 @@ class MarkdownText:
             self._wrapper.write(self._inline.feed(text))
             return
         self._start += text
-        if self._code or _WHOLE_LINE.match(self._start) or _UNDECIDED.match(self._start):
+        if self._code or _WHOLE_LINE.match(self._start):
+            return
+        if len(self._start) < _MOST_UNDECIDED and _UNDECIDED.match(self._start):
             return
         self._end_table()
         self._open_line()
@@ -86,21 +90,21 @@ class MarkdownText:
             self._end_line() if self._inline else self._wrapper.end_line()
 
     def _open_line(self) -> None:
-        line, self._start = self._start, ""
-        self._inline = InlineStream("heading" if _HEADING.match(line) else None)
+        quotes = _QUOTES.match(self._start)
+        assert quotes
+        bars = "▎ " * quotes[0].count(">")
+        line, self._start = self._start[quotes.end() :], ""
+        indent = line[: len(line) - len(line.lstrip())].expandtabs(4)
+        lead, style = indent, None
         if match := _HEADING.match(line):
-            self._wrapper.start_line("", "")
+            lead = indent = ""
         elif match := _BULLET.match(line):
-            self._wrapper.start_line(f"{match[1]}• ", match[1] + "  ", "marker")
+            lead, style = f"{indent}• ", "marker"
         elif match := _NUMBER.match(line):
-            self._wrapper.start_line(f"{match[1]}{match[2]} ", " " * len(f"{match[1]}{match[2]} "), "marker")
-        elif match := _QUOTE.match(line):
-            self._wrapper.start_line("▎ ", "▎ ", "dim")
-        else:
-            indent = line[: len(line) - len(line.lstrip())]
-            self._wrapper.start_line(indent, indent)
-            line = line.lstrip()
-        self._wrapper.write(self._inline.feed(line[match.end() :] if match else line))
+            lead, style = f"{indent}{match[1]} ", "marker"
+        self._wrapper.start_line(lead, " " * len(lead), style, bars)
+        self._inline = InlineStream("heading" if _HEADING.match(line) else None)
+        self._wrapper.write(self._inline.feed(line[match.end() :] if match else line.lstrip()))
 
     def _add_code(self, line: str) -> None:
         assert self._fence and self._code

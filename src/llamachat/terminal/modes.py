@@ -18,8 +18,8 @@ RESTORE = "\033[0m\033[?25h\033[?2004l"
 def guarded(stdin: TextIO, stdout: TextIO, color_again: Callable[[], str]) -> Iterator[None]:
     """Keep what is typed ahead for the next prompt, unechoed, and give everything back at the end.
 
-    SIGTERM and SIGHUP become SystemExit, so that they too pass by here. After a suspension `color_again`
-    says which colour was on.
+    SIGTERM, SIGHUP and SIGQUIT become SystemExit, so that they too pass by here. After a suspension
+    `color_again` says which colour was on.
     """
     with ExitStack() as stack:
         stack.callback(_write, stdout, RESTORE)
@@ -57,7 +57,7 @@ def _exit_on_signals() -> Iterator[None]:
         raise SystemExit(128 + number)
 
     with ExitStack() as stack:
-        for name in ("SIGTERM", "SIGHUP"):
+        for name in ("SIGTERM", "SIGHUP", "SIGQUIT"):
             if hasattr(signal, name):
                 stack.enter_context(_handler(signal.Signals[name], leave))
         yield

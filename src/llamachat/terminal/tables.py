@@ -16,6 +16,10 @@ from llamachat.terminal.screen import Screen
 
 _DELIMITER = re.compile(r"\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*\Z")
 _CELL_END = re.compile(r"(?<!\\)\|")
+_CELL_END_OR_CODE = re.compile(r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)|(?<!\\)(?P<end>\|)")
+_LINE_BREAK = re.compile(r"<br\s*/?>", re.I)
+_LEAST_COLUMN = 5
+"""Columns of the screen below which what is in a cell can't be read, the gap beside it included."""
 _RICH_STYLES = {
     "strong": "bold",
     "em": "italic",
@@ -28,29 +32,46 @@ Justify = Literal["left", "center", "right"]
 
 
 def draw_table(screen: Screen, rows: Sequence[str]) -> str | None:
-    """The table as lines of text; None where `rows` are no table after all."""
+    """The table as lines of text; None where `rows` are no table after all, or too wide for the screen."""
     if len(rows) < 2 or not _DELIMITER.match(rows[1]):
         return None
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     header = _cells(rows[0])
+    if len(header) * _LEAST_COLUMN > screen.width:
+        return None
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for title, delimiter in zip(header, _cells(rows[1]) + ["-"] * len(header), strict=False):
         table.add_column(_text(title), justify=_justify(delimiter), overflow="fold")
     for row in rows[2:]:
-        cells = [_text(cell) for cell in _cells(row)]
-        table.add_row(*(cells + [Text()] * len(header))[: len(header)])
+        table.add_row(*(_text(cell) for cell in _fitting(row, len(header))))
     reset = theme.sgr(theme.RESET) if screen.color else ""
     return reset + screen.draw(table, screen.width - 1) + screen.base_code
 
 
 def _cells(row: str) -> list[str]:
+    return [cell.strip().replace("\\|", "|") for cell in _CELL_END.split(_inner(row))]
+
+
+def _fitting(row: str, columns: int) -> list[str]:
+    """The cells of a row, none too many and nothing lost: models leave `|` in code as it is."""
+    cells = _cells(row)
+    if len(cells) > columns:
+        inner = _inner(row)
+        ends = [m.start() for m in _CELL_END_OR_CODE.finditer(inner) if m["end"]][: columns - 1]
+        starts = [0, *(end + 1 for end in ends)]
+        cells = [inner[a:b].strip() for a, b in zip(starts, [*ends, len(inner)], strict=True)]
+    return cells + [""] * (columns - len(cells))
+
+
+def _inner(row: str) -> str:
     inner = row.strip().removeprefix("|")
-    if inner.endswith("|") and not inner.endswith("\\|"):
-        inner = inner[:-1]
-    return [cell.strip().replace("\\|", "|") for cell in _CELL_END.split(inner)]
+    return inner[:-1] if inner.endswith("|") and not inner.endswith("\\|") else inner
 
 
 def _text(cell: str) -> Text:
-    return Text.assemble(*((s.text, _RICH_STYLES.get(s.style or "", "")) for s in spans(cell)))
+    return Text("\n").join(
+        Text.assemble(*((s.text, _RICH_STYLES.get(s.style or "", "")) for s in spans(line)))
+        for line in _LINE_BREAK.split(cell)
+    )
 
 
 def _justify(delimiter: str) -> Justify:

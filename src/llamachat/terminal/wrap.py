@@ -23,13 +23,16 @@ class Wrapper:
         self._screen = screen
         self._column = 0
         self._blank: Span | None = None
-        self.indent = ""
+        self._bars = self._indent = ""
 
-    def start_line(self, lead: str, indent: str, style: str | None = None) -> None:
-        """Begin a line with `lead`; its continuation begins with `indent`."""
+    def start_line(self, lead: str, indent: str, style: str | None = None, bars: str = "") -> None:
+        """Begin a line with `lead`; its continuation begins with `indent`. `bars` stand before both."""
+        # More than half of the screen is no indent to begin every line with.
+        self._indent = indent if cell_len(indent) <= self._screen.width // 2 else ""
+        self._bars = bars
+        self._screen.write(bars, "dim")
         self._screen.write(lead, style)
-        self._column = cell_len(lead)
-        self.indent = indent
+        self._column = cell_len(bars + lead)
 
     def write(self, spans: Iterable[Span]) -> None:
         for word in _words(spans):
@@ -49,15 +52,21 @@ class Wrapper:
         blank, self._blank = self._blank, None
         width = sum(cell_len(s.text) for s in word)
         room = self._screen.width - _HANGING - self._column - (len(blank.text) if blank else 0)
-        if width > room + _HANGING * _closes(word[0].text[0]) and self._column > cell_len(self.indent):
-            self._screen.write("\n" + self.indent)
-            self._column = cell_len(self.indent)
+        begin = cell_len(self._bars + self._indent)
+        if width > room + _HANGING * _closes(word[0].text[0]) and self._column > begin:
+            self._screen.write("\n")
+            self._screen.write(self._bars, "dim")
+            self._screen.write(self._indent)
+            self._column = begin
         elif blank:
             word.insert(0, blank)
             width += len(blank.text)
         for span in word:
             self._screen.write(span.text, span.style)
-        self._column = (self._column + width) % self._screen.width
+        # The terminal wraps what is too long; a line that is just full goes on in its last column.
+        self._column += width
+        if self._column > self._screen.width:
+            self._column = (self._column - 1) % self._screen.width + 1
 
 
 def _words(spans: Iterable[Span]) -> Iterable[list[Span]]:
@@ -93,7 +102,7 @@ def _cut(text: str) -> Iterable[str]:
 
 def _is_wide(char: str) -> bool:
     """An ideograph or the like, at which a line may end. Emoji stay with what joins them."""
-    return unicodedata.east_asian_width(char) in "WF" and unicodedata.category(char) != "So"
+    return unicodedata.east_asian_width(char) in "WF" and unicodedata.category(char) not in ("So", "Sk")
 
 
 def _closes(char: str) -> bool:
