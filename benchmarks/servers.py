@@ -76,7 +76,8 @@ def contenders() -> list[Contender]:
     found = [Contender("stock", stock), Contender("llamachat", ours)]
     if shutil.which("llama-server"):
         found.append(Contender("llama-server", native(), "/health"))
-        best = ("-fa", "off", "--cache-reuse", "32")
+        # One slot: with more, a conversation that lost its old turns is taken for another one and read anew.
+        best = ("-np", "1", "-fa", "off", "--cache-reuse", "32")
         found.append(Contender("llama-server, best flags", native(*best), "/health"))
     return found
 

@@ -35,9 +35,10 @@ class Sampling:
         try:
             value: Any = parse(text)
         except ValueError as error:
-            raise UsageError(f"{name} can't be {text!r}: a number is wanted.") from error
+            wanted = "a whole number" if parse is int else "a number"
+            raise UsageError(f"{name} can't be {text!r}: {wanted} is wanted.") from error
         if isinstance(value, (int, float)) and not lowest <= value <= highest:
-            wanted = f"at least {lowest:g}" if highest == _ANY else f"{lowest:g} to {highest:g}"
+            wanted = f"at least {lowest}" if highest == _ANY else f"{lowest} to {highest}"
             raise UsageError(f"{name} can't be {text}: it must be {wanted}.")
         return replace(self, **{name: value})
 
