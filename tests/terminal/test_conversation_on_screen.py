@@ -124,6 +124,15 @@ def test_what_is_typed_ahead_waits_for_the_prompt(chat: Open) -> None:
     assert one.text.count("typed ahead") == 2
 
 
+def test_ctrl_c_in_an_answer_keeps_what_is_typed_ahead(chat: Open) -> None:
+    one = chat()
+    one.ask("endless")
+    one.see("word5 ")
+    one.type("typed ahead\x03")
+    one.see("[stopped")
+    one.prompt("typed ahead")
+
+
 def test_the_bar_the_queue_and_the_spinner_leave_no_trace(chat: Open) -> None:
     one = chat()
     one.ask("progress")

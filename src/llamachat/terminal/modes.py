@@ -81,6 +81,8 @@ if sys.platform != "win32":
         # Without ICRNL an Enter that is typed ahead still is one when the prompt reads it, not a Ctrl-J.
         quiet[0] &= ~termios.ICRNL
         quiet[3] &= ~(termios.ECHO | termios.ICANON)
+        # Else Ctrl-C in an answer throws away what was typed ahead.
+        quiet[3] |= termios.NOFLSH
 
         def suspend(number: int, frame: FrameType | None) -> None:
             now = termios.tcgetattr(fd)
