@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
+import shlex
 import sys
 import threading
 from collections.abc import Iterator
@@ -189,7 +190,7 @@ def _serve(plan: Plan, signals: Signals) -> int:
 def _announce(plan: Plan) -> None:
     """One line with all that a client needs; a second for other computers, where they may connect."""
     options = plan.options
-    key = plan.api_key
+    key = shlex.quote(plan.api_key) if plan.api_key else ""
     given = f"{KEY_VARIABLE}={key} " if key else ""
     chat = f"{given}llamachat chat --base-url {plan.base_url}"
     if plan.base_url == "http://127.0.0.1:8000/v1":
