@@ -1,7 +1,7 @@
 # Shared by serve.sh and test.sh: make .venv where there is none, and install the project into it.
 # shellcheck shell=bash
 
-root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
+root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 venv=$root/.venv
 log=$venv/setup.log
 
@@ -54,7 +54,7 @@ run_logged() {
     "$@" >>"$log" 2>&1 </dev/null &
     pid=$!
     set +m
-    trap 'kill -- "-$pid" 2>/dev/null; exit 130' INT TERM
+    trap 'kill -- "-$pid" 2>/dev/null; exit 130' INT TERM HUP
     while kill -0 "$pid" 2>/dev/null; do
         sleep 0.5
         if [ $((SECONDS - started)) -ge "$next" ]; then
@@ -62,25 +62,34 @@ run_logged() {
             next=$((next + 30))
         fi
     done
-    trap - INT TERM
+    trap - INT TERM HUP
     if wait "$pid"; then return; fi
     tail -n 25 "$log" >&2
     say
     say "The installation failed; the last lines of $log are above. Run this again to try again."
-    if ! command -v c++ >/dev/null && ! command -v cl >/dev/null; then
+    if ! c++ --version >/dev/null 2>&1 && ! command -v cl >/dev/null; then # a Mac has a c++ that only says so
         say "There is no C++ compiler: install build-essential (Debian, Ubuntu), gcc-c++ (Fedora), the command line"
         say "tools of Xcode (xcode-select --install), or the Build Tools for Visual Studio, and run this again."
     fi
     exit 1
 }
 
+# Whether the venv has a Python that is new enough and can install. One whose making was cut short has no pip, and
+# neither has one that uv made; both can be given it.
+has_venv() {
+    "$(bin)/python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || return 1
+    command -v uv >/dev/null || "$(bin)/python" -m pip --version >/dev/null 2>&1 ||
+        "$(bin)/python" -m ensurepip >/dev/null 2>&1
+}
+
 make_venv() {
-    local python
-    if "$(bin)/python" -c '' 2>/dev/null; then return; fi
+    local python clear=
+    if has_venv; then return; fi
     python=$(find_python) || python=
     if command -v uv >/dev/null; then
         say "Making $venv with uv."
-        uv venv --quiet --clear ${python:+--python "$python"} "$venv" || fail "uv could not make $venv."
+        if [ -e "$venv" ]; then clear=--clear; fi # which uv before 0.8 does not know
+        uv venv --quiet ${clear:+"$clear"} ${python:+--python "$python"} "$venv" || fail "uv could not make $venv."
         return
     fi
     [ -n "$python" ] || fail "Python 3.10 or newer is needed. Install it, or set PYTHON to it."
@@ -113,6 +122,7 @@ install_project() {
         if [ $# -gt 0 ]; then run_logged "$(bin)/python" -m pip install --upgrade 'pip>=25.1'; fi
         run_logged "$(bin)/python" -m pip install "$@" --editable "$root[demo]"
     fi
+    remember_install serve # all that it needs is part of what the tests need
     remember_install "$purpose"
     say "Installed in $SECONDS s."
 }

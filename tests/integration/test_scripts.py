@@ -78,22 +78,61 @@ def test_the_key_is_in_no_command_line_from_the_start(
     ]
 
 
-def test_the_second_start_installs_nothing(clone: Path, env: dict[str, str], tmp_path: Path) -> None:
+@pytest.fixture
+def installed(clone: Path) -> Path:
+    """The clone after an installation; what it runs is this project."""
     venv.create(clone / ".venv", with_pip=False)
     site = next((clone / ".venv").rglob("site-packages"))
     (site / "installed.pth").write_text(f"{sysconfig.get_path('purelib')}\n{ROOT / 'src'}\n")
     remember = f'. "{clone}/scripts/lib.sh"; remember_install serve'
     subprocess.run(["bash", "-c", remember], check=True)
-    done = serve(clone, env, cwd=tmp_path)
+    return clone
+
+
+def test_the_second_start_installs_nothing(installed: Path, env: dict[str, str], tmp_path: Path) -> None:
+    done = serve(installed, env, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"{clone}/.venv/bin/python" in done.stdout
+    assert f"{installed}/.venv/bin/python" in done.stdout
+
+
+def test_it_starts_through_a_link_and_where_cd_looks_elsewhere(
+    installed: Path, env: dict[str, str], tmp_path: Path
+) -> None:
+    link = tmp_path / "serve"
+    link.symlink_to(installed / "scripts" / "serve.sh")
+    (tmp_path / "other" / "scripts").mkdir(parents=True)
+    for script in (str(link), "scripts/serve.sh"):
+        done = subprocess.run(
+            ["bash", script, "--print-command"],
+            cwd=installed,
+            env=env | {"CDPATH": str(tmp_path / "other")},
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert f"{installed}/.venv/bin/python" in done.stdout
+
+
+def tools(folder: Path, *names: str) -> dict[str, str]:
+    """A PATH of these programs alone."""
+    folder.mkdir()
+    for name in names:
+        (folder / name).symlink_to(str(shutil.which(name)))
+    return {"PATH": str(folder)}
+
+
+SHELL = ("bash", "dirname", "cat", "cksum", "grep", "sleep", "tail")
+
+
+def test_a_venv_that_was_cut_short_gets_its_pip(clone: Path, env: dict[str, str], tmp_path: Path) -> None:
+    venv.create(clone / ".venv", with_pip=False)
+    found = env | tools(tmp_path / "bin", *SHELL) | {"PIP_NO_INDEX": "1"}
+    done = serve(clone, found, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "No matching distribution found" in done.stderr and "No module named pip" not in done.stderr
 
 
 def test_without_a_python_it_says_which_is_needed(clone: Path, env: dict[str, str], tmp_path: Path) -> None:
-    tools = tmp_path / "bin"
-    tools.mkdir()
-    for name in ("bash", "dirname", "cat", "cksum", "grep"):
-        (tools / name).symlink_to(str(shutil.which(name)))
-    done = serve(clone, env | {"PATH": str(tools)}, cwd=tmp_path)
+    done = serve(clone, env | tools(tmp_path / "bin", *SHELL), cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr == "Python 3.10 or newer is needed. Install it, or set PYTHON to it.\n"

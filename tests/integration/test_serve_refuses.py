@@ -108,6 +108,11 @@ def test_a_value_that_makes_no_sense(refused: Refuse, args: tuple[str, str]) -> 
     assert args[0] in line and args[1] in line
 
 
+@pytest.mark.parametrize("key", ["密码", "two\nlines", "blank "])
+def test_a_key_that_no_header_can_carry(refused: Refuse, key: str) -> None:
+    assert "plain ASCII" in refused("--api-key", key, status=ExitStatus.USAGE)
+
+
 @pytest.mark.parametrize("extra", [("--port", "99999"), ("--por", "1"), ("--config_file", "f")])
 def test_a_flag_behind_the_dashes(refused: Refuse, extra: tuple[str, str]) -> None:
     assert extra[0] in refused("--", *extra, status=ExitStatus.USAGE)

@@ -66,6 +66,14 @@ def test_a_wrong_variable_is_named_in_one_line(env: dict[str, str], tmp_path: Pa
     assert done.stderr.startswith("llamachat: LLAMACHAT_PORT: 'zzz': ") and done.stderr.count("\n") == 1
 
 
+def test_a_wrong_value_for_the_chat_is_said_before_the_model_is_loaded(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    done = llamachat("serve", "--chat", "--port", "0", env=env | {"LLAMACHAT_LANG": "fr"}, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (ExitStatus.USAGE, "")
+    assert done.stderr.startswith("llamachat: LLAMACHAT_LANG: 'fr': ") and done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [
@@ -74,6 +82,9 @@ def test_a_wrong_variable_is_named_in_one_line(env: dict[str, str], tmp_path: Pa
         (("serve", "--api-key"), "expected one argument. `llamachat serve --help`"),
         (("chat", "--lang", "fr"), "invalid choice: 'fr'"),
         (("chat", "--temperature", "inf"), "--temperature: 'inf'"),
+        (("chat", "--api-key", ""), "--api-key: ''"),
+        (("chat", "--api-key", "密码"), "plain ASCII"),
+        (("chat", "--base-url", "http://主机:8000/v1"), "is no address"),
         (("history", "search"), "`llamachat history search --help`"),
         (("bogus",), "invalid choice: 'bogus'"),
     ],

@@ -70,6 +70,19 @@ def test_bye_gives_the_terminal_back(open_with_modes: Callable[[], tuple[Chat, l
     assert one.raw.rstrip().endswith(b"\x1b[0m\x1b[?25h\x1b[?2004l")
 
 
+def test_ctrl_c_in_haste_stops_the_answer_and_not_the_chat(chat: Open) -> None:
+    one = chat()
+    one.ask("endless")
+    one.see("word3 ")
+    while termios.tcgetattr(one.process.child_fd)[3] & termios.ISIG:  # at the prompt it is a key
+        one.type("\x03")
+        one.pump(0.001)
+    one.see("[stopped: /continue goes on from there]")
+    one.prompt()
+    one.enter("bye")
+    assert one.wait() == 0
+
+
 def test_a_wrong_key_at_the_introduction_ends_in_one_line(env: dict[str, str]) -> None:
     from tests.terminal.conftest import fake_server
 

@@ -58,3 +58,9 @@ def test_ipv6_is_bracketed() -> None:
 
 def test_a_server_on_every_address_is_reached_by_loopback() -> None:
     assert address.reachable_host("0.0.0.0") == "127.0.0.1"
+
+
+def test_a_server_on_every_address_is_named_to_others_in_its_own_kind_of_address() -> None:
+    assert ":" not in address.outside_host("0.0.0.0")
+    found = address.outside_host("::")
+    assert ":" in found or found == socket.gethostname()

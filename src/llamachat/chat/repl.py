@@ -38,7 +38,8 @@ def run(session: Session, *, intro: bool) -> ExitStatus:
 def _introduce(session: Session) -> None:
     """The article's first question. A key that is refused now is refused for ever."""
     try:
-        turn.ask(session, INTRODUCE[session.lang], titled=False)
+        with session.terminal.interruptible():
+            turn.ask(session, INTRODUCE[session.lang], titled=False)
     except AuthError:
         raise
     except LlamachatError as error:
@@ -50,7 +51,8 @@ def _introduce(session: Session) -> None:
 def _attempt(session: Session, text: str) -> None:
     """Do what was typed; whatever fails, the text comes back for editing."""
     try:
-        _handle(session, text)
+        with session.terminal.interruptible():
+            _handle(session, text)
     except LlamachatError as error:
         session.terminal.error(str(error))
         session.draft = text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
+import shlex
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
-import psutil
 
 from llamachat.cli.loading import LoadingBar
 from llamachat.cli.secret import KEY_VARIABLE, hide_key
@@ -23,11 +23,13 @@ from llamachat.core.engine_options import EngineOptions
 from llamachat.errors import ExitStatus, ModelError, UsageError
 from llamachat.hub import local, memory
 from llamachat.hub.gguf import GGUFHeader
+from llamachat.hub.machine import look
 from llamachat.server import address, command, machine
 from llamachat.server.child import Child
 from llamachat.server.readiness import Endpoint
 from llamachat.server.supervisor import Signals, Supervisor
 from llamachat.settings.base import add_options, load
+from llamachat.settings.chat import ChatSettings
 from llamachat.settings.serve import ServeSettings
 
 
@@ -78,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
         model = local.resolve(settings.model, _folders())
         print(command.quote(command.plain_command(_options(settings, model, settings.port, extra))))  # noqa: T201
         return ExitStatus.OK
+    if settings.chat:
+        load(ChatSettings, {})  # what is wrong with them is said before the model is loaded
     plan = _plan(settings, extra)
     with Signals().caught() as signals:
         return _serve(plan, signals)
@@ -155,7 +159,7 @@ def _check_window(header: GGUFHeader, n_ctx: int) -> None:
 
 def _check_memory(model: local.LocalModel, header: GGUFHeader, n_ctx: int) -> None:
     need = memory.estimate(header, n_ctx).total
-    free = psutil.virtual_memory().available
+    free = look().available
     if need > free:
         raise ModelError(
             f"{model.name} needs about {_gib(need)} of memory, and {_gib(free)} are free.",
@@ -189,7 +193,7 @@ def _serve(plan: Plan, signals: Signals) -> int:
 def _announce(plan: Plan) -> None:
     """One line with all that a client needs; a second for other computers, where they may connect."""
     options = plan.options
-    key = plan.api_key
+    key = shlex.quote(plan.api_key) if plan.api_key else ""
     given = f"{KEY_VARIABLE}={key} " if key else ""
     chat = f"{given}llamachat chat --base-url {plan.base_url}"
     if plan.base_url == "http://127.0.0.1:8000/v1":

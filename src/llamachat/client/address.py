@@ -14,6 +14,8 @@ def check(base_url: str) -> str:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        # Nothing else goes into the head of a request: a name in other letters has an ASCII form, xn--….
+        usable = usable and url.isascii() and url.isprintable() and " " not in url
     except ValueError:
         usable = False
     if not usable:

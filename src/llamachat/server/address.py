@@ -29,12 +29,14 @@ def outside_host(host: str) -> str:
     """Where other computers most likely reach a server that listens on `host`."""
     if host not in ("0.0.0.0", "::"):
         return host
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # a datagram socket sends nothing by this, it only picks a route
+    # On `::` the server takes no IPv4: asyncio asks for IPv6 alone.
+    family, far = (socket.AF_INET6, "2001:db8::1") if host == "::" else (socket.AF_INET, "192.0.2.1")
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((far, 9))  # a datagram socket sends nothing by this, it only picks a route
             return str(probe.getsockname()[0])
-        except OSError:
-            return socket.gethostname()
+    except OSError:
+        return socket.gethostname()
 
 
 def base_url(scheme: str, host: str, port: int) -> str:
@@ -58,15 +60,15 @@ def claim(host: str, port: int) -> int:
 
 
 def _try_bind(family: int, kind: int, protocol: int, address: tuple[object, ...], host: str) -> int:
-    with socket.socket(family, kind, protocol) as probe:
-        if os.name == "posix":
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+    try:
+        with socket.socket(family, kind, protocol) as probe:  # no socket at all where the kernel has no IPv6
+            if os.name == "posix":
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
             probe.listen(1)
-        except OSError as error:
-            raise _translate(error, host, int(str(address[1]))) from error
-        return int(probe.getsockname()[1])
+            return int(probe.getsockname()[1])
+    except OSError as error:
+        raise _translate(error, host, int(str(address[1]))) from error
 
 
 def _translate(error: OSError, host: str, port: int) -> AddressError:

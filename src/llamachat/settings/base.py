@@ -11,7 +11,7 @@ from types import UnionType
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
 import platformdirs
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -37,6 +37,17 @@ def _split(value: object) -> object:
 
 StrList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """A flag that may be repeated; separated by commas in the environment."""
+
+
+def _sendable(key: str) -> str:
+    if not key.isascii() or not key.isprintable() or key != key.strip():
+        raise ValueError(
+            "a key travels in a header of HTTP, and must be plain ASCII without blanks around it"
+        )
+    return key
+
+
+ApiKey = Annotated[str, AfterValidator(_sendable)]
 
 
 def option(

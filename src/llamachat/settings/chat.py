@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from llamachat.settings.base import Options, option
+from llamachat.settings.base import ApiKey, Options, option
 
 
 class ChatSettings(Options):
     section: ClassVar[str] = "chat"
 
     base_url: str = option("http://localhost:8000/v1", "address of the server", metavar="URL")
-    api_key: str = option("not-needed", "the server's key", metavar="KEY")
+    api_key: ApiKey = option("not-needed", "the server's key", metavar="KEY", min_length=1)
     model: str = option("local-model", "model name to ask for")
     temperature: float = option(0.7, "randomness, 0 for none", ge=0, allow_inf_nan=False)
     max_tokens: int | None = option(None, "longest answer in tokens (default: a quarter of the window)", ge=1)

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import ByteSize
 
-from llamachat.settings.base import Options, StrList, option
+from llamachat.settings.base import ApiKey, Options, StrList, option
 
 
 class ServeSettings(Options):
@@ -28,7 +28,7 @@ class ServeSettings(Options):
         flags=("--n_gpu_layers",),
         ge=-1,
     )
-    api_key: str | None = option(None, "key that clients must send", metavar="KEY", flags=("--api_key",))
+    api_key: ApiKey | None = option(None, "key that clients must send", metavar="KEY", flags=("--api_key",))
     cors_origin: StrList = option(
         (), "a web origin that may use the server, besides loopback ones; may be repeated"
     )

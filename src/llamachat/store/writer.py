@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 
 from llamachat.errors import StoreError
 
@@ -24,7 +26,7 @@ class Writer:
         self._changed = threading.Condition()
         self._due: float | None = None
         self._not_before = 0.0
-        self._asked = self._done = 0
+        self._waiting: list[SimpleQueue[None]] = []
         self._stopping = False
         self._thread: threading.Thread | None = None
         self.trouble: StoreError | None = None
@@ -37,11 +39,13 @@ class Writer:
 
     def now(self, timeout: float) -> None:
         """Return when the work was done or has failed, at the latest after `timeout` seconds."""
+        ran: SimpleQueue[None] = SimpleQueue()
         with self._changed:
-            self._asked += 1
-            mine = self._asked
+            self._waiting.append(ran)
             self._start()
-            self._changed.wait_for(lambda: self._done >= mine, timeout)
+        # Not on the condition: a Ctrl-C that raises in its wait can leave it without its lock.
+        with suppress(Empty):
+            ran.get(timeout=timeout)
 
     def stop(self, timeout: float) -> None:
         with self._changed:
@@ -61,22 +65,23 @@ class Writer:
             with self._changed:
                 while not self._is_due():
                     self._changed.wait(self._rest())
-                asked, stopping = self._asked, self._stopping
+                waiting, self._waiting = self._waiting, []
+                stopping = self._stopping
                 self._due = None
             if stopping or time.monotonic() >= self._not_before:
                 self._attempt()
             with self._changed:
                 if self.trouble is not None:
                     self._due = self._not_before
-                self._done = asked
-                self._changed.notify_all()
+            for ran in waiting:
+                ran.put(None)
             if stopping:
                 self._leave()
                 return
 
     def _is_due(self) -> bool:
         reached = self._due is not None and time.monotonic() >= self._due
-        return self._stopping or self._asked > self._done or reached
+        return self._stopping or bool(self._waiting) or reached
 
     def _rest(self) -> float | None:
         return None if self._due is None else max(0.0, self._due - time.monotonic())

@@ -45,6 +45,9 @@ class Terminal(Protocol):
     def read_message(self, draft: str = "") -> str:
         """The next message. EOFError at the end of input, KeyboardInterrupt for Ctrl-C on an empty line."""
 
+    def interruptible(self) -> AbstractContextManager[None]:
+        """Inside, Ctrl-C raises KeyboardInterrupt. Beside it, it is a prompt's key, or nothing."""
+
     def answer(self, on_interrupt: Callable[[], None]) -> AbstractContextManager[AnswerView]:
         """Draw an answer; meanwhile Ctrl-C calls `on_interrupt` instead of raising."""
 

@@ -13,7 +13,7 @@ from llamachat.errors import UsageError
 from llamachat.terminal import theme
 from llamachat.terminal.answer import drawing
 from llamachat.terminal.base import AnswerView, CommandHint, Look
-from llamachat.terminal.modes import guarded, interrupts_call
+from llamachat.terminal.modes import guarded, interrupts_call, interrupts_pass, interrupts_raise
 from llamachat.terminal.screen import Screen
 
 _CLIPBOARD_LIMIT = 74_000
@@ -54,6 +54,7 @@ class InteractiveTerminal:
         self._input = InputLine(history, commands, look.color)
 
     def read_message(self, draft: str = "") -> str:
+        interrupts_pass()
         self._screen.set_base(theme.INPUT)
         self._screen.flush()
         try:
@@ -62,6 +63,14 @@ class InteractiveTerminal:
         finally:
             self._screen.set_base(None)
             self._screen.flush()
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        interrupts_raise()
+        try:
+            yield
+        finally:
+            interrupts_pass()
 
     @contextmanager
     def answer(self, on_interrupt: Callable[[], None]) -> Iterator[AnswerView]:

@@ -22,6 +22,7 @@ def guarded(stdin: TextIO, stdout: TextIO, color_again: Callable[[], str]) -> It
     `color_again` says which colour was on.
     """
     with ExitStack() as stack:
+        stack.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
         stack.callback(_write, stdout, RESTORE)
         if sys.platform == "win32":
             stack.enter_context(_windows_console())
@@ -33,13 +34,37 @@ def guarded(stdin: TextIO, stdout: TextIO, color_again: Callable[[], str]) -> It
 
 @contextmanager
 def interrupts_call(on_interrupt: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C calls `on_interrupt` instead of raising somewhere in the middle of drawing."""
+    """Ctrl-C calls `on_interrupt` instead of raising somewhere in the middle of drawing.
+
+    After one, more of them do nothing until the next prompt: who presses it twice means this answer, which is
+    still to be kept.
+    """
+    pressed = False
 
     def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed = True
         on_interrupt()
 
-    with _handler(signal.SIGINT, handle):
+    before = signal.signal(signal.SIGINT, handle)
+    try:
         yield
+    finally:
+        signal.signal(signal.SIGINT, _ignore if pressed else before)
+
+
+def interrupts_raise() -> None:
+    """From now on Ctrl-C raises KeyboardInterrupt."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def interrupts_pass() -> None:
+    """From now on Ctrl-C does nothing, unless it is a key that a prompt reads."""
+    signal.signal(signal.SIGINT, _ignore)
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    pass
 
 
 @contextmanager

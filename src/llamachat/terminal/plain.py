@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TextIO
 
 from llamachat.core.visible import visible
 from llamachat.errors import UsageError
 from llamachat.terminal.answer import drawing
 from llamachat.terminal.base import AnswerView, Look
-from llamachat.terminal.modes import interrupts_call
+from llamachat.terminal.modes import interrupts_call, interrupts_raise
 from llamachat.terminal.screen import Screen
 
 
@@ -27,6 +27,7 @@ class PlainTerminal:
         self._screen = Screen(stdout, look.color)
 
     def read_message(self, draft: str = "") -> str:
+        interrupts_raise()
         if self._stdin.isatty():
             self._stderr.write("> ")
             self._stderr.flush()
@@ -34,6 +35,9 @@ class PlainTerminal:
         if not line:
             raise EOFError
         return line.rstrip("\r\n")
+
+    def interruptible(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     @contextmanager
     def answer(self, on_interrupt: Callable[[], None]) -> Iterator[AnswerView]:
