@@ -222,6 +222,17 @@ def test_queued_client_that_leaves_gives_its_place_to_the_next(engine: Engine) -
     assert list(first)[-1] == "[DONE]" and list(waiting)[-1] == "[DONE]"
 
 
+def test_embeddings_wait_in_line_and_cannot_stream_past_it(tmp_path: Path) -> None:
+    with running(tmp_path / "log", embedding="true") as engine:
+        stream = engine.open_stream(question("Count to one hundred.", max_tokens=200))
+        next(iter(stream))
+        waiting = engine.ask_and_leave({"input": "Hi.", "stream": True}, "/v1/embeddings")
+        wait_for(lambda: engine.health()["queue"] == 1, "the embedding waits")
+        assert list(stream)[-1] == "[DONE]"
+        assert json.loads(waiting.getresponse().read())["data"][0]["embedding"]
+        waiting.close()
+
+
 def test_json_schema_is_obeyed(client: openai.OpenAI) -> None:
     schema: dict[str, object] = {
         "type": "object",
@@ -261,7 +272,13 @@ def test_max_completion_tokens_limits_the_reply(engine: Engine) -> None:
         ({"messages": [{"role": "user"}]}, "content"),
         ({"response_format": {"type": "json_schema"}}, "schema"),
         ({"logprobs": True, "top_logprobs": 2}, "logprobs"),
-        ({"messages": [{"role": "user", "content": "\ud800"}]}, "surrogates"),
+        ({"messages": [{"role": "user", "content": "\ud800"}]}, "surrogate"),
+        ({"model": "\ud800"}, "surrogate"),
+        ({"temperature": float("nan")}, "NaN"),
+        ({"logit_bias": {"99999999": 1}}, "99999999"),
+        ({"logit_bias": {"Hi": 1}}, "Hi"),
+        ({"grammar": "root ::= " + "(" * 200_000 + '"a"' + ")" * 200_000}, "grammar"),
+        ({"grammar": "root ::= " + "(" * 30_000 + '"a"' + ")" * 30_000}, "grammar"),
     ],
 )
 def test_what_cannot_be_served_is_a_400_that_says_why(
@@ -278,9 +295,12 @@ def test_what_cannot_be_served_is_a_400_that_says_why(
         ("/v1/completions", {"prompt": ""}, "empty"),
         ("/v1/completions", {"max_tokens": 2}, "empty"),
         ("/v1/embeddings", {"input": "Hi."}, "--embedding"),
+        ("/extras/tokenize", {"input": "\ud800"}, "surrogate"),
+        ("/extras/detokenize", {"tokens": [99_999_999]}, "99999999"),
+        ("/extras/detokenize", {"tokens": [5, -1]}, "-1"),
     ],
 )
-def test_what_has_nothing_to_read_or_no_such_model_is_a_400(
+def test_other_paths_answer_with_a_400_that_says_why_too(
     engine: Engine, path: str, body: dict[str, Any], named: str
 ) -> None:
     answer = engine.ask("POST", path, body)
@@ -298,7 +318,9 @@ def test_an_answer_with_calls_and_null_for_content_is_read(engine: Engine) -> No
     assert engine.ask("POST", "/v1/chat/completions", question("", messages=messages)).status == 200
 
 
-@pytest.mark.parametrize("body", [b"not json", b"[1]", b"\xff", b""])
+@pytest.mark.parametrize(
+    "body", [b"not json", b"[1]", b"\xff", b"", b'{"x":' + b"[" * 990 + b"]" * 990 + b"}"]
+)
 def test_a_body_that_is_no_json_object_is_a_400(engine: Engine, body: bytes) -> None:
     assert engine.ask("POST", "/v1/chat/completions", body).status == 400
 

@@ -35,11 +35,15 @@ STOP_GRACE_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Kind:
-    """How one path's body is put into the library's words and checked, and whether it needs the model."""
+    """How one path's body is put into the library's words and checked, and whether it needs the model.
+
+    `streams`: where the body asks for a stream, its publisher waits in line and says so.
+    """
 
     translate: Callable[[Mapping[str, Any]], dict[str, Any]]
     model: type[BaseModel]
-    needs_model: bool
+    needs_model: bool = False
+    streams: bool = False
 
 
 def kinds() -> dict[str, Kind]:
@@ -47,14 +51,16 @@ def kinds() -> dict[str, Kind]:
 
     chat, text = types.CreateChatCompletionRequest, types.CreateCompletionRequest
     return {
-        "/v1/chat/completions": Kind(wishes.chat, chat, True),
-        "/v1/completions": Kind(wishes.completion, text, True),
-        "/v1/engines/copilot-codex/completions": Kind(wishes.completion, text, True),
-        "/v1/embeddings": Kind(dict, types.CreateEmbeddingRequest, True),
-        "/extras/chat/tokenize/count": Kind(wishes.chat, chat, False),
-        "/extras/tokenize": Kind(dict, types.TokenizeInputRequest, False),
-        "/extras/tokenize/count": Kind(dict, types.TokenizeInputRequest, False),
-        "/extras/detokenize": Kind(dict, types.DetokenizeInputRequest, False),
+        "/v1/chat/completions": Kind(wishes.chat, chat, needs_model=True, streams=True),
+        "/v1/completions": Kind(wishes.completion, text, needs_model=True, streams=True),
+        "/v1/engines/copilot-codex/completions": Kind(
+            wishes.completion, text, needs_model=True, streams=True
+        ),
+        "/v1/embeddings": Kind(dict, types.CreateEmbeddingRequest, needs_model=True),
+        "/extras/chat/tokenize/count": Kind(wishes.chat, chat),
+        "/extras/tokenize": Kind(dict, types.TokenizeInputRequest),
+        "/extras/tokenize/count": Kind(dict, types.TokenizeInputRequest),
+        "/extras/detokenize": Kind(dict, types.DetokenizeInputRequest),
     }
 
 
@@ -67,23 +73,32 @@ class Requests:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "POST":
             return await self._app(scope, receive, send)
-        kind = self._kinds.get(scope["path"])
+        kind = self._kinds.get(scope["path"].removeprefix(scope.get("root_path", "")))
         try:
             content = await read_body(scope, receive)
-            body = checked(content, kind) if kind else None
+            body = checked(content, kind) if kind else {}
+            content = encoded(body) if kind else content
         except Refused as error:
             return await answer(error)(scope, receive, send)
         except ConnectionResetError:
             return None
-        if kind and body is not None:
-            content = json.dumps(body).encode()
-            scope = {**scope, "headers": _with_length(scope["headers"], len(content))}
-        if kind is None or body is None or not kind.needs_model:
+        if kind is None:
             return await self._app(scope, _replay(content, receive), send)
-        return await self._serve(body, content, scope, receive, send)
+        scope = {**scope, "headers": _with_length(scope["headers"], len(content))}
+        if not kind.needs_model:
+            return await self._app(scope, _replay(content, receive), send)
+        streams = kind.streams and body.get("stream") is True
+        return await self._serve(body, content, scope, receive, send, streams=streams)
 
     async def _serve(
-        self, body: dict[str, Any], content: bytes, scope: Scope, receive: Receive, send: Send
+        self,
+        body: dict[str, Any],
+        content: bytes,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        streams: bool,
     ) -> None:
         """Queue, and free the model when the client leaves. A stream waits in its publisher and says so."""
         options = body.get("stream_options")
@@ -97,7 +112,7 @@ class Requests:
         gone = anyio.Event()
         with _watching(receive, call, gone):
             try:
-                if body.get("stream") is not True:
+                if not streams:
                     async for _ in call.ticket.ahead():
                         pass
                     call.check()
@@ -183,7 +198,7 @@ async def read_body(scope: Scope, receive: Receive) -> bytes:
 def checked(content: bytes, kind: Kind) -> dict[str, Any]:
     """The body in the library's words, checked against the library's own model of it."""
     try:
-        body = json.loads(content)
+        body = json.loads(content, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise Refused(400, f"The body is not JSON: {error}") from error
     if not isinstance(body, dict):
@@ -194,6 +209,20 @@ def checked(content: bytes, kind: Kind) -> dict[str, Any]:
     except ValidationError as error:
         raise _invalid(error) from error
     return wanted
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number in it")
+
+
+def encoded(body: dict[str, Any]) -> bytes:
+    """As JSON in UTF-8, which half of a surrogate pair can't become, in an answer neither."""
+    try:
+        return json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise Refused(400, "The body has halves of surrogate pairs, which are no text.") from error
+    except RecursionError as error:
+        raise Refused(400, f"The body is nested too deeply: {error}") from error
 
 
 def _invalid(error: ValidationError) -> Refused:
