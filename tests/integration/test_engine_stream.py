@@ -209,6 +209,20 @@ def places(events: list[Any]) -> list[int]:
     return [event["queue"]["position"] for event in events if event != "[DONE]" and "queue" in event]
 
 
+def test_a_client_that_looks_for_a_choice_in_each_chunk_can_wait(
+    engine: Engine, client: openai.OpenAI
+) -> None:
+    """As the article's does, which asks for nothing else than a stream."""
+    first = engine.open_stream(question("Count to one hundred.", max_tokens=60))
+    next(iter(first))
+    messages: Any = [{"role": "user", "content": "Hi."}]
+    chat = client.chat.completions.create(model="any", messages=messages, max_tokens=4, stream=True)
+    text = client.completions.create(model="any", prompt="Hi.", max_tokens=4, stream=True)
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chat)
+    assert "".join(chunk.choices[0].text for chunk in text)
+    list(first)
+
+
 def test_queued_client_that_leaves_gives_its_place_to_the_next(engine: Engine) -> None:
     first = engine.open_stream(question("Count to one hundred.", max_tokens=150))
     next(iter(first))

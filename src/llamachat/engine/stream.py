@@ -114,6 +114,9 @@ class _Reply:
             "created": int(time.time()),
             "model": body_model or "",
         }
+        # A client that asked for nothing may rely on a choice in each chunk, as the article's does.
+        said: dict[str, Any] = {"delta": {}} if chat else {"text": ""}
+        self._nothing = [{"index": 0, **said, "logprobs": None, "finish_reason": None}]
         if call.return_progress:
             call.report = lambda progress: self._put({"choices": [], "prompt_progress": progress})
 
@@ -123,7 +126,7 @@ class _Reply:
 
         try:
             async for position in self._call.ticket.ahead():
-                self._put({"choices": [], "queue": {"position": position}})
+                self._put({"choices": self._nothing, "queue": {"position": position}})
             self._call.check()
             async with contextlib.asynccontextmanager(server.get_llama_proxy)() as proxy:
                 llama = server.prepare_request_resources(self._body, proxy, self._body_model, self._kwargs)
