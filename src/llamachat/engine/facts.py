@@ -63,6 +63,7 @@ def _add_routes(app: FastAPI, server: Any, options: EngineOptions) -> None:
     async def count(request: Request) -> dict[str, int]:
         body = await request.json()
         wanted = {name: body[name] for name in FOR_THE_TEMPLATE if name in body}
+        wanted["continue_final_message"] = body.get("continue_final_message") is True
         return {"count": await run_in_threadpool(_llama(request).count_chat, **wanted)}
 
     async def detokenize(request: Request) -> dict[str, str]:
