@@ -223,6 +223,25 @@ def test_a_client_that_looks_for_a_choice_in_each_chunk_can_wait(
     list(first)
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_who_has_read_a_reply_finds_nobody_in_line(engine: Engine, stream: bool) -> None:
+    for _ in range(10):
+        if stream:
+            assert list(engine.open_stream(question("Hi.", max_tokens=1)))[-1] == "[DONE]"
+        else:
+            assert engine.chat("Hi.", max_tokens=1).status == 200
+        assert engine.health()["busy"] is False
+
+
+def test_a_stream_asked_for_in_another_word_hears_its_place_too(engine: Engine) -> None:
+    first = engine.open_stream(question("Count to one hundred.", max_tokens=60))
+    next(iter(first))
+    connection = engine.ask_and_leave(question("Hi.", stream="yes"))
+    assert b'"queue"' in connection.getresponse().readline()
+    connection.close()
+    list(first)
+
+
 def test_queued_client_that_leaves_gives_its_place_to_the_next(engine: Engine) -> None:
     first = engine.open_stream(question("Count to one hundred.", max_tokens=150))
     next(iter(first))

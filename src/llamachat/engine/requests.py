@@ -35,15 +35,11 @@ STOP_GRACE_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Kind:
-    """How one path's body is put into the library's words and checked, and whether it needs the model.
-
-    `streams`: where the body asks for a stream, its publisher waits in line and says so.
-    """
+    """How one path's body is put into the library's words and checked, and whether it needs the model."""
 
     translate: Callable[[Mapping[str, Any]], dict[str, Any]]
     model: type[BaseModel]
     needs_model: bool = False
-    streams: bool = False
 
 
 def kinds() -> dict[str, Kind]:
@@ -51,11 +47,9 @@ def kinds() -> dict[str, Kind]:
 
     chat, text = types.CreateChatCompletionRequest, types.CreateCompletionRequest
     return {
-        "/v1/chat/completions": Kind(wishes.chat, chat, needs_model=True, streams=True),
-        "/v1/completions": Kind(wishes.completion, text, needs_model=True, streams=True),
-        "/v1/engines/copilot-codex/completions": Kind(
-            wishes.completion, text, needs_model=True, streams=True
-        ),
+        "/v1/chat/completions": Kind(wishes.chat, chat, needs_model=True),
+        "/v1/completions": Kind(wishes.completion, text, needs_model=True),
+        "/v1/engines/copilot-codex/completions": Kind(wishes.completion, text, needs_model=True),
         "/v1/embeddings": Kind(dict, types.CreateEmbeddingRequest, needs_model=True),
         "/extras/chat/tokenize/count": Kind(wishes.chat, chat),
         "/extras/tokenize": Kind(dict, types.TokenizeInputRequest),
@@ -87,18 +81,10 @@ class Requests:
         scope = {**scope, "headers": _with_length(scope["headers"], len(content))}
         if not kind.needs_model:
             return await self._app(scope, _replay(content, receive), send)
-        streams = kind.streams and body.get("stream") is True
-        return await self._serve(body, content, scope, receive, send, streams=streams)
+        return await self._serve(body, content, scope, receive, send)
 
     async def _serve(
-        self,
-        body: dict[str, Any],
-        content: bytes,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        *,
-        streams: bool,
+        self, body: dict[str, Any], content: bytes, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Queue, and free the model when the client leaves. A stream waits in its publisher and says so."""
         options = body.get("stream_options")
@@ -112,10 +98,11 @@ class Requests:
         gone = anyio.Event()
         with _watching(receive, call, gone):
             try:
-                if not streams:
+                if not body["stream"]:
                     async for _ in call.ticket.ahead():
                         pass
                     call.check()
+                    send = _leaving_first(call, send)
                 await self._app(scope, _replay(content, _leaving(gone)), send)
             except calls.Cancelled as error:
                 await answer(refusal(error))(scope, receive, send)
@@ -162,6 +149,16 @@ def _leaving(gone: anyio.Event) -> Receive:
     return receive
 
 
+def _leaving_first(call: calls.Call, send: Send) -> Send:
+    """Free the place before a whole reply goes out: who has read it finds nobody in line."""
+
+    async def send_behind(message: Message) -> None:
+        call.ticket.leave()
+        await send(message)
+
+    return send_behind
+
+
 def _replay(content: bytes, rest: Receive) -> Receive:
     messages: list[Message] = [{"type": "http.request", "body": content, "more_body": False}]
 
@@ -205,10 +202,11 @@ def checked(content: bytes, kind: Kind) -> dict[str, Any]:
         raise Refused(400, "The body must be a JSON object.")
     wanted = kind.translate(body)
     try:
-        kind.model.model_validate(wanted)
+        valid = kind.model.model_validate(wanted)
     except ValidationError as error:
         raise _invalid(error) from error
-    return wanted
+    # As the library takes it: 1 and "yes" are true, and embeddings don't stream.
+    return {**wanted, "stream": getattr(valid, "stream", False)}
 
 
 def _no_number(name: str) -> None:
