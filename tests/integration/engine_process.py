@@ -46,10 +46,12 @@ class Engine:
         connection.request("POST", path, json.dumps({**body, "stream": True}))
         return Stream(connection)
 
-    def ask_and_leave(self, body: Mapping[str, Any]) -> http.client.HTTPConnection:
+    def ask_and_leave(
+        self, body: Mapping[str, Any], path: str = "/v1/chat/completions"
+    ) -> http.client.HTTPConnection:
         """A connection on which the question is asked and no answer read."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
-        connection.request("POST", "/v1/chat/completions", json.dumps(body))
+        connection.request("POST", path, json.dumps(body))
         return connection
 
     def health(self) -> Any:
@@ -112,7 +114,12 @@ def small_model() -> str:
 
 @contextlib.contextmanager
 def running(
-    log: Path, options: EngineOptions | None = None, *, n_ctx: int = 2048, api_key: str | None = None
+    log: Path,
+    options: EngineOptions | None = None,
+    *,
+    n_ctx: int = 2048,
+    api_key: str | None = None,
+    **more: str,
 ) -> Iterator[Engine]:
     port = free_port()
     options = options or EngineOptions(model_name="small", embedded=True)
@@ -126,6 +133,7 @@ def running(
         "verbose": "false",
         "host": options.host,
         "port": port,
+        **more,
     }
     argv = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
     key = {"API_KEY": api_key} if api_key else {}

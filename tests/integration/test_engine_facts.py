@@ -58,6 +58,13 @@ def test_count_of_what_is_no_message_list_is_a_400(engine: Engine, body: Any) ->
     assert engine.ask("POST", "/extras/chat/tokenize/count", body).status == 400
 
 
+def test_tokens_of_half_a_character_are_turned_back_as_far_as_they_go(engine: Engine) -> None:
+    tokens = engine.ask("POST", "/extras/tokenize", {"input": "a \U0001f9ff"}).json()["tokens"]
+    assert engine.ask("POST", "/extras/detokenize", {"tokens": tokens}).json()["text"] == "a \U0001f9ff"
+    answer = engine.ask("POST", "/extras/detokenize", {"tokens": tokens[:-1]})
+    assert answer.status == 200 and answer.json()["text"] == "a \ufffd"
+
+
 @pytest.mark.parametrize("path", ["/extras/tokenize", "/extras/detokenize", "/v1/completions"])
 def test_a_wrong_field_is_a_400_on_the_stock_routes_too(engine: Engine, path: str) -> None:
     wrong = {"input": 1, "tokens": "x", "prompt": {"not": "text"}}

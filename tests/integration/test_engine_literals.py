@@ -98,6 +98,24 @@ def test_every_text_is_turned_back_as_stock_does(guarded: Any, stock: Any) -> No
             assert guarded.detokenize(tokens[:end]) == stock.detokenize(tokens[:end])
 
 
+def test_each_token_is_asked_for_once_however_long_the_reply_grows() -> None:
+    asked: list[int] = []
+
+    class Asked(llama_cpp.Llama):
+        def detokenize(
+            self, tokens: list[int], prev_tokens: list[int] | None = None, special: bool = False
+        ) -> bytes:
+            asked.extend(tokens)
+            return super().detokenize(tokens, prev_tokens, special)
+
+    llama: Any = type("Guarded", (Pieces, Asked), {})(small_model(), n_ctx=256, verbose=False)
+    reply = llama.tokenize(b"by the sea, by the sea, by the beautiful sea", add_bos=False)
+    for end in range(1, len(reply) + 1):
+        llama.detokenize(reply[:end])
+    assert sorted(asked) == sorted(set(reply))
+    llama.close()
+
+
 def test_counting_leaves_the_model_untouched() -> None:
     llama: Any = type("Counted", (Counting, llama_cpp.Llama), {})(small_model(), n_ctx=256, verbose=False)
     assert llama.count_chat(messages=[{"role": "user", "content": "Hi."}]) > 3

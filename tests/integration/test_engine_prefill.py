@@ -36,3 +36,10 @@ def test_only_a_message_of_the_model_can_go_on(engine: Engine) -> None:
     answer = ask(engine, [QUESTION], 1, continue_final_message=True)
     assert answer.status == 400
     assert "assistant" in answer.json()["error"]["message"]
+
+
+def test_the_count_is_that_of_the_completion_that_goes_on(engine: Engine) -> None:
+    cut = [QUESTION, {"role": "assistant", "content": "The sea is"}]
+    body = {"messages": cut, "continue_final_message": True}
+    counted = engine.ask("POST", "/extras/chat/tokenize/count", body).json()["count"]
+    assert counted == ask(engine, cut, 1, continue_final_message=True).json()["usage"]["prompt_tokens"]

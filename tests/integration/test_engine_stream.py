@@ -209,6 +209,39 @@ def places(events: list[Any]) -> list[int]:
     return [event["queue"]["position"] for event in events if event != "[DONE]" and "queue" in event]
 
 
+def test_a_client_that_looks_for_a_choice_in_each_chunk_can_wait(
+    engine: Engine, client: openai.OpenAI
+) -> None:
+    """As the article's does, which asks for nothing else than a stream."""
+    first = engine.open_stream(question("Count to one hundred.", max_tokens=60))
+    next(iter(first))
+    messages: Any = [{"role": "user", "content": "Hi."}]
+    chat = client.chat.completions.create(model="any", messages=messages, max_tokens=4, stream=True)
+    text = client.completions.create(model="any", prompt="Hi.", max_tokens=4, stream=True)
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chat)
+    assert "".join(chunk.choices[0].text for chunk in text)
+    list(first)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_who_has_read_a_reply_finds_nobody_in_line(engine: Engine, stream: bool) -> None:
+    for _ in range(10):
+        if stream:
+            assert list(engine.open_stream(question("Hi.", max_tokens=1)))[-1] == "[DONE]"
+        else:
+            assert engine.chat("Hi.", max_tokens=1).status == 200
+        assert engine.health()["busy"] is False
+
+
+def test_a_stream_asked_for_in_another_word_hears_its_place_too(engine: Engine) -> None:
+    first = engine.open_stream(question("Count to one hundred.", max_tokens=60))
+    next(iter(first))
+    connection = engine.ask_and_leave(question("Hi.", stream="yes"))
+    assert b'"queue"' in connection.getresponse().readline()
+    connection.close()
+    list(first)
+
+
 def test_queued_client_that_leaves_gives_its_place_to_the_next(engine: Engine) -> None:
     first = engine.open_stream(question("Count to one hundred.", max_tokens=150))
     next(iter(first))
@@ -220,6 +253,17 @@ def test_queued_client_that_leaves_gives_its_place_to_the_next(engine: Engine) -
     second.hang_up()
     assert next(waiting)["queue"] == {"position": 1}
     assert list(first)[-1] == "[DONE]" and list(waiting)[-1] == "[DONE]"
+
+
+def test_embeddings_wait_in_line_and_cannot_stream_past_it(tmp_path: Path) -> None:
+    with running(tmp_path / "log", embedding="true") as engine:
+        stream = engine.open_stream(question("Count to one hundred.", max_tokens=200))
+        next(iter(stream))
+        waiting = engine.ask_and_leave({"input": "Hi.", "stream": True}, "/v1/embeddings")
+        wait_for(lambda: engine.health()["queue"] == 1, "the embedding waits")
+        assert list(stream)[-1] == "[DONE]"
+        assert json.loads(waiting.getresponse().read())["data"][0]["embedding"]
+        waiting.close()
 
 
 def test_json_schema_is_obeyed(client: openai.OpenAI) -> None:
@@ -261,7 +305,13 @@ def test_max_completion_tokens_limits_the_reply(engine: Engine) -> None:
         ({"messages": [{"role": "user"}]}, "content"),
         ({"response_format": {"type": "json_schema"}}, "schema"),
         ({"logprobs": True, "top_logprobs": 2}, "logprobs"),
-        ({"messages": [{"role": "user", "content": "\ud800"}]}, "surrogates"),
+        ({"messages": [{"role": "user", "content": "\ud800"}]}, "surrogate"),
+        ({"model": "\ud800"}, "surrogate"),
+        ({"temperature": float("nan")}, "NaN"),
+        ({"logit_bias": {"99999999": 1}}, "99999999"),
+        ({"logit_bias": {"Hi": 1}}, "Hi"),
+        ({"grammar": "root ::= " + "(" * 200_000 + '"a"' + ")" * 200_000}, "grammar"),
+        ({"grammar": "root ::= " + "(" * 30_000 + '"a"' + ")" * 30_000}, "grammar"),
     ],
 )
 def test_what_cannot_be_served_is_a_400_that_says_why(
@@ -278,9 +328,12 @@ def test_what_cannot_be_served_is_a_400_that_says_why(
         ("/v1/completions", {"prompt": ""}, "empty"),
         ("/v1/completions", {"max_tokens": 2}, "empty"),
         ("/v1/embeddings", {"input": "Hi."}, "--embedding"),
+        ("/extras/tokenize", {"input": "\ud800"}, "surrogate"),
+        ("/extras/detokenize", {"tokens": [99_999_999]}, "99999999"),
+        ("/extras/detokenize", {"tokens": [5, -1]}, "-1"),
     ],
 )
-def test_what_has_nothing_to_read_or_no_such_model_is_a_400(
+def test_other_paths_answer_with_a_400_that_says_why_too(
     engine: Engine, path: str, body: dict[str, Any], named: str
 ) -> None:
     answer = engine.ask("POST", path, body)
@@ -298,7 +351,9 @@ def test_an_answer_with_calls_and_null_for_content_is_read(engine: Engine) -> No
     assert engine.ask("POST", "/v1/chat/completions", question("", messages=messages)).status == 200
 
 
-@pytest.mark.parametrize("body", [b"not json", b"[1]", b"\xff", b""])
+@pytest.mark.parametrize(
+    "body", [b"not json", b"[1]", b"\xff", b"", b'{"x":' + b"[" * 990 + b"]" * 990 + b"}"]
+)
 def test_a_body_that_is_no_json_object_is_a_400(engine: Engine, body: bytes) -> None:
     assert engine.ask("POST", "/v1/chat/completions", body).status == 400
 

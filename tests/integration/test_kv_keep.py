@@ -53,6 +53,19 @@ def test_a_restart_reads_only_what_is_new(open_llama: Open, tiny_model: Path, tm
     assert all(read < 10 for _, read in again)
 
 
+def test_a_new_conversation_that_begins_alike_leaves_what_was_kept(
+    open_llama: Open, tiny_model: Path, tmp_path: Path
+) -> None:
+    options = EngineOptions(cache_dir=str(tmp_path / "kept"))
+    for prompt in (chunks(1, 2, 3, 4, 5), chunks(1, 21)):
+        llama = open_llama(tiny_model, options)
+        answer(llama, prompt)
+        llama.memories[0].save()
+    restarted = open_llama(tiny_model, options)
+    assert answer(restarted, chunks(1, 21))[1] < 10
+    assert answer(restarted, chunks(1, 2, 3, 4, 5))[1] < 10
+
+
 def test_without_keep_nothing_is_written(open_llama: Open, tiny_model: Path, tmp_path: Path) -> None:
     llama = open_llama(tiny_model, EngineOptions(cache_dir=None))
     answer(llama, chunks(1, 2, 3))
@@ -92,9 +105,9 @@ def test_a_damaged_file_is_removed_and_the_prompt_read(
 
 def test_what_was_taken_and_went_on_is_replaced(open_llama: Open, tiny_model: Path, tmp_path: Path) -> None:
     options = EngineOptions(cache_dir=str(tmp_path / "kept"))
-    for last in (4, 5, 6):
+    for prompt in (chunks(1, 2, 3), chunks(1, 2, 3, 4), chunks(1, 2, 3, 4, 5)):
         llama = open_llama(tiny_model, options)
-        answer(llama, chunks(1, 2, 3, last))
+        answer(llama, prompt)
         llama.memories[0].save()
     (kept,) = (tmp_path / "kept").iterdir()
     assert kept.stat().st_size > 0

@@ -114,6 +114,14 @@ def test_clients_that_take_turns_read_only_what_is_new(open_llama: Open, tiny_mo
         assert answer(llama, chunks(11, 12, 13, last))[1] <= CHUNK + 4
 
 
+def test_a_branch_of_a_parked_conversation_leaves_it_parked(open_llama: Open, tiny_model: Path) -> None:
+    llama = open_llama(tiny_model, EngineOptions())
+    answer(llama, chunks(1, 2, 3, 4, 5))
+    answer(llama, chunks(11, 12, 13))
+    assert answer(llama, chunks(1, 2, 9))[1] <= CHUNK + 4
+    assert answer(llama, chunks(1, 2, 3, 4, 5, 6))[1] <= CHUNK + 4
+
+
 def test_without_room_for_parking_they_are_read_again(open_llama: Open, tiny_model: Path) -> None:
     llama = open_llama(tiny_model, EngineOptions(kv_park=0))
     answer(llama, chunks(1, 2, 3))

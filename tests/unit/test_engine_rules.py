@@ -47,7 +47,8 @@ def test_bound_to_all_addresses_any_address_and_own_name_will_do(host: str) -> N
 
 
 @pytest.mark.parametrize(
-    "origin", ["null", "file://", "https://evil.example", "ftp://localhost", "localhost"]
+    "origin",
+    ["null", "file://", "https://evil.example", "ftp://localhost", "localhost", "http://[::1", "http://[x]"],
 )
 def test_foreign_origins_are_not_trusted(origin: str) -> None:
     assert not Rules("127.0.0.1").trusts(origin, "localhost:8000")

@@ -137,8 +137,14 @@ def test_what_continues_a_parked_sequence_takes_it_back() -> None:
         can_copy=True,
     )
     assert chosen.take == 1
-    assert chosen.park
+    assert chosen.park and not chosen.leave
     assert chosen.reuse.kept >= len(CONVERSATION) - ROWS
+
+
+def test_what_branches_off_from_a_parked_sequence_leaves_it_there() -> None:
+    branch = [*CONVERSATION[: len(CONVERSATION) // 2], *turn(9)]
+    chosen = plan(tokens([]), [tokens(CONVERSATION)], tokens(branch), can_shift=True, can_copy=True)
+    assert chosen.take == 0 and chosen.leave
 
 
 def test_an_exact_parked_prefix_is_preferred_to_closing_gaps() -> None:

@@ -59,7 +59,10 @@ class Rules:
 
     def trusts(self, origin: str, host: str) -> bool:
         """A loopback page, one that was added, or one that this server itself sent (its /docs)."""
-        parts = urlsplit(origin)
+        try:
+            parts = urlsplit(origin)
+        except ValueError:  # an address in brackets that is none
+            return False
         own = parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
         loopback = parts.scheme in ("http", "https") and is_loopback(host_name(parts.netloc))
         return own or loopback or origin in self.origins or "*" in self.origins

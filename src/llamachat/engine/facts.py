@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request
@@ -16,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 
 from llamachat.core.engine_options import EngineOptions
 from llamachat.engine import hooks
+from llamachat.engine.failures import Refused
 
 FOR_THE_TEMPLATE = ("messages", "functions", "function_call", "tools", "tool_choice")
 
@@ -23,7 +25,7 @@ FOR_THE_TEMPLATE = ("messages", "functions", "function_call", "tools", "tool_cho
 def install(options: EngineOptions) -> None:
     import llama_cpp.server.app as server
 
-    for name in ("get_llama_proxy", "authenticate"):
+    for name in ("get_llama_proxy", "authenticate", "DetokenizeInputRequest"):
         hooks.require(server, name)
 
     def change(app: FastAPI) -> None:
@@ -61,17 +63,24 @@ def _add_routes(app: FastAPI, server: Any, options: EngineOptions) -> None:
     async def count(request: Request) -> dict[str, int]:
         body = await request.json()
         wanted = {name: body[name] for name in FOR_THE_TEMPLATE if name in body}
+        wanted["continue_final_message"] = body.get("continue_final_message") is True
         return {"count": await run_in_threadpool(_llama(request).count_chat, **wanted)}
 
+    async def detokenize(request: Request) -> dict[str, str]:
+        """Stock, a number that is no token kills the process, and half a character is a 500."""
+        tokens = server.DetokenizeInputRequest.model_validate(await request.json()).tokens
+        llama = _llama(request)
+        if wrong := [token for token in tokens if not 0 <= token < llama.n_vocab()]:
+            raise Refused(400, f"tokens: {wrong[0]} is no token of this model.", param="tokens")
+        return {"text": llama.detokenize(tokens).decode(errors="replace")}
+
     app.add_api_route("/health", health, summary="Health", tags=["Extras"])
-    app.add_api_route(
-        "/extras/chat/tokenize/count",
-        count,
-        methods=["POST"],
-        summary="Count the tokens of a message list",
-        tags=["Extras"],
-        dependencies=[Depends(server.authenticate)],
+    post = partial(
+        app.add_api_route, methods=["POST"], tags=["Extras"], dependencies=[Depends(server.authenticate)]
     )
+    post("/extras/chat/tokenize/count", count, summary="Count the tokens of a message list")
+    post("/extras/detokenize", detokenize, include_in_schema=False)
+    app.router.routes.insert(0, app.router.routes.pop())  # before the stock one, which is described
 
 
 def _llama(request: Request) -> Any:

@@ -1,11 +1,13 @@
 """Guard: what goes wrong in a whole reply is told as it is in a stream, and a bad grammar is no crash.
 
-Stock, every exception but a context overflow is a 500, which clients try again, and a grammar that doesn't
-parse is a null pointer in the chain of samplers.
+Stock, every exception but a context overflow is a 500, which clients try again, a grammar that doesn't
+parse is a null pointer in the chain of samplers, and one that is nested deeply kills the process.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from llamachat.core.engine_options import EngineOptions
@@ -16,6 +18,11 @@ if TYPE_CHECKING:
     from llama_cpp import Llama as Base
 else:
     Base = object
+
+GRAMMAR_BYTES = 64 * 1024
+GRAMMAR_DEPTH = 200
+"""llama.cpp calls itself for each parenthesis and each rule, and the stack of a thread has an end."""
+GRAMMAR_TEXT = re.compile(r'"(?:\\.|[^"\\])*"|\[(?:\\.|[^]\\])*\]|#.*')
 
 
 class Failing(Base):
@@ -29,6 +36,7 @@ class Failing(Base):
         try:
             if kwargs.get("grammar") is not None:
                 self._check_grammar(kwargs["grammar"])
+            self._check_bias(kwargs.get("logit_bias") or ())
             return super().create_completion(*args, **kwargs)
         except Exception as error:
             raise refusal(error) from error
@@ -49,10 +57,27 @@ class Failing(Base):
 
         vocab = llama_cpp.llama_model_get_vocab(self.model)
         text, root = grammar._grammar.encode(), grammar._root.encode()
+        if len(text) > GRAMMAR_BYTES or _depth(grammar._grammar) > GRAMMAR_DEPTH:
+            raise Refused(400, "The grammar is too large or nested too deeply.", param="grammar")
         sampler = llama_cpp.llama_sampler_init_grammar(vocab, text, root)
         if not sampler:
             raise Refused(400, "The grammar does not parse.", param="grammar")
         llama_cpp.llama_sampler_free(sampler)
+
+    def _check_bias(self, tokens: Iterable[object]) -> None:
+        """Stock, the sampler's callback fails at each token, and the model goes on without any bias."""
+        for token in tokens:
+            if not str(token).isdecimal() or int(str(token)) >= self.n_vocab():
+                raise Refused(400, f"logit_bias: {token!r} is no token of this model.", param="logit_bias")
+
+
+def _depth(grammar: str) -> int:
+    """How deep its parentheses are nested, beside those in quotes, classes and comments."""
+    depth = deepest = 0
+    for char in GRAMMAR_TEXT.sub("", grammar):
+        depth += (char == "(") - (char == ")")
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def install(options: EngineOptions) -> None:

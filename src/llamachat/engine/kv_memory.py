@@ -117,6 +117,10 @@ class Memory:
             if taken is not None and not self._take(taken):
                 self.prepare(prompt)
                 return
+            if taken is not None and chosen.leave:
+                self._parked.put(taken)
+            elif taken is not None and taken.path is not None:
+                self._taken_files.append(taken.path)
             self._apply(chosen.reuse, tokens)
 
     def save(self) -> None:
@@ -150,7 +154,6 @@ class Memory:
         state = parked.state
         if parked.path is not None and self._keep is not None:
             state = self._keep.read(parked.path)
-            self._taken_files.append(parked.path)
         self._forget()
         if state is None or not self._cells.copy_in(state):
             return False

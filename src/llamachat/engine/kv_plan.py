@@ -59,10 +59,14 @@ class Reuse:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`park` the live sequence, then `take` that parked one in its place (None: stay), then `reuse` it."""
+    """`park` the live sequence, then `take` that parked one in its place (None: stay), then `reuse` it.
+
+    `leave` the one that is taken where it is too: the prompt branches off from it.
+    """
 
     take: int | None
     park: bool
+    leave: bool
     reuse: Reuse
 
 
@@ -73,9 +77,15 @@ def plan(live: Tokens, parked: Sequence[Tokens], prompt: Tokens, *, can_shift: b
         sources += enumerate(parked)
     options = [(take, find_reuse(tokens, prompt, can_shift=can_shift)) for take, tokens in sources]
     take, reuse = max(options, key=lambda option: _worth(*option))
-    stays = reuse.kept if take is None else common_prefix(live, prompt)
-    lost = len(live) - stays
-    return Plan(take, can_copy and lost >= max(MIN_LOST, len(live) // 4), reuse)
+    if take is None:
+        return Plan(None, can_copy and _loses(live, reuse.kept), leave=False, reuse=reuse)
+    park = _loses(live, common_prefix(live, prompt))
+    return Plan(take, park, leave=_loses(parked[take], reuse.kept), reuse=reuse)
+
+
+def _loses(tokens: Tokens, kept: int) -> bool:
+    """Whether a copy is worth it where only `kept` tokens of a sequence go on."""
+    return len(tokens) - kept >= max(MIN_LOST, len(tokens) // 4)
 
 
 def find_reuse(cached: Tokens, prompt: Tokens, *, can_shift: bool) -> Reuse:

@@ -23,6 +23,8 @@ else:
     Base = object
 
 SPACES = b" \t\n\v\f\r"
+MARK = secrets.token_hex(16)
+"""Drawn once, not by whoever comes first: two that come at once would draw two and mix them up."""
 
 
 class Marks:
@@ -35,7 +37,7 @@ class Marks:
         pattern = "|".join(map(re.escape, longest_first)) or r"(?!)"
         self._text = re.compile(pattern)
         self._bytes = re.compile(b"(" + pattern.encode() + b")")
-        self.mark = secrets.token_hex(16)
+        self.mark = MARK
 
     def put(self, value: Any, key: str = "") -> Any:
         """The same messages with every spelling of a control token broken, except in roles."""

@@ -8,7 +8,6 @@ the template is rendered, and what stands behind the mark is cut off.
 from __future__ import annotations
 
 import secrets
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from llamachat.core.engine_options import EngineOptions
@@ -21,20 +20,22 @@ else:
     Base = object
 
 
-class Prefill(Base):
-    @cached_property
-    def _end_mark(self) -> str:
-        return secrets.token_hex(16)
+END_MARK = secrets.token_hex(16)
+"""Drawn once, not by whoever comes first: two that come at once would draw two."""
 
-    def create_chat_completion(self, messages: Any, *args: Any, **kwargs: Any) -> Any:
+
+class Prefill(Base):
+    def create_chat_completion(
+        self, messages: Any, *args: Any, continue_final_message: bool = False, **kwargs: Any
+    ) -> Any:
         call = calls.current.get()
-        if call is not None and call.continue_final_message:
+        if continue_final_message or (call is not None and call.continue_final_message):
             last = messages[-1]
-            messages = [*messages[:-1], {**last, "content": f"{last['content']}{self._end_mark}"}]
+            messages = [*messages[:-1], {**last, "content": f"{last['content']}{END_MARK}"}]
         return super().create_chat_completion(messages, *args, **kwargs)
 
     def tokenize(self, text: bytes, add_bos: bool = True, special: bool = False) -> list[int]:
-        return super().tokenize(text.partition(self._end_mark.encode())[0], add_bos, special)
+        return super().tokenize(text.partition(END_MARK.encode())[0], add_bos, special)
 
 
 def install(options: EngineOptions) -> None:

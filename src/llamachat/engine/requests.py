@@ -39,7 +39,7 @@ class Kind:
 
     translate: Callable[[Mapping[str, Any]], dict[str, Any]]
     model: type[BaseModel]
-    needs_model: bool
+    needs_model: bool = False
 
 
 def kinds() -> dict[str, Kind]:
@@ -47,14 +47,14 @@ def kinds() -> dict[str, Kind]:
 
     chat, text = types.CreateChatCompletionRequest, types.CreateCompletionRequest
     return {
-        "/v1/chat/completions": Kind(wishes.chat, chat, True),
-        "/v1/completions": Kind(wishes.completion, text, True),
-        "/v1/engines/copilot-codex/completions": Kind(wishes.completion, text, True),
-        "/v1/embeddings": Kind(dict, types.CreateEmbeddingRequest, True),
-        "/extras/chat/tokenize/count": Kind(wishes.chat, chat, False),
-        "/extras/tokenize": Kind(dict, types.TokenizeInputRequest, False),
-        "/extras/tokenize/count": Kind(dict, types.TokenizeInputRequest, False),
-        "/extras/detokenize": Kind(dict, types.DetokenizeInputRequest, False),
+        "/v1/chat/completions": Kind(wishes.chat, chat, needs_model=True),
+        "/v1/completions": Kind(wishes.completion, text, needs_model=True),
+        "/v1/engines/copilot-codex/completions": Kind(wishes.completion, text, needs_model=True),
+        "/v1/embeddings": Kind(dict, types.CreateEmbeddingRequest, needs_model=True),
+        "/extras/chat/tokenize/count": Kind(wishes.chat, chat),
+        "/extras/tokenize": Kind(dict, types.TokenizeInputRequest),
+        "/extras/tokenize/count": Kind(dict, types.TokenizeInputRequest),
+        "/extras/detokenize": Kind(dict, types.DetokenizeInputRequest),
     }
 
 
@@ -67,18 +67,19 @@ class Requests:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "POST":
             return await self._app(scope, receive, send)
-        kind = self._kinds.get(scope["path"])
+        kind = self._kinds.get(scope["path"].removeprefix(scope.get("root_path", "")))
         try:
             content = await read_body(scope, receive)
-            body = checked(content, kind) if kind else None
+            body = checked(content, kind) if kind else {}
+            content = encoded(body) if kind else content
         except Refused as error:
             return await answer(error)(scope, receive, send)
         except ConnectionResetError:
             return None
-        if kind and body is not None:
-            content = json.dumps(body).encode()
-            scope = {**scope, "headers": _with_length(scope["headers"], len(content))}
-        if kind is None or body is None or not kind.needs_model:
+        if kind is None:
+            return await self._app(scope, _replay(content, receive), send)
+        scope = {**scope, "headers": _with_length(scope["headers"], len(content))}
+        if not kind.needs_model:
             return await self._app(scope, _replay(content, receive), send)
         return await self._serve(body, content, scope, receive, send)
 
@@ -97,10 +98,11 @@ class Requests:
         gone = anyio.Event()
         with _watching(receive, call, gone):
             try:
-                if body.get("stream") is not True:
+                if not body["stream"]:
                     async for _ in call.ticket.ahead():
                         pass
                     call.check()
+                    send = _leaving_first(call, send)
                 await self._app(scope, _replay(content, _leaving(gone)), send)
             except calls.Cancelled as error:
                 await answer(refusal(error))(scope, receive, send)
@@ -147,6 +149,16 @@ def _leaving(gone: anyio.Event) -> Receive:
     return receive
 
 
+def _leaving_first(call: calls.Call, send: Send) -> Send:
+    """Free the place before a whole reply goes out: who has read it finds nobody in line."""
+
+    async def send_behind(message: Message) -> None:
+        call.ticket.leave()
+        await send(message)
+
+    return send_behind
+
+
 def _replay(content: bytes, rest: Receive) -> Receive:
     messages: list[Message] = [{"type": "http.request", "body": content, "more_body": False}]
 
@@ -183,17 +195,32 @@ async def read_body(scope: Scope, receive: Receive) -> bytes:
 def checked(content: bytes, kind: Kind) -> dict[str, Any]:
     """The body in the library's words, checked against the library's own model of it."""
     try:
-        body = json.loads(content)
+        body = json.loads(content, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise Refused(400, f"The body is not JSON: {error}") from error
     if not isinstance(body, dict):
         raise Refused(400, "The body must be a JSON object.")
     wanted = kind.translate(body)
     try:
-        kind.model.model_validate(wanted)
+        valid = kind.model.model_validate(wanted)
     except ValidationError as error:
         raise _invalid(error) from error
-    return wanted
+    # As the library takes it: 1 and "yes" are true, and embeddings don't stream.
+    return {**wanted, "stream": getattr(valid, "stream", False)}
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number in it")
+
+
+def encoded(body: dict[str, Any]) -> bytes:
+    """As JSON in UTF-8, which half of a surrogate pair can't become, in an answer neither."""
+    try:
+        return json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise Refused(400, "The body has halves of surrogate pairs, which are no text.") from error
+    except RecursionError as error:
+        raise Refused(400, f"The body is nested too deeply: {error}") from error
 
 
 def _invalid(error: ValidationError) -> Refused:

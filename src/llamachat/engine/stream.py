@@ -114,6 +114,9 @@ class _Reply:
             "created": int(time.time()),
             "model": body_model or "",
         }
+        # A client that asked for nothing may rely on a choice in each chunk, as the article's does.
+        said: dict[str, Any] = {"delta": {}} if chat else {"text": ""}
+        self._nothing = [{"index": 0, **said, "logprobs": None, "finish_reason": None}]
         if call.return_progress:
             call.report = lambda progress: self._put({"choices": [], "prompt_progress": progress})
 
@@ -121,17 +124,20 @@ class _Reply:
         """Never raises: what goes wrong is an event."""
         import llama_cpp.server.app as server
 
+        end = b""
         try:
             async for position in self._call.ticket.ahead():
-                self._put({"choices": [], "queue": {"position": position}})
+                self._put({"choices": self._nothing, "queue": {"position": position}})
             self._call.check()
             async with contextlib.asynccontextmanager(server.get_llama_proxy)() as proxy:
                 llama = server.prepare_request_resources(self._body, proxy, self._body_model, self._kwargs)
                 await anyio.to_thread.run_sync(self._generate, llama)
+            end = DONE
         except Exception as error:  # noqa: BLE001
-            self.outbox.put(_event({"error": failures.refusal(error).error}))
+            end = _event({"error": failures.refusal(error).error})
         finally:
-            self._call.ticket.leave()
+            self._call.ticket.leave()  # before the end is told: who has read it finds nobody in line
+            self.outbox.put(end)
             self.outbox.close()
 
     def _generate(self, llama: Any) -> None:
@@ -147,7 +153,6 @@ class _Reply:
         if self._call.include_usage:
             timings = self._finish()
             self._put({"choices": [], "usage": self._call.usage(), "timings": timings})
-        self.outbox.put(DONE)
 
     def _finish(self) -> dict[str, float]:
         self._call.ended = time.monotonic()
