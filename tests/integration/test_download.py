@@ -327,6 +327,44 @@ def test_a_file_that_was_brought_by_other_means_is_recognised(hub: HubProcess, t
     assert read_record(tmp_path / NAME)
 
 
+def test_the_beginning_of_a_download_never_replaces_the_whole_file(hub: HubProcess, tmp_path: Path) -> None:
+    hub.control(faults=[{"kind": "cut", "after": 3 * MB}, *[{"kind": "reset"}] * 1000])
+    impatient = TransferOptions(connections=1, patience=0.3, first_backoff=0.01, longest_backoff=0.1)
+    with pytest.raises(NetworkError):
+        fetch(hub, tmp_path, impatient)
+    (tmp_path / NAME).write_bytes(CONTENT)
+    assert fetch(hub, tmp_path).read_bytes() == CONTENT
+    assert pulling.unfinished([tmp_path]) == {} and list(tmp_path.glob("*.part")) == []
+
+
+def test_another_quantisation_of_the_same_name_is_not_overwritten(hub: HubProcess, tmp_path: Path) -> None:
+    path = fetch(hub, tmp_path)
+    hub.put(f"org/toy/{NAME}", CONTENT[::-1])
+    with Hub(hub.endpoint, "", FAST) as client:
+        variant = client.repository("org/toy").variants[0]
+        with pytest.raises(ModelError, match="is another file than"):
+            pulling.pull(client, variant, tmp_path, Record("org/toy", "Q8_0", "", 0), Notes())
+    assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("changed", [CONTENT[::-1], CONTENT + b"more"])
+def test_a_changed_file_of_a_server_without_hashes_is_fetched_anew(
+    hub: HubProcess, tmp_path: Path, changed: bytes
+) -> None:
+    url = f"http://localhost:{hub.port}/cdn/0/org/toy/{NAME}"
+
+    def again() -> bytes:
+        with Hub(hub.endpoint, "", FAST) as client:
+            return pulling.pull(
+                client, client.plain_url(url), tmp_path, Record(url, "", "", 0), Notes()
+            ).read_bytes()
+
+    assert again() == again() == CONTENT
+    assert hub.stats()["bytes"] == len(CONTENT)
+    hub.put(f"org/toy/{NAME}", changed)
+    assert again() == changed
+
+
 def test_a_record_that_promises_more_than_there_is_counts_for_nothing(
     hub: HubProcess, tmp_path: Path
 ) -> None:

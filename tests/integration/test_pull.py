@@ -125,6 +125,18 @@ def test_what_is_here_is_not_fetched_again_and_needs_no_hub(
     assert (status, out) == (0, f"{runner.folder / model.name}\n")
 
 
+def test_two_at_once_take_turns_and_say_so(hub: HubProcess, runner: Runner, model: Path) -> None:
+    hub.control(rate=30 * MB)
+    paths = Paths(runner.folder, model.name)
+    with runner.start(REPO) as first:
+        wait_for(lambda: read_progress(paths.journal) > 5 * MB)
+        status, out, err = runner.run(REPO)
+        first.communicate(timeout=DEADLINE)
+    assert (status, out, first.returncode) == (0, f"{paths.final}\n", 0)
+    assert "another llamachat is fetching" in err and "is here already" in err
+    assert sha256_of(paths.final) == sha256_of(model) and not paths.part.exists()
+
+
 def test_offline_means_offline(hub: HubProcess, runner: Runner) -> None:
     status, _, err = runner.run(REPO, HF_HUB_OFFLINE="1")
     assert status == 7 and "HF_HUB_OFFLINE is set" in err and hub.stats()["requests"] == {}

@@ -37,6 +37,16 @@ def watch(quiet: bool) -> Watch:
     return Bar()
 
 
+def remarks(quiet: bool) -> Watch:
+    """For what is asked before the transfer: only that it waits for another process."""
+    return Watch() if quiet else _Remarks()
+
+
+class _Remarks(Watch):
+    def noted(self, text: str) -> None:
+        say(text)
+
+
 class _Lines(Watch):
     """A line every ten seconds, and one at the end of each file."""
 

@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path
 
 from llamachat.cli import console
-from llamachat.cli.progress import Watch, watch
+from llamachat.cli.progress import Watch, remarks, watch
 from llamachat.errors import ExitStatus, ModelError, NetworkError
-from llamachat.hub import advice, catalogue, gguf, local, machine, memory, reference
+from llamachat.hub import advice, catalogue, local, machine, memory, reference
 from llamachat.hub.listing import Repository, Variant
 from llamachat.hub.pull import check_room, find_pulled, forget, is_begun, pull, was_agreed
 from llamachat.hub.records import Record, read_alias, writing
@@ -150,7 +150,7 @@ def _check_fit(
     folder: Path,
     settings: PullSettings,
 ) -> machine.Fit:
-    estimate = _estimate(hub, wanted, variant, folder, settings.n_ctx)
+    estimate = _estimate(hub, wanted, variant, folder, settings)
     here = machine.look()
     fit = here.fit(estimate.total)
     if fit == "no" and not settings.force:
@@ -167,15 +167,13 @@ def _licence(wanted: reference.Reference, repository: Repository) -> str:
 
 
 def _estimate(
-    hub: Hub, wanted: reference.Reference, variant: Variant, folder: Path, n_ctx: int
+    hub: Hub, wanted: reference.Reference, variant: Variant, folder: Path, settings: PullSettings
 ) -> memory.Estimate:
     """By the catalogue's shape; for other models by the header, of the file that is here where it is."""
     if wanted.entry:
-        return memory.estimate_shape(wanted.entry.shape, variant.size, n_ctx)
-    first = variant.files[0]
-    here = folder / first.name
-    header = gguf.open_header(here) if here.exists() else hub.header(first, folder, Watch())
-    return memory.estimate_shape(memory.shape_of(header), variant.size, n_ctx)
+        return memory.estimate_shape(wanted.entry.shape, variant.size, settings.n_ctx)
+    header = hub.header(variant.files[0], folder, remarks(settings.quiet))
+    return memory.estimate_shape(memory.shape_of(header), variant.size, settings.n_ctx)
 
 
 def _list(hub: Hub, wanted: reference.Reference, n_ctx: int) -> int:

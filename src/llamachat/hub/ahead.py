@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import time
@@ -9,7 +10,7 @@ from typing import BinaryIO, cast
 
 import httpx2
 
-from llamachat.errors import NetworkError
+from llamachat.errors import ModelError, NetworkError
 from llamachat.hub import gguf
 from llamachat.hub.download import RemoteFile, locked, open_journal
 from llamachat.hub.journal import Journal
@@ -27,11 +28,14 @@ LONGEST_WAIT = 60.0
 def read_header(
     file: RemoteFile, paths: Paths, client: httpx2.Client, watcher: Watcher, token: str | None = None
 ) -> gguf.GGUFHeader:
-    """The header of `file`, by range requests for as much of it as is not here yet.
+    """The header of `file`, by range requests for as much of it as is not here yet, if it is not whole.
 
     Raises ModelError where the file is no GGUF, NetworkError when the connection breaks again and again.
     """
     with locked(paths, watcher):
+        if paths.final.exists():
+            with contextlib.suppress(ModelError):  # whether it is the hub's file is asked before it is used
+                return gguf.open_header(paths.final)
         journal = open_journal(file, paths, watcher)
         try:
             with paths.part.open("r+b", buffering=0) as part:

@@ -104,6 +104,12 @@ def publish(paths: Paths) -> None:
     paths.journal.unlink(missing_ok=True)
 
 
+def discard(paths: Paths) -> None:
+    """Forget what came of a file."""
+    paths.part.unlink(missing_ok=True)
+    paths.journal.unlink(missing_ok=True)
+
+
 def sha256_of(path: Path) -> str:
     with path.open("rb") as file:
         digest = hashlib.sha256()
@@ -195,8 +201,7 @@ def _verify(file: RemoteFile, paths: Paths, sha256: str) -> None:
     wanted = file.identity.sha256
     if wanted is None or wanted == sha256:
         return
-    paths.part.unlink(missing_ok=True)
-    paths.journal.unlink(missing_ok=True)
+    discard(paths)
     raise ModelError(
         f"{file.name} came with sha256 {sha256}, the hub names {wanted}; it was thrown away.",
         "Run the same command again, with `--connections 1` where a proxy is in between.",

@@ -53,6 +53,7 @@ class Record:
     licence: str = ""
     commit: str = ""
     alias: str = ""
+    etag: str = ""
 
 
 @contextmanager
