@@ -116,6 +116,7 @@ def test_an_unknown_name_lists_those_that_there_are() -> None:
         ("model-fp16.gguf", "F16"),
         ("model.BF16.gguf", "BF16"),
         ("gpt-MXFP4.gguf", "MXFP4"),
+        ("model-Q4_0_4_4.gguf", "Q4_0_4_4"),
         ("Qwen3-4B-Q8_0.gguf", "Q8_0"),
         ("Qwen3-4B.gguf", ""),
     ],
@@ -130,6 +131,35 @@ def test_every_known_quantisation_is_explained_in_both_languages() -> None:
         assert english != chinese and len(english.splitlines()) == len(chinese.splitlines()) >= 3
     assert "medium mix" in quants.explain("q4_k_m", "en")
     assert "k-quants" in quants.explain("Q4_K_M", "zh") and "中（medium）" in quants.explain("Q4_K_M", "zh")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Q2_K_L", "noticeably worse"),
+        ("Q3_K_XL", "A compromise"),
+        ("UD-Q4_K_XL", "The usual choice"),
+        ("i1-Q4_K", "The usual choice"),
+        ("Q6_K_L", "Hardly to be told"),
+        ("Q8_K_XL", "Hardly to be told"),
+        ("Q3_K_L", "still more layers"),
+        ("Q5_K_L", "larger than the plain one"),
+        ("TQ1_0", "ternary"),
+        ("Q1_0", "noticeably worse"),
+        ("MXFP4_MOE", "blocks of 32"),
+        ("NVFP4", "blocks of 16"),
+        ("Q4_0_8_8", "no longer reads this"),
+    ],
+)
+def test_variations_are_explained_as_what_they_are(name: str, words: str) -> None:
+    assert words in quants.explain(name, "en")
+    assert len(quants.explain(name, "en").splitlines()) == len(quants.explain(name, "zh").splitlines())
+
+
+@pytest.mark.parametrize("name", [".Q4_0", "_Q4_K", "/F16", "", "Q9_0", "IQ", "-Q4_K_M", "Q4_K_M.gguf"])
+def test_what_is_no_quantisation_is_told(name: str) -> None:
+    with pytest.raises(UsageError, match="is no name of a quantisation"):
+        quants.explain(name, "en")
 
 
 def test_the_catalogue_is_sound() -> None:
