@@ -94,11 +94,14 @@ class GGUFHeader:
         return value if isinstance(value, str) else ""
 
     def hyperparameter(self, name: str) -> int | None:
-        """`<architecture>.<name>` as an int; the first where the model gives one for each layer."""
+        """`<architecture>.<name>` as an int; the largest where the model gives one for each layer."""
+        return max(self.by_layer(name), default=None)
+
+    def by_layer(self, name: str) -> tuple[int, ...]:
+        """`<architecture>.<name>` of each layer, or the one that is that of all; empty without it."""
         value = self.metadata.get(f"{self.architecture}.{name}")
-        if isinstance(value, tuple) and value:
-            value = value[0]
-        return value if isinstance(value, int) else None
+        values = value if isinstance(value, tuple) else (value,)
+        return tuple(number for number in values if isinstance(number, int))
 
 
 def read_header(file: BinaryIO, source: str = "") -> GGUFHeader:
@@ -115,7 +118,7 @@ def read_header(file: BinaryIO, source: str = "") -> GGUFHeader:
     version = reader.scalar("I")
     if version not in (2, 3):
         raise ModelError(f"{source}: {_explain_version(version)}.", "Look for another conversion.")
-    n_tensors, n_metadata = reader.scalar("Q"), reader.scalar("Q")
+    n_tensors, n_metadata = reader.count("tensors"), reader.count("entries")
     metadata = {reader.string(): reader.value(reader.scalar("I")) for _ in range(n_metadata)}
     tensors = tuple(_read_tensor(reader) for _ in range(n_tensors))
     alignment = metadata.get("general.alignment", 32)
