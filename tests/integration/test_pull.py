@@ -66,6 +66,17 @@ class Runner:
             out, err = process.communicate(timeout=DEADLINE)
         return process.returncode, out, err
 
+    def spawn(self, *arguments: str) -> pexpect.spawn:
+        command = self.command("pull", "--folder", str(self.folder), *arguments)
+        return pexpect.spawn(
+            command[0],
+            command[1:],
+            env={**self.environment, "TERM": "xterm", "COLUMNS": "120"},
+            cwd=str(self.home),
+            encoding="utf-8",
+            timeout=DEADLINE,
+        )
+
 
 @pytest.fixture
 def runner(hub: HubProcess, tmp_path: Path) -> Runner:
@@ -169,14 +180,10 @@ def test_llamas_licence_wants_a_yes(hub: HubProcess, runner: Runner, model: Path
     hub.put("org/llama-GGUF/llama-Q4_1.gguf", model, cardData={"license": "llama3.2"})
     status, _, err = runner.run("org/llama-GGUF")
     assert status == 2 and "Do you agree to the Llama 3.2 Community License?" in err
-    child = pexpect.spawn(
-        sys.executable,
-        ["-m", "llamachat", "pull", "--folder", str(runner.folder), "org/llama-GGUF"],
-        env={**runner.environment, "TERM": "xterm", "COLUMNS": "120"},
-        cwd=str(runner.home),
-        encoding="utf-8",
-        timeout=DEADLINE,
-    )
+    killed = runner.spawn("org/llama-GGUF")
+    killed.expect(r"Do you agree .* \[y/N\] ")
+    killed.close(force=True)  # which is no yes
+    child = runner.spawn("org/llama-GGUF")
     child.expect(r"Do you agree .* \[y/N\] ")
     child.sendline("y")
     child.expect("100%")
@@ -220,14 +227,7 @@ def test_a_hub_whose_files_never_agree_with_its_list_is_given_up(hub: HubProcess
 
 
 def test_the_end_of_input_is_no_yes(runner: Runner) -> None:
-    child = pexpect.spawn(
-        sys.executable,
-        ["-m", "llamachat", "pull", "--folder", str(runner.folder)],
-        env={**runner.environment, "TERM": "xterm"},
-        cwd=str(runner.home),
-        encoding="utf-8",
-        timeout=DEADLINE,
-    )
+    child = runner.spawn()
     child.expect(r"Fetch .*\? \[Y/n\] ")
     child.sendeof()
     child.expect(pexpect.EOF)

@@ -12,8 +12,8 @@ from llamachat.cli.progress import Watch, remarks, watch
 from llamachat.errors import ExitStatus, ModelError, NetworkError
 from llamachat.hub import advice, catalogue, local, machine, memory, reference
 from llamachat.hub.listing import Repository, Variant
-from llamachat.hub.pull import check_room, find_pulled, forget, is_begun, pull, was_agreed
-from llamachat.hub.records import Record, read_alias, writing
+from llamachat.hub.pull import check_room, find_pulled, forget, is_begun, pull
+from llamachat.hub.records import Record, agreed_licences, read_alias, remember_agreed, writing
 from llamachat.hub.refusals import gated
 from llamachat.hub.remote import MIRROR, Hub
 from llamachat.hub.transfer import FileChanged, TransferOptions
@@ -134,8 +134,10 @@ def _agreed(
             text = f"{variant.name}: {console.size(variant.size)}, fits: {fit}; licence: {licence.name}"
             console.say(f"{text} {licence.url}".rstrip())
         question = f"Do you agree to the {licence.name}?"
-        agreed = not licence.ask or begun or was_agreed(folder, licence.id)
-        agreed = agreed or console.ask(question, settings.yes, default=False)
+        agreed = not licence.ask or licence.id in agreed_licences(folder)
+        if not agreed and console.ask(question, settings.yes, default=False):
+            remember_agreed(folder, licence.id)
+            agreed = True
     finally:
         if not agreed and not begun:
             forget(variant, folder)

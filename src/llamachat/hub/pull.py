@@ -39,11 +39,6 @@ def is_begun(folder: Path, variant: Variant) -> bool:
     return any(path.journal.exists() or path.final.exists() for path in paths)
 
 
-def was_agreed(folder: Path, licence: str) -> bool:
-    """Whether the licence was agreed to before, for a model that is here."""
-    return any(record.licence == licence for record in records([folder]).values())
-
-
 def check_room(variant: Variant, folder: Path) -> None:
     """Raise ModelError where the disk has no room for what is still to come."""
     missing = [Paths(folder, f.name) for f in variant.files if not (folder / f.name).exists()]
@@ -135,8 +130,8 @@ def remove(path: Path) -> int:
     with writing(path.parent):
         with download.locked_at_once(paths):
             freed = _remove(paths)
-        with suppress(OSError):  # Windows, where another process has it open
-            paths.lock.unlink()
+            with suppress(OSError):  # Windows, where it is open
+                paths.lock.unlink()  # while it is held: who waits for it sees that it is gone
         return freed
 
 
