@@ -96,7 +96,7 @@ class Hub:
             url, params={"blobs": "true"}, headers=headers, timeout=self.options.connect_timeout
         )
         hf_raise_for_status(response)
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             return response.json()
         return None
 
