@@ -46,6 +46,8 @@ class Controls:
     """"offset": another Content-Range than asked; "body": the start of the file under the right headers;
     "etag": another hash where it redirects than in the metadata."""
     wrong_hash: bool = False
+    only_get: bool = False
+    """Answer 403 to HEAD, as an address does that is signed for GET."""
     token: str = ""
     """What a gated repository wants to see."""
     signature: int = 0
@@ -244,6 +246,9 @@ class Handler(BaseHTTPRequestHandler):
         _, _, signature, relative = path.split("/", 3)
         if int(signature) != self.server.controls.signature:
             self._refuse(403, "", "Request has expired")
+            return
+        if self.command == "HEAD" and self.server.controls.only_get:
+            self._refuse(403, "", "Signed for GET")
             return
         fault = self.server.next_fault("faults") if self.command == "GET" else {"kind": "none"}
         if self._misbehave(fault):

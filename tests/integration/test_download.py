@@ -15,11 +15,12 @@ import pytest
 
 from llamachat.errors import AuthError, ModelError, NetworkError
 from llamachat.hub import pull as pulling
+from llamachat.hub.address import FileChanged
 from llamachat.hub.journal import Identity
 from llamachat.hub.listing import Variant
 from llamachat.hub.records import STATE_FOLDER, Paths, Record, read_record
 from llamachat.hub.remote import Hub
-from llamachat.hub.transfer import FileChanged, TransferOptions
+from llamachat.hub.transfer import TransferOptions
 from tests.fakes.hub_process import HubProcess, running_hub
 
 MB = 1 << 20
@@ -117,6 +118,32 @@ def test_a_hub_that_wants_to_be_left_alone_for_long_is_told_of(hub: HubProcess, 
         NetworkError, match=r"answered 429 for org/toy\. It wants to be asked again in 3600 s"
     ):
         fetch(hub, tmp_path)
+
+
+def test_a_server_that_wants_to_be_left_alone_for_too_long_is_told_of(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    hub.control(faults=[{"kind": "status", "status": 429, "retry_after": 10**12}] * 8)
+    with pytest.raises(NetworkError, match=r"answered 429: it wants to be asked in 10+ s\. The same command"):
+        fetch(hub, tmp_path)
+    with Hub(hub.endpoint, "", FAST) as client, pytest.raises(NetworkError, match="wants to be asked in"):
+        client.header(client.repository("org/toy").variants[0].files[0], tmp_path, Notes())
+
+
+def test_while_a_header_does_not_come_it_is_told_why(hub: HubProcess, tmp_path: Path) -> None:
+    busy = {"kind": "status", "status": 503}
+    hub.control(faults=[{"kind": "silence"}, busy, {"kind": "page"}])
+    watcher = Notes()
+    with (
+        Hub(hub.endpoint, "", replace(FAST, answer_within=0.5)) as client,
+        pytest.raises(ModelError, match="is not a GGUF file"),
+    ):
+        client.header(client.repository("org/toy").variants[0].files[0], tmp_path, watcher)
+    assert watcher.losses == [
+        "no byte for 0.5 s",
+        "the server answered 503",
+        "something in between answered with a page of its own",
+    ]
 
 
 def test_a_hub_that_says_nothing_is_given_up_within_a_quarter_minute(hub: HubProcess, tmp_path: Path) -> None:
@@ -255,6 +282,22 @@ def test_another_server_never_sees_the_token(hub: HubProcess, tmp_path: Path) ->
         path = pulling.pull(client, variant, tmp_path, Record("elsewhere", "", "", 0), Notes())
     assert path.read_bytes() == CONTENT
     assert hub.stats()["tokens"] == []
+
+
+def test_an_address_that_is_signed_for_get_alone_will_do(hub: HubProcess, tmp_path: Path) -> None:
+    hub.control(only_get=True)
+    with Hub(hub.endpoint, "", FAST) as client:
+        variant = client.plain_url(f"http://localhost:{hub.port}/cdn/0/org/toy/{NAME}?signature=x")
+        path = pulling.pull(client, variant, tmp_path, Record("elsewhere", "", "", 0), Notes())
+    assert path.name == NAME and path.read_bytes() == CONTENT
+
+
+def test_a_server_that_is_silent_is_named_itself() -> None:
+    with (
+        Hub("http://127.0.0.1:8", "", FAST) as client,
+        pytest.raises(NetworkError, match=r"http://localhost:9 does not answer.*and the address"),
+    ):
+        client.plain_url("http://localhost:9/x.gguf")
 
 
 def test_a_token_that_ran_out_is_told(hub: HubProcess, tmp_path: Path) -> None:

@@ -217,6 +217,20 @@ def test_a_hub_that_is_not_there_is_named_with_the_mirror(runner: Runner) -> Non
     assert status == 7 and "http://127.0.0.1:9 does not answer" in err and "hf-mirror.com: --mirror" in err
 
 
+@pytest.mark.parametrize(
+    ("environment", "status", "words"),
+    [
+        ({"HF_ENDPOINT": "127.0.0.1:9"}, 7, "https://127.0.0.1:9 does not answer"),
+        ({"HF_TOKEN": "密钥"}, 6, "characters that no token has"),
+    ],
+)
+def test_an_environment_that_makes_no_sense_is_one_line(
+    runner: Runner, environment: dict[str, str], status: int, words: str
+) -> None:
+    got, _, err = runner.run(REPO, **environment)
+    assert got == status and words in err and len(err.splitlines()) == 1
+
+
 def test_a_hub_whose_files_never_agree_with_its_list_is_given_up(hub: HubProcess, runner: Runner) -> None:
     hub.control(lie="etag")
     status, out, err = runner.run(REPO)

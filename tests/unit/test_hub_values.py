@@ -90,6 +90,9 @@ def test_a_torn_or_strange_line_does_no_harm(tmp_path: Path, tail: bytes) -> Non
         ("https://huggingface.co/org/repo/tree/main", "org/repo", "", ""),
         ("huggingface.co/org/repo/blob/main/a/b.gguf", "org/repo", "", "a/b.gguf"),
         ("https://hf-mirror.com/org/repo/resolve/main/b.gguf?download=true", "org/repo", "", "b.gguf"),
+        ("https://huggingface.co/org/repo/blob/refs%2Fpr%2F1/b%20c.gguf", "org/repo", "", "b c.gguf"),
+        ("hf.co/org/repo:Q4_K_M", "org/repo", "Q4_K_M", ""),
+        ("org/repo:UD-Q4_K_XL", "org/repo", "Q4_K_XL", ""),
     ],
 )
 def test_what_the_user_may_name(text: str, repo: str, quant: str, file: str) -> None:
@@ -99,6 +102,14 @@ def test_what_the_user_may_name(text: str, repo: str, quant: str, file: str) -> 
 
 def test_any_other_url_is_fetched_as_it_is() -> None:
     assert reference.parse("https://example.org/a/b.gguf").url == "https://example.org/a/b.gguf"
+
+
+@pytest.mark.parametrize(
+    "text", ["https://", "file:///etc/x.gguf", "http://[::1/x.gguf", "http://h:99999/x.gguf"]
+)
+def test_an_address_that_is_none_is_told(text: str) -> None:
+    with pytest.raises(UsageError, match="is no address"):
+        reference.parse(text)
 
 
 def test_an_unknown_name_lists_those_that_there_are() -> None:

@@ -38,11 +38,14 @@ def watch(quiet: bool) -> Watch:
 
 
 def remarks(quiet: bool) -> Watch:
-    """For what is asked before the transfer: only that it waits for another process."""
+    """For what is asked before the transfer: what it waits for."""
     return Watch() if quiet else _Remarks()
 
 
 class _Remarks(Watch):
+    def lost(self, reason: str) -> None:
+        say(f"{reason}; trying again")
+
     def noted(self, text: str) -> None:
         say(text)
 

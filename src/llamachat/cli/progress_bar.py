@@ -25,13 +25,13 @@ class Bar(Watch):
 
     def __init__(self) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
             TextColumn("{task.percentage:>3.0f}%"),
             DownloadColumn(),
             TransferSpeedColumn(),
             TimeRemainingColumn(),
-            TextColumn("[dim]{task.fields[losses]}"),
+            TextColumn("{task.fields[losses]}", style="dim", markup=False),
             console=console.stderr(),
             speed_estimate_period=RATE_OVER,
         )

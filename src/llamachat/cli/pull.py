@@ -8,15 +8,16 @@ import tempfile
 from pathlib import Path
 
 from llamachat.cli import console
-from llamachat.cli.progress import Watch, remarks, watch
-from llamachat.errors import ExitStatus, ModelError, NetworkError
+from llamachat.cli.progress import remarks, watch
+from llamachat.errors import ExitStatus, ModelError, NetworkError, UsageError
 from llamachat.hub import advice, catalogue, local, machine, memory, reference
+from llamachat.hub.address import FileChanged
 from llamachat.hub.listing import Repository, Variant
 from llamachat.hub.pull import check_room, find_pulled, forget, is_begun, pull
 from llamachat.hub.records import Record, agreed_licences, read_alias, remember_agreed, writing
 from llamachat.hub.refusals import gated
 from llamachat.hub.remote import MIRROR, Hub
-from llamachat.hub.transfer import FileChanged, TransferOptions
+from llamachat.hub.transfer import TransferOptions
 from llamachat.settings.base import add_options, load
 from llamachat.settings.hub import PullSettings
 
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     options = TransferOptions(connections=settings.connections, patience=settings.patience)
     with Hub(MIRROR if settings.mirror else "", options=options) as hub:
         if settings.list is not None:
-            return _list(hub, reference.parse(settings.list, hub.endpoint), settings.n_ctx)
+            return _list(hub, reference.parse(settings.list, hub.endpoint), settings)
         wanted = _wanted(args.model, settings, hub.endpoint)
         if wanted is None:
             return ExitStatus.OK
@@ -178,18 +179,22 @@ def _estimate(
     return memory.estimate_shape(memory.shape_of(header), variant.size, settings.n_ctx)
 
 
-def _list(hub: Hub, wanted: reference.Reference, n_ctx: int) -> int:
+def _list(hub: Hub, wanted: reference.Reference, settings: PullSettings) -> int:
+    from rich.markup import escape
     from rich.table import Table
 
+    n_ctx, watcher = settings.n_ctx, remarks(settings.quiet)
+    if wanted.url:
+        raise UsageError(f"{wanted} is no repository.", "Name OWNER/REPO, or a name of the catalogue.")
     repository, first = find(hub, reference.Reference(wanted.repo, revision=wanted.revision), n_ctx)
     with tempfile.TemporaryDirectory() as folder:
         try:
-            shape = memory.shape_of(hub.header(repository.variants[0].files[0], Path(folder), Watch()))
+            shape = memory.shape_of(hub.header(repository.variants[0].files[0], Path(folder), watcher))
         except FileChanged as change:
             raise NetworkError(f"{repository.id} has just changed ({change}).", "Ask again.") from change
     here = machine.look()
     table = Table(
-        title=f"{repository.id}, n_ctx {n_ctx}, {console.size(here.memory)} of memory here", box=None
+        title=f"{escape(repository.id)}, n_ctx {n_ctx}, {console.size(here.memory)} of memory here", box=None
     )
     for column, justify in (("quantisation", "left"), ("size", "right"), ("memory", "right")):
         table.add_column(column, justify="right" if justify == "right" else "left")
@@ -202,7 +207,7 @@ def _list(hub: Hub, wanted: reference.Reference, n_ctx: int) -> int:
         name = variant.name + (f" ({len(variant.files)} parts)" if len(variant.files) > 1 else "")
         mark = " *" if variant is first else ""
         sizes = (console.size(variant.size), console.size(need.total))
-        table.add_row(variant.quant + mark, *sizes, parts, here.fit(need.total), name)
+        table.add_row(variant.quant + mark, *sizes, parts, here.fit(need.total), escape(name))
     console.stdout().print(table)
     return ExitStatus.OK
 

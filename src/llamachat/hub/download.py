@@ -20,10 +20,11 @@ import httpx2
 import psutil
 
 from llamachat.errors import ModelError, NetworkError
+from llamachat.hub.address import Address
 from llamachat.hub.board import Board
 from llamachat.hub.journal import Identity, Journal
 from llamachat.hub.records import Paths
-from llamachat.hub.transfer import Address, Connection, TransferOptions, Watcher
+from llamachat.hub.transfer import Connection, TransferOptions, Watcher
 
 HASH_CHUNK = 1 << 20
 DURABLE_EVERY = 2.0  # seconds between two fsyncs
