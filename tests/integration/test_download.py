@@ -79,6 +79,7 @@ def test_a_clean_transfer_arrives_whole_and_nothing_comes_twice(hub: HubProcess,
     assert path.read_bytes() == CONTENT
     assert watcher.have == watcher.size == len(CONTENT) and watcher.losses == []
     assert hub.stats()["twice"] == 0
+    assert hub.stats()["requests"]["api"] == 1  # nothing but the list of files is asked for
     assert sorted(p.name for p in path.parent.iterdir()) == [STATE_FOLDER, NAME]
     record = read_record(path)
     assert record and record.sha256 == hashlib.sha256(CONTENT).hexdigest()

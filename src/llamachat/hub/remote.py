@@ -1,4 +1,4 @@
-"""The hub: asked with huggingface_hub's headers and errors, which are told in one line."""
+"""The hub: asked with huggingface_hub's token and errors, which are told in one line."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import httpx2
+import huggingface_hub
 from huggingface_hub import constants, get_token
 from huggingface_hub.errors import (
     GatedRepoError,
@@ -22,11 +23,11 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.utils import (  # type: ignore[attr-defined]  # its exports are lazy
-    build_hf_headers,
     hf_raise_for_status,
     validate_repo_id,
 )
 
+from llamachat import __version__
 from llamachat.errors import AuthError, LlamachatError, ModelError, NetworkError, UsageError
 from llamachat.hub import ahead, gguf, listing, reference, web
 from llamachat.hub.address import origin
@@ -66,12 +67,15 @@ class Hub:
 
     @functools.cached_property
     def client(self) -> httpx2.Client:
-        """For everything: proxies by the environment, and no reply may stall."""
+        """For everything: proxies by the environment, and no reply may stall.
+
+        The headers are not those of `huggingface_hub.utils.build_hf_headers`, which asks huggingface.co for a
+        list of programs to name in them, with a time limit of its own, and also where a mirror is to be used.
+        """
         timeout = httpx2.Timeout(self.options.stall_timeout, connect=self.options.connect_timeout, pool=None)
         try:
-            return httpx2.Client(
-                follow_redirects=True, timeout=timeout, headers=build_hf_headers(token=False)
-            )
+            agent = f"llamachat/{__version__}; hf_hub/{huggingface_hub.__version__}"
+            return httpx2.Client(follow_redirects=True, timeout=timeout, headers={"User-Agent": agent})
         except (ValueError, ImportError, httpx2.InvalidURL) as error:
             raise NetworkError(
                 f"The proxy can't be used: {error}.", "Look at HTTPS_PROXY, HTTP_PROXY and ALL_PROXY."
