@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -66,15 +67,16 @@ class Runner:
             out, err = process.communicate(timeout=DEADLINE)
         return process.returncode, out, err
 
-    def spawn(self, *arguments: str) -> pexpect.spawn:
+    def spawn(self, *arguments: str, columns: int = 120) -> pexpect.spawn:
         command = self.command("pull", "--folder", str(self.folder), *arguments)
         return pexpect.spawn(
             command[0],
             command[1:],
-            env={**self.environment, "TERM": "xterm", "COLUMNS": "120"},
+            env={**self.environment, "TERM": "xterm"},
             cwd=str(self.home),
             encoding="utf-8",
             timeout=DEADLINE,
+            dimensions=(24, columns),
         )
 
 
@@ -119,6 +121,17 @@ def test_in_a_log_there_are_plain_lines_and_the_path_on_stdout(runner: Runner, m
     assert status == 0 and out == f"{runner.folder / model.name}\n"
     assert "\x1b" not in err and "100% of 98 MB" in err
     assert "Apache License 2.0 https://www.apache.org/licenses/LICENSE-2.0" in err
+
+
+def test_in_a_terminal_all_is_on_one_line_after_a_loss_too(
+    hub: HubProcess, runner: Runner, model: Path
+) -> None:
+    hub.control(faults=[{"kind": "none"}] * 3 + [{"kind": "status", "status": 503}])
+    child = runner.spawn(REPO, columns=80)
+    out = child.read()
+    child.close()
+    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out[: out.index("Talk to it")]).rstrip().splitlines()[-1]
+    assert re.search(r" 100% 98\.4/98\.4 MB [0-9.]+ .B/s [0-9:]+ 1× the", last), last
 
 
 def test_quiet_says_only_the_path(runner: Runner, model: Path) -> None:

@@ -204,7 +204,7 @@ def _saved_token() -> str | None:
     with contextlib.suppress(OSError, ValueError):
         token = get_token()
     if token and not (token.isascii() and token.isprintable()):
-        raise AuthError("The token has characters that no token has.", f"Mend HF_TOKEN, or {LOG_IN}.")
+        raise AuthError("The token has characters that no token has.", "Mend HF_TOKEN, or log in anew.")
     return token
 
 
