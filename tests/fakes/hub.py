@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import random
 import socket
 import struct
@@ -45,6 +46,8 @@ class Controls:
     """"offset": another Content-Range than asked; "body": the start of the file under the right headers;
     "etag": another hash where it redirects than in the metadata."""
     wrong_hash: bool = False
+    only_get: bool = False
+    """Answer 403 to HEAD, as an address does that is signed for GET."""
     token: str = ""
     """What a gated repository wants to see."""
     signature: int = 0
@@ -244,6 +247,9 @@ class Handler(BaseHTTPRequestHandler):
         if int(signature) != self.server.controls.signature:
             self._refuse(403, "", "Request has expired")
             return
+        if self.command == "HEAD" and self.server.controls.only_get:
+            self._refuse(403, "", "Signed for GET")
+            return
         fault = self.server.next_fault("faults") if self.command == "GET" else {"kind": "none"}
         if self._misbehave(fault):
             return
@@ -253,7 +259,7 @@ class Handler(BaseHTTPRequestHandler):
         if start >= size:
             self._refuse(416, "", "Range not satisfiable")
             return
-        self._announce(start, end, size)
+        self._announce(start, end, file.stat())
         if self.command == "GET":
             self._send_bytes(relative, file, start, end, fault)
 
@@ -264,7 +270,8 @@ class Handler(BaseHTTPRequestHandler):
         first, _, last = asked.removeprefix("bytes=").partition("-")
         return int(first), min(int(last) + 1, size) if last else size
 
-    def _announce(self, start: int, end: int, size: int) -> None:
+    def _announce(self, start: int, end: int, state: os.stat_result) -> None:
+        size, etag = state.st_size, f"{state.st_mtime_ns:x}-{state.st_size:x}"
         partial = self.headers.get("Range") is not None and self.server.controls.ranges
         self.send_response(206 if partial else 200)
         if partial:
@@ -273,7 +280,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.controls.ranges:
             self.send_header("Accept-Ranges", "bytes")
         self.send_header("Content-Length", str(end - start))
-        self.send_header("ETag", f'"{size:x}"')
+        self.send_header("ETag", f'"{etag}"')
         self.end_headers()
 
     def _send_bytes(self, name: str, file: Path, start: int, end: int, fault: dict[str, Any]) -> None:

@@ -15,11 +15,12 @@ import pytest
 
 from llamachat.errors import AuthError, ModelError, NetworkError
 from llamachat.hub import pull as pulling
+from llamachat.hub.address import FileChanged
 from llamachat.hub.journal import Identity
 from llamachat.hub.listing import Variant
 from llamachat.hub.records import STATE_FOLDER, Paths, Record, read_record
 from llamachat.hub.remote import Hub
-from llamachat.hub.transfer import FileChanged, TransferOptions
+from llamachat.hub.transfer import TransferOptions
 from tests.fakes.hub_process import HubProcess, running_hub
 
 MB = 1 << 20
@@ -78,6 +79,7 @@ def test_a_clean_transfer_arrives_whole_and_nothing_comes_twice(hub: HubProcess,
     assert path.read_bytes() == CONTENT
     assert watcher.have == watcher.size == len(CONTENT) and watcher.losses == []
     assert hub.stats()["twice"] == 0
+    assert hub.stats()["requests"]["api"] == 1  # nothing but the list of files is asked for
     assert sorted(p.name for p in path.parent.iterdir()) == [STATE_FOLDER, NAME]
     record = read_record(path)
     assert record and record.sha256 == hashlib.sha256(CONTENT).hexdigest()
@@ -117,6 +119,32 @@ def test_a_hub_that_wants_to_be_left_alone_for_long_is_told_of(hub: HubProcess, 
         NetworkError, match=r"answered 429 for org/toy\. It wants to be asked again in 3600 s"
     ):
         fetch(hub, tmp_path)
+
+
+def test_a_server_that_wants_to_be_left_alone_for_too_long_is_told_of(
+    hub: HubProcess, tmp_path: Path
+) -> None:
+    hub.control(faults=[{"kind": "status", "status": 429, "retry_after": 10**12}] * 8)
+    with pytest.raises(NetworkError, match=r"answered 429: it wants to be asked in 10+ s\. The same command"):
+        fetch(hub, tmp_path)
+    with Hub(hub.endpoint, "", FAST) as client, pytest.raises(NetworkError, match="wants to be asked in"):
+        client.header(client.repository("org/toy").variants[0].files[0], tmp_path, Notes())
+
+
+def test_while_a_header_does_not_come_it_is_told_why(hub: HubProcess, tmp_path: Path) -> None:
+    busy = {"kind": "status", "status": 503}
+    hub.control(faults=[{"kind": "silence"}, busy, {"kind": "page"}])
+    watcher = Notes()
+    with (
+        Hub(hub.endpoint, "", replace(FAST, answer_within=0.5)) as client,
+        pytest.raises(ModelError, match="is not a GGUF file"),
+    ):
+        client.header(client.repository("org/toy").variants[0].files[0], tmp_path, watcher)
+    assert watcher.losses == [
+        "no byte for 0.5 s",
+        "the server answered 503",
+        "something in between answered with a page of its own",
+    ]
 
 
 def test_a_hub_that_says_nothing_is_given_up_within_a_quarter_minute(hub: HubProcess, tmp_path: Path) -> None:
@@ -257,6 +285,22 @@ def test_another_server_never_sees_the_token(hub: HubProcess, tmp_path: Path) ->
     assert hub.stats()["tokens"] == []
 
 
+def test_an_address_that_is_signed_for_get_alone_will_do(hub: HubProcess, tmp_path: Path) -> None:
+    hub.control(only_get=True)
+    with Hub(hub.endpoint, "", FAST) as client:
+        variant = client.plain_url(f"http://localhost:{hub.port}/cdn/0/org/toy/{NAME}?signature=x")
+        path = pulling.pull(client, variant, tmp_path, Record("elsewhere", "", "", 0), Notes())
+    assert path.name == NAME and path.read_bytes() == CONTENT
+
+
+def test_a_server_that_is_silent_is_named_itself() -> None:
+    with (
+        Hub("http://127.0.0.1:8", "", FAST) as client,
+        pytest.raises(NetworkError, match=r"http://localhost:9 does not answer.*and the address"),
+    ):
+        client.plain_url("http://localhost:9/x.gguf")
+
+
 def test_a_token_that_ran_out_is_told(hub: HubProcess, tmp_path: Path) -> None:
     hub.control(api_faults=[{"kind": "status", "status": 403}])
     with pytest.raises(AuthError, match=r"answered 403 for org/toy. The token may have run out: log in"):
@@ -325,6 +369,44 @@ def test_a_file_that_was_brought_by_other_means_is_recognised(hub: HubProcess, t
     assert fetch(hub, tmp_path) == tmp_path / NAME
     assert "cdn" not in hub.stats()["requests"]
     assert read_record(tmp_path / NAME)
+
+
+def test_the_beginning_of_a_download_never_replaces_the_whole_file(hub: HubProcess, tmp_path: Path) -> None:
+    hub.control(faults=[{"kind": "cut", "after": 3 * MB}, *[{"kind": "reset"}] * 1000])
+    impatient = TransferOptions(connections=1, patience=0.3, first_backoff=0.01, longest_backoff=0.1)
+    with pytest.raises(NetworkError):
+        fetch(hub, tmp_path, impatient)
+    (tmp_path / NAME).write_bytes(CONTENT)
+    assert fetch(hub, tmp_path).read_bytes() == CONTENT
+    assert pulling.unfinished([tmp_path]) == {} and list(tmp_path.glob("*.part")) == []
+
+
+def test_another_quantisation_of_the_same_name_is_not_overwritten(hub: HubProcess, tmp_path: Path) -> None:
+    path = fetch(hub, tmp_path)
+    hub.put(f"org/toy/{NAME}", CONTENT[::-1])
+    with Hub(hub.endpoint, "", FAST) as client:
+        variant = client.repository("org/toy").variants[0]
+        with pytest.raises(ModelError, match="is another file than"):
+            pulling.pull(client, variant, tmp_path, Record("org/toy", "Q8_0", "", 0), Notes())
+    assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("changed", [CONTENT[::-1], CONTENT + b"more"])
+def test_a_changed_file_of_a_server_without_hashes_is_fetched_anew(
+    hub: HubProcess, tmp_path: Path, changed: bytes
+) -> None:
+    url = f"http://localhost:{hub.port}/cdn/0/org/toy/{NAME}"
+
+    def again() -> bytes:
+        with Hub(hub.endpoint, "", FAST) as client:
+            return pulling.pull(
+                client, client.plain_url(url), tmp_path, Record(url, "", "", 0), Notes()
+            ).read_bytes()
+
+    assert again() == again() == CONTENT
+    assert hub.stats()["bytes"] == len(CONTENT)
+    hub.put(f"org/toy/{NAME}", changed)
+    assert again() == changed
 
 
 def test_a_record_that_promises_more_than_there_is_counts_for_nothing(

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from llamachat.hub.records import Paths, Record
+from tests.gguf_files import LLAMA, gguf
 
 REPO_FOLDER = "hub/models--org--smol/snapshots/0123abc"
 OLLAMA_TYPE = "application/vnd.ollama.image.model"
@@ -122,6 +123,37 @@ def test_verify_compares_with_every_known_hash(everywhere: Runner) -> None:
     assert status == 0
     assert "smol:135m (Ollama): whole: its sha256 is right" in out
     assert "studio-Q4_1 (LM Studio): no hash is known; header and size are sound" in out
+
+
+def test_every_shard_in_a_cache_has_a_hash_of_its_own(run: Runner) -> None:
+    """Of a file that is in two snapshots there is one line."""
+    for number, shape in enumerate([(64, 32), (64, 64)], 1):
+        content = gguf(shapes=[shape])
+        blob = run.home / "hf/hub/models--org--big/blobs" / hashlib.sha256(content).hexdigest()
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        blob.write_bytes(content)
+        for commit in ("0123abc", "4567def"):
+            snapshot = run.home / "hf/hub/models--org--big/snapshots" / commit
+            linked(blob, snapshot / f"big-0000{number}-of-00002.gguf")
+    status, out, _ = run.models("verify")
+    assert status == 0 and out.count("big-00001-of-00002 (Hugging Face cache): whole") == 1
+
+
+def test_broken_stores_and_names_that_drive_a_terminal_do_no_harm(run: Runner) -> None:
+    manifests = run.home / ".ollama/models/manifests/registry.ollama.ai/library/x"
+    manifests.mkdir(parents=True)
+    for number, content in enumerate(["[" * 100_000, "[]", '{"layers": [null]}', "\0"]):
+        (manifests / str(number)).write_text(content)
+    (run.folder / "odd.gguf").write_bytes(gguf({**LLAMA, "general.name": "\x1b[2Jodd"}))
+    paths = Paths(run.folder, "odd.gguf")
+    paths.record.parent.mkdir()
+    paths.record.write_text('{"repo": 1, "quant": 2, "sha256": 3, "size": "x", "licence": 5}')
+    paths.part.touch()
+    paths.journal.write_text('{"identity": {"size": "x"}}\n+ 0 5\n')
+    status, out, err = run.models()
+    assert (status, err) == (0, "") and "odd" in out
+    status, out, err = run.models("show", "odd")
+    assert (status, err) == (0, "") and "␛[2Jodd" in out and "\x1b" not in out
 
 
 def test_verify_finds_a_changed_byte_and_a_lost_end(run: Runner, small_model: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -66,6 +67,18 @@ class Runner:
             out, err = process.communicate(timeout=DEADLINE)
         return process.returncode, out, err
 
+    def spawn(self, *arguments: str, columns: int = 120) -> pexpect.spawn:
+        command = self.command("pull", "--folder", str(self.folder), *arguments)
+        return pexpect.spawn(
+            command[0],
+            command[1:],
+            env={**self.environment, "TERM": "xterm"},
+            cwd=str(self.home),
+            encoding="utf-8",
+            timeout=DEADLINE,
+            dimensions=(24, columns),
+        )
+
 
 @pytest.fixture
 def runner(hub: HubProcess, tmp_path: Path) -> Runner:
@@ -110,6 +123,17 @@ def test_in_a_log_there_are_plain_lines_and_the_path_on_stdout(runner: Runner, m
     assert "Apache License 2.0 https://www.apache.org/licenses/LICENSE-2.0" in err
 
 
+def test_in_a_terminal_all_is_on_one_line_after_a_loss_too(
+    hub: HubProcess, runner: Runner, model: Path
+) -> None:
+    hub.control(faults=[{"kind": "none"}] * 3 + [{"kind": "status", "status": 503}])
+    child = runner.spawn(REPO, columns=80)
+    out = child.read()
+    child.close()
+    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out[: out.index("Talk to it")]).rstrip().splitlines()[-1]
+    assert re.search(r" 100% 98\.4/98\.4 MB [0-9.]+ .B/s [0-9:]+ 1× the", last), last
+
+
 def test_quiet_says_only_the_path(runner: Runner, model: Path) -> None:
     assert runner.run(f"{REPO}:q4_1", "--quiet") == (0, f"{runner.folder / model.name}\n", "")
 
@@ -123,6 +147,18 @@ def test_what_is_here_is_not_fetched_again_and_needs_no_hub(
     assert hub.stats()["bytes"] == before
     status, out, _ = runner.run(REPO, HF_HUB_OFFLINE="1")
     assert (status, out) == (0, f"{runner.folder / model.name}\n")
+
+
+def test_two_at_once_take_turns_and_say_so(hub: HubProcess, runner: Runner, model: Path) -> None:
+    hub.control(rate=30 * MB)
+    paths = Paths(runner.folder, model.name)
+    with runner.start(REPO) as first:
+        wait_for(lambda: read_progress(paths.journal) > 5 * MB)
+        status, out, err = runner.run(REPO)
+        first.communicate(timeout=DEADLINE)
+    assert (status, out, first.returncode) == (0, f"{paths.final}\n", 0)
+    assert "another llamachat is fetching" in err and "is here already" in err
+    assert sha256_of(paths.final) == sha256_of(model) and not paths.part.exists()
 
 
 def test_offline_means_offline(hub: HubProcess, runner: Runner) -> None:
@@ -157,14 +193,10 @@ def test_llamas_licence_wants_a_yes(hub: HubProcess, runner: Runner, model: Path
     hub.put("org/llama-GGUF/llama-Q4_1.gguf", model, cardData={"license": "llama3.2"})
     status, _, err = runner.run("org/llama-GGUF")
     assert status == 2 and "Do you agree to the Llama 3.2 Community License?" in err
-    child = pexpect.spawn(
-        sys.executable,
-        ["-m", "llamachat", "pull", "--folder", str(runner.folder), "org/llama-GGUF"],
-        env={**runner.environment, "TERM": "xterm", "COLUMNS": "120"},
-        cwd=str(runner.home),
-        encoding="utf-8",
-        timeout=DEADLINE,
-    )
+    killed = runner.spawn("org/llama-GGUF")
+    killed.expect(r"Do you agree .* \[y/N\] ")
+    killed.close(force=True)  # which is no yes
+    child = runner.spawn("org/llama-GGUF")
     child.expect(r"Do you agree .* \[y/N\] ")
     child.sendline("y")
     child.expect("100%")
@@ -198,6 +230,20 @@ def test_a_hub_that_is_not_there_is_named_with_the_mirror(runner: Runner) -> Non
     assert status == 7 and "http://127.0.0.1:9 does not answer" in err and "hf-mirror.com: --mirror" in err
 
 
+@pytest.mark.parametrize(
+    ("environment", "status", "words"),
+    [
+        ({"HF_ENDPOINT": "127.0.0.1:9"}, 7, "https://127.0.0.1:9 does not answer"),
+        ({"HF_TOKEN": "密钥"}, 6, "characters that no token has"),
+    ],
+)
+def test_an_environment_that_makes_no_sense_is_one_line(
+    runner: Runner, environment: dict[str, str], status: int, words: str
+) -> None:
+    got, _, err = runner.run(REPO, **environment)
+    assert got == status and words in err and len(err.splitlines()) == 1
+
+
 def test_a_hub_whose_files_never_agree_with_its_list_is_given_up(hub: HubProcess, runner: Runner) -> None:
     hub.control(lie="etag")
     status, out, err = runner.run(REPO)
@@ -208,14 +254,7 @@ def test_a_hub_whose_files_never_agree_with_its_list_is_given_up(hub: HubProcess
 
 
 def test_the_end_of_input_is_no_yes(runner: Runner) -> None:
-    child = pexpect.spawn(
-        sys.executable,
-        ["-m", "llamachat", "pull", "--folder", str(runner.folder)],
-        env={**runner.environment, "TERM": "xterm"},
-        cwd=str(runner.home),
-        encoding="utf-8",
-        timeout=DEADLINE,
-    )
+    child = runner.spawn()
     child.expect(r"Fetch .*\? \[Y/n\] ")
     child.sendeof()
     child.expect(pexpect.EOF)

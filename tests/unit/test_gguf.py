@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,40 @@ def test_memory_is_weights_cache_and_buffers() -> None:
     assert parts.weights == 64 * 32 * 4
     assert parts.kv_cache == 2 * 256 * 2 * (16 + 16) * 2  # layers × n_ctx × KV heads × (K + V) × float16
     assert parts.total == parts.weights + parts.kv_cache + parts.buffers
+
+
+def test_layers_without_a_cache_take_none() -> None:
+    hybrid = {**LLAMA, "llama.attention.head_count_kv": [0, 2]}
+    parts = estimate(read_header(io.BytesIO(gguf(hybrid))), n_ctx=256)
+    assert parts.kv_cache == 256 * 2 * (16 + 16) * 2
+
+
+def _claim(n_tensors: int, n_metadata: int, *values: int) -> bytes:
+    head = b"GGUF" + struct.pack("<IQQ", 3, n_tensors, n_metadata)
+    return head + struct.pack("<Q", 1) + b"a" + struct.pack(f"<{'IIQ' * (len(values) // 3)}", *values)
+
+
+@pytest.mark.parametrize(
+    ("claim", "words"),
+    [
+        (_claim(1, 1, 9, 9, 1), "a list of 1 lists"),
+        (_claim(1, 1, 9, 10, 1 << 62), "a list of .* values"),
+        (_claim(1 << 60, 0), "claims .* tensors"),
+        (_claim(0, 1 << 60), "claims .* entries"),
+    ],
+)
+def test_a_claim_that_no_model_makes_is_refused(claim: bytes, words: str) -> None:
+    with pytest.raises(ModelError, match=f"damaged: it .*{words}"):
+        read_header(io.BytesIO(claim + b"\0" * 1000))
+
+
+def test_lists_that_are_too_long_for_a_header_are_not_kept(tmp_path: Path) -> None:
+    path = tmp_path / "long.gguf"
+    with path.open("wb") as file:
+        file.write(_claim(1, 1, 9, 10, 1 << 26))
+        file.truncate(1 << 30)
+    with pytest.raises(ModelError, match="header is longer than"):
+        open_header(path)
 
 
 @pytest.mark.parametrize(

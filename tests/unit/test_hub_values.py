@@ -90,6 +90,9 @@ def test_a_torn_or_strange_line_does_no_harm(tmp_path: Path, tail: bytes) -> Non
         ("https://huggingface.co/org/repo/tree/main", "org/repo", "", ""),
         ("huggingface.co/org/repo/blob/main/a/b.gguf", "org/repo", "", "a/b.gguf"),
         ("https://hf-mirror.com/org/repo/resolve/main/b.gguf?download=true", "org/repo", "", "b.gguf"),
+        ("https://huggingface.co/org/repo/blob/refs%2Fpr%2F1/b%20c.gguf", "org/repo", "", "b c.gguf"),
+        ("hf.co/org/repo:Q4_K_M", "org/repo", "Q4_K_M", ""),
+        ("org/repo:UD-Q4_K_XL", "org/repo", "Q4_K_XL", ""),
     ],
 )
 def test_what_the_user_may_name(text: str, repo: str, quant: str, file: str) -> None:
@@ -99,6 +102,14 @@ def test_what_the_user_may_name(text: str, repo: str, quant: str, file: str) -> 
 
 def test_any_other_url_is_fetched_as_it_is() -> None:
     assert reference.parse("https://example.org/a/b.gguf").url == "https://example.org/a/b.gguf"
+
+
+@pytest.mark.parametrize(
+    "text", ["https://", "file:///etc/x.gguf", "http://[::1/x.gguf", "http://h:99999/x.gguf"]
+)
+def test_an_address_that_is_none_is_told(text: str) -> None:
+    with pytest.raises(UsageError, match="is no address"):
+        reference.parse(text)
 
 
 def test_an_unknown_name_lists_those_that_there_are() -> None:
@@ -116,6 +127,7 @@ def test_an_unknown_name_lists_those_that_there_are() -> None:
         ("model-fp16.gguf", "F16"),
         ("model.BF16.gguf", "BF16"),
         ("gpt-MXFP4.gguf", "MXFP4"),
+        ("model-Q4_0_4_4.gguf", "Q4_0_4_4"),
         ("Qwen3-4B-Q8_0.gguf", "Q8_0"),
         ("Qwen3-4B.gguf", ""),
     ],
@@ -130,6 +142,35 @@ def test_every_known_quantisation_is_explained_in_both_languages() -> None:
         assert english != chinese and len(english.splitlines()) == len(chinese.splitlines()) >= 3
     assert "medium mix" in quants.explain("q4_k_m", "en")
     assert "k-quants" in quants.explain("Q4_K_M", "zh") and "中（medium）" in quants.explain("Q4_K_M", "zh")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Q2_K_L", "noticeably worse"),
+        ("Q3_K_XL", "A compromise"),
+        ("UD-Q4_K_XL", "The usual choice"),
+        ("i1-Q4_K", "The usual choice"),
+        ("Q6_K_L", "Hardly to be told"),
+        ("Q8_K_XL", "Hardly to be told"),
+        ("Q3_K_L", "still more layers"),
+        ("Q5_K_L", "larger than the plain one"),
+        ("TQ1_0", "ternary"),
+        ("Q1_0", "noticeably worse"),
+        ("MXFP4_MOE", "blocks of 32"),
+        ("NVFP4", "blocks of 16"),
+        ("Q4_0_8_8", "no longer reads this"),
+    ],
+)
+def test_variations_are_explained_as_what_they_are(name: str, words: str) -> None:
+    assert words in quants.explain(name, "en")
+    assert len(quants.explain(name, "en").splitlines()) == len(quants.explain(name, "zh").splitlines())
+
+
+@pytest.mark.parametrize("name", [".Q4_0", "_Q4_K", "/F16", "", "Q9_0", "IQ", "-Q4_K_M", "Q4_K_M.gguf"])
+def test_what_is_no_quantisation_is_told(name: str) -> None:
+    with pytest.raises(UsageError, match="is no name of a quantisation"):
+        quants.explain(name, "en")
 
 
 def test_the_catalogue_is_sound() -> None:

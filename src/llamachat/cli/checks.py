@@ -63,7 +63,10 @@ def check_disk(folder: Path) -> Finding:
 
 
 def check_models(folders: Sequence[Path]) -> Finding:
-    names = [model.name for model in local.list_models(folders)]
+    try:
+        names = [model.name for model in local.list_models(folders)]
+    except LlamachatError as error:
+        return Finding("models", "bad", error.message, "Look at its permissions.")
     if names:
         return Finding("models", "good", ", ".join(names))
     if local.embedded_model():

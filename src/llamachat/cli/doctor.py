@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.text import Text
 
 from llamachat.cli import checks, console, engine_check
-from llamachat.errors import ExitStatus
+from llamachat.errors import ExitStatus, LlamachatError
 from llamachat.hub import local, machine
 from llamachat.settings.base import add_options, load
 from llamachat.settings.hub import DoctorSettings
@@ -58,7 +58,10 @@ def _findings(settings: DoctorSettings) -> Iterator[checks.Finding]:
 def _network() -> list[checks.Finding]:
     from llamachat.hub.remote import MIRROR, Hub
 
-    hub = Hub()
+    try:
+        hub = Hub()
+    except LlamachatError as error:
+        return [checks.Finding("hub", "warning", error.message, error.hint)]
     if hub.offline:
         return checks.check_network(True, [], [])
     endpoints = list(dict.fromkeys([hub.endpoint, MIRROR]))

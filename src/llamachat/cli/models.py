@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from llamachat.cli import console
+from llamachat.core.visible import visible
 from llamachat.errors import ExitStatus, LlamachatError, ModelError, UsageError
 from llamachat.hub import catalogue, inventory, local, machine, memory, pull, quants
 from llamachat.settings.base import add_options, load
@@ -52,7 +53,7 @@ def _list(settings: ModelsSettings, names: Sequence[str]) -> int:
             column, justify="right" if column in ("size", "params", "context", "memory") else "left"
         )
     for item in items:
-        table.add_row(*map(escape, _row(item, here, settings.n_ctx)))
+        table.add_row(*(escape(visible(cell)) for cell in _row(item, here, settings.n_ctx)))
     for path, (have, size) in pull.unfinished(folders).items():
         rest = f"{100 * have // max(1, size)}% of {console.size(size)} is here"
         table.add_row(escape(path.stem), "unfinished", rest)
@@ -99,7 +100,7 @@ def _show(settings: ModelsSettings, names: Sequence[str]) -> int:
             "chat template": header.chat_template or "none: llama.cpp's default is used",
         }
         for key, value in rows.items():
-            sys.stdout.write(f"{key}: {value}\n")
+            sys.stdout.write(visible(f"{key}: {value}\n"))
     return ExitStatus.OK
 
 
@@ -112,7 +113,7 @@ def _verify(settings: ModelsSettings, names: Sequence[str]) -> int:
             verdict = inventory.verify(item) or "whole: its sha256 is right"
         except LlamachatError as error:
             verdict, status = str(error), status or error.exit_status
-        sys.stdout.write(f"{item.model.name} ({item.source}): {verdict}\n")
+        sys.stdout.write(visible(f"{item.model.name} ({item.source}): {verdict}\n"))
         sys.stdout.flush()
     return status
 

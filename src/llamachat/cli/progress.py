@@ -37,6 +37,19 @@ def watch(quiet: bool) -> Watch:
     return Bar()
 
 
+def remarks(quiet: bool) -> Watch:
+    """For what is asked before the transfer: what it waits for."""
+    return Watch() if quiet else _Remarks()
+
+
+class _Remarks(Watch):
+    def lost(self, reason: str) -> None:
+        say(f"{reason}; trying again")
+
+    def noted(self, text: str) -> None:
+        say(text)
+
+
 class _Lines(Watch):
     """A line every ten seconds, and one at the end of each file."""
 

@@ -8,11 +8,14 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
+    Task,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.table import Column
+from rich.text import Text
 
 from llamachat.cli import console
 from llamachat.cli.progress import Watch
@@ -20,18 +23,30 @@ from llamachat.cli.progress import Watch
 RATE_OVER = 30.0  # seconds that the rate is a mean of
 
 
+class _Shrinking(TextColumn):
+    """Gives way where the line is too short for all, and is cut off instead of folded."""
+
+    def __init__(self, text: str, style: str = "none") -> None:
+        super().__init__(text, style, markup=False, table_column=Column())
+
+    def render(self, task: Task) -> Text:
+        text = super().render(task)
+        text.no_wrap, text.overflow = True, "ellipsis"
+        return text
+
+
 class Bar(Watch):
     """Percent, bytes, rate and time left on one line; connection losses as a count with the last reason."""
 
     def __init__(self) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            _Shrinking("{task.description}"),
             BarColumn(bar_width=None),
             TextColumn("{task.percentage:>3.0f}%"),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("[dim]{task.fields[losses]}"),
+            DownloadColumn(table_column=Column(no_wrap=True)),
+            TransferSpeedColumn(table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(table_column=Column(no_wrap=True)),
+            _Shrinking("{task.fields[losses]}", "dim"),
             console=console.stderr(),
             speed_estimate_period=RATE_OVER,
         )

@@ -8,15 +8,16 @@ import tempfile
 from pathlib import Path
 
 from llamachat.cli import console
-from llamachat.cli.progress import Watch, watch
-from llamachat.errors import ExitStatus, ModelError, NetworkError
-from llamachat.hub import advice, catalogue, gguf, local, machine, memory, reference
+from llamachat.cli.progress import remarks, watch
+from llamachat.errors import ExitStatus, ModelError, NetworkError, UsageError
+from llamachat.hub import advice, catalogue, local, machine, memory, reference
+from llamachat.hub.address import FileChanged
 from llamachat.hub.listing import Repository, Variant
-from llamachat.hub.pull import check_room, find_pulled, forget, is_begun, pull, was_agreed
-from llamachat.hub.records import Record, read_alias, writing
+from llamachat.hub.pull import check_room, find_pulled, forget, is_begun, pull
+from llamachat.hub.records import Record, agreed_licences, read_alias, remember_agreed, writing
 from llamachat.hub.refusals import gated
 from llamachat.hub.remote import MIRROR, Hub
-from llamachat.hub.transfer import FileChanged, TransferOptions
+from llamachat.hub.transfer import TransferOptions
 from llamachat.settings.base import add_options, load
 from llamachat.settings.hub import PullSettings
 
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     options = TransferOptions(connections=settings.connections, patience=settings.patience)
     with Hub(MIRROR if settings.mirror else "", options=options) as hub:
         if settings.list is not None:
-            return _list(hub, reference.parse(settings.list, hub.endpoint), settings.n_ctx)
+            return _list(hub, reference.parse(settings.list, hub.endpoint), settings)
         wanted = _wanted(args.model, settings, hub.endpoint)
         if wanted is None:
             return ExitStatus.OK
@@ -134,8 +135,10 @@ def _agreed(
             text = f"{variant.name}: {console.size(variant.size)}, fits: {fit}; licence: {licence.name}"
             console.say(f"{text} {licence.url}".rstrip())
         question = f"Do you agree to the {licence.name}?"
-        agreed = not licence.ask or begun or was_agreed(folder, licence.id)
-        agreed = agreed or console.ask(question, settings.yes, default=False)
+        agreed = not licence.ask or licence.id in agreed_licences(folder)
+        if not agreed and console.ask(question, settings.yes, default=False):
+            remember_agreed(folder, licence.id)
+            agreed = True
     finally:
         if not agreed and not begun:
             forget(variant, folder)
@@ -150,7 +153,7 @@ def _check_fit(
     folder: Path,
     settings: PullSettings,
 ) -> machine.Fit:
-    estimate = _estimate(hub, wanted, variant, folder, settings.n_ctx)
+    estimate = _estimate(hub, wanted, variant, folder, settings)
     here = machine.look()
     fit = here.fit(estimate.total)
     if fit == "no" and not settings.force:
@@ -167,29 +170,31 @@ def _licence(wanted: reference.Reference, repository: Repository) -> str:
 
 
 def _estimate(
-    hub: Hub, wanted: reference.Reference, variant: Variant, folder: Path, n_ctx: int
+    hub: Hub, wanted: reference.Reference, variant: Variant, folder: Path, settings: PullSettings
 ) -> memory.Estimate:
     """By the catalogue's shape; for other models by the header, of the file that is here where it is."""
     if wanted.entry:
-        return memory.estimate_shape(wanted.entry.shape, variant.size, n_ctx)
-    first = variant.files[0]
-    here = folder / first.name
-    header = gguf.open_header(here) if here.exists() else hub.header(first, folder, Watch())
-    return memory.estimate_shape(memory.shape_of(header), variant.size, n_ctx)
+        return memory.estimate_shape(wanted.entry.shape, variant.size, settings.n_ctx)
+    header = hub.header(variant.files[0], folder, remarks(settings.quiet))
+    return memory.estimate_shape(memory.shape_of(header), variant.size, settings.n_ctx)
 
 
-def _list(hub: Hub, wanted: reference.Reference, n_ctx: int) -> int:
+def _list(hub: Hub, wanted: reference.Reference, settings: PullSettings) -> int:
+    from rich.markup import escape
     from rich.table import Table
 
+    n_ctx, watcher = settings.n_ctx, remarks(settings.quiet)
+    if wanted.url:
+        raise UsageError(f"{wanted} is no repository.", "Name OWNER/REPO, or a name of the catalogue.")
     repository, first = find(hub, reference.Reference(wanted.repo, revision=wanted.revision), n_ctx)
     with tempfile.TemporaryDirectory() as folder:
         try:
-            shape = memory.shape_of(hub.header(repository.variants[0].files[0], Path(folder), Watch()))
+            shape = memory.shape_of(hub.header(repository.variants[0].files[0], Path(folder), watcher))
         except FileChanged as change:
             raise NetworkError(f"{repository.id} has just changed ({change}).", "Ask again.") from change
     here = machine.look()
     table = Table(
-        title=f"{repository.id}, n_ctx {n_ctx}, {console.size(here.memory)} of memory here", box=None
+        title=f"{escape(repository.id)}, n_ctx {n_ctx}, {console.size(here.memory)} of memory here", box=None
     )
     for column, justify in (("quantisation", "left"), ("size", "right"), ("memory", "right")):
         table.add_column(column, justify="right" if justify == "right" else "left")
@@ -202,7 +207,7 @@ def _list(hub: Hub, wanted: reference.Reference, n_ctx: int) -> int:
         name = variant.name + (f" ({len(variant.files)} parts)" if len(variant.files) > 1 else "")
         mark = " *" if variant is first else ""
         sizes = (console.size(variant.size), console.size(need.total))
-        table.add_row(variant.quant + mark, *sizes, parts, here.fit(need.total), name)
+        table.add_row(variant.quant + mark, *sizes, parts, here.fit(need.total), escape(name))
     console.stdout().print(table)
     return ExitStatus.OK
 

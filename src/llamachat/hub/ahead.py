@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import time
@@ -9,14 +10,15 @@ from typing import BinaryIO, cast
 
 import httpx2
 
-from llamachat.errors import NetworkError
+from llamachat.errors import ModelError, NetworkError
 from llamachat.hub import gguf
+from llamachat.hub.address import Address
 from llamachat.hub.download import RemoteFile, locked, open_journal
 from llamachat.hub.journal import Journal
 from llamachat.hub.records import Paths
-from llamachat.hub.refusals import is_busy, refusal, retry_after
+from llamachat.hub.refusals import busy, is_busy, refusal, retry_after
 from llamachat.hub.spans import frontier, merge
-from llamachat.hub.transfer import Address, Watcher
+from llamachat.hub.transfer import Lost, Watcher, reason
 
 STEP = 1 << 20
 ATTEMPTS = 6
@@ -25,17 +27,28 @@ LONGEST_WAIT = 60.0
 
 
 def read_header(
-    file: RemoteFile, paths: Paths, client: httpx2.Client, watcher: Watcher, token: str | None = None
+    file: RemoteFile,
+    paths: Paths,
+    client: httpx2.Client,
+    watcher: Watcher,
+    patience: float,
+    token: str | None = None,
 ) -> gguf.GGUFHeader:
-    """The header of `file`, by range requests for as much of it as is not here yet.
+    """The header of `file`, by range requests for as much of it as is not here yet, if it is not whole.
+
+    A request that brings no byte for `patience` seconds is made again.
 
     Raises ModelError where the file is no GGUF, NetworkError when the connection breaks again and again.
     """
     with locked(paths, watcher):
+        if paths.final.exists():
+            with contextlib.suppress(ModelError):  # whether it is the hub's file is asked before it is used
+                return gguf.open_header(paths.final)
         journal = open_journal(file, paths, watcher)
         try:
             with paths.part.open("r+b", buffering=0) as part:
-                source = _Ahead(part, journal, client, Address(file.url, file.identity, token))
+                address = Address(file.url, file.identity, token)
+                source = _Ahead(part, journal, client, address, watcher, patience)
                 return gguf.read_header(cast(BinaryIO, io.BufferedReader(source, STEP)), file.name)
         finally:
             journal.close()
@@ -44,11 +57,21 @@ def read_header(
 class _Ahead(io.RawIOBase):
     """A part file read from its start, which fetches what it lacks."""
 
-    def __init__(self, part: io.FileIO, journal: Journal, client: httpx2.Client, address: Address) -> None:
+    def __init__(
+        self,
+        part: io.FileIO,
+        journal: Journal,
+        client: httpx2.Client,
+        address: Address,
+        watcher: Watcher,
+        patience: float,
+    ) -> None:
         self._part = part
         self._journal = journal
         self._client = client
         self._address = address
+        self._watcher = watcher
+        self._patience = patience
         self._at = 0
         self._end = frontier(merge(journal.done))
 
@@ -73,10 +96,12 @@ class _Ahead(io.RawIOBase):
                 return
             try:
                 self._request(stop)
-            except httpx2.RequestError as error:
+            except (Lost, httpx2.RequestError, httpx2.StreamError) as error:
                 self._address.redirected = None
                 last = error
-                time.sleep(BACKOFF * 2**attempt if attempt else 0)
+                self._watcher.lost(reason(error, self._patience))
+                pause = error.wait if isinstance(error, Lost) else 0
+                time.sleep(max(pause, BACKOFF * 2**attempt if attempt else 0))
         if self._at >= self._end:
             raise NetworkError(
                 f"The connection to {self._address.url} breaks again and again.", "Try again later."
@@ -85,15 +110,9 @@ class _Ahead(io.RawIOBase):
     def _request(self, stop: int) -> None:
         start = self._end
         url, headers = self._address.request((start, stop))
-        with self._client.stream("GET", url, headers=headers) as response:
+        with self._client.stream("GET", url, headers=headers, timeout=self._patience) as response:
             self._address.learn(response)
-            if is_busy(response.status_code):
-                time.sleep(min(LONGEST_WAIT, max(BACKOFF, retry_after(response))))
-                return
-            if "html" in response.headers.get("Content-Type", ""):
-                return
-            if not response.is_success:
-                raise refusal(response)
+            self._check(response)
             skip = 0 if response.status_code == 206 else start
             self._part.seek(start)
             try:
@@ -105,3 +124,15 @@ class _Ahead(io.RawIOBase):
                         break  # of a 206 nothing is left, and its connection can be used again
             finally:  # what came before a cut counts
                 self._journal.add((start, self._end))
+
+    def _check(self, response: httpx2.Response) -> None:
+        """Raise for what has not the bytes."""
+        if is_busy(response.status_code):
+            seconds = retry_after(response)
+            if seconds > LONGEST_WAIT:
+                raise busy(response, seconds)
+            raise Lost(f"the server answered {response.status_code}", wait=max(BACKOFF, seconds))
+        if "html" in response.headers.get("Content-Type", ""):
+            raise Lost("something in between answered with a page of its own")
+        if not response.is_success:
+            raise refusal(response)

@@ -75,4 +75,6 @@ def licence(licence_id: str) -> Licence:
     known = _tables()["licences"].get(licence_id)
     if known:
         return Licence(licence_id, **known)
-    return Licence(licence_id, licence_id or "unknown", ask=licence_id.startswith(("llama", "gemma")))
+    return Licence(
+        licence_id, licence_id or "unknown", ask="llama" in licence_id or licence_id.startswith("gemma")
+    )

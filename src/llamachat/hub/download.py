@@ -20,10 +20,11 @@ import httpx2
 import psutil
 
 from llamachat.errors import ModelError, NetworkError
+from llamachat.hub.address import Address
 from llamachat.hub.board import Board
 from llamachat.hub.journal import Identity, Journal
 from llamachat.hub.records import Paths
-from llamachat.hub.transfer import Address, Connection, TransferOptions, Watcher
+from llamachat.hub.transfer import Connection, TransferOptions, Watcher
 
 HASH_CHUNK = 1 << 20
 DURABLE_EVERY = 2.0  # seconds between two fsyncs
@@ -101,6 +102,12 @@ def fetch(
 def publish(paths: Paths) -> None:
     """Give the verified part file its name."""
     paths.part.replace(paths.final)
+    paths.journal.unlink(missing_ok=True)
+
+
+def discard(paths: Paths) -> None:
+    """Forget what came of a file."""
+    paths.part.unlink(missing_ok=True)
     paths.journal.unlink(missing_ok=True)
 
 
@@ -195,8 +202,7 @@ def _verify(file: RemoteFile, paths: Paths, sha256: str) -> None:
     wanted = file.identity.sha256
     if wanted is None or wanted == sha256:
         return
-    paths.part.unlink(missing_ok=True)
-    paths.journal.unlink(missing_ok=True)
+    discard(paths)
     raise ModelError(
         f"{file.name} came with sha256 {sha256}, the hub names {wanted}; it was thrown away.",
         "Run the same command again, with `--connections 1` where a proxy is in between.",

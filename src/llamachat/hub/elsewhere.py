@@ -18,17 +18,17 @@ from typing import Literal
 Source = Literal["Hugging Face cache", "Ollama", "LM Studio"]
 
 _LATER_SHARD = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
+_BLOB = re.compile(r"(?:^|[/\\]|sha256-)([0-9a-f]{64})$", re.MULTILINE)
 _OLLAMA_MODEL = "application/vnd.ollama.image.model"
 
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """A model of another program; `sha256` where its place in the store names it."""
+    """A model of another program."""
 
     path: Path
     name: str
     source: Source
-    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,10 @@ def stores(environ: Mapping[str, str], home: Path) -> Stores:
 def find_all(where: Stores | None = None) -> list[Foreign]:
     """Every model that other programs keep; what can't be read is passed over."""
     where = where or stores(os.environ, Path.home())
-    found = [*_hugging_face(where.hugging_face)]
+    cached = {
+        (m.path.resolve(), m.name): m for m in _hugging_face(where.hugging_face)
+    }  # in several snapshots
+    found = [*cached.values()]
     for folder in where.ollama:
         found += _ollama(folder)
     for folder in where.lm_studio:
@@ -65,10 +68,16 @@ def find_all(where: Stores | None = None) -> list[Foreign]:
     return found
 
 
+def named_sha256(path: Path) -> str:
+    """The sha256 that the place of a file names: its own name, or that of the blob it is a link to."""
+    places = [path.name, os.readlink(path)] if path.is_symlink() else [path.name]
+    match = _BLOB.search("\n".join(places))
+    return match[1] if match else ""
+
+
 def _hugging_face(cache: Path) -> Iterator[Foreign]:
     for path in _gguf_files(cache, "models--*/snapshots/**/*.gguf"):
-        blob = path.resolve().name
-        yield Foreign(path, path.stem, "Hugging Face cache", blob if len(blob) == 64 else "")
+        yield Foreign(path, path.stem, "Hugging Face cache")
 
 
 def _ollama(folder: Path) -> Iterator[Foreign]:
@@ -76,13 +85,13 @@ def _ollama(folder: Path) -> Iterator[Foreign]:
         try:
             layers = json.loads(manifest.read_text("utf-8"))["layers"]
             digest = next(str(layer["digest"]) for layer in layers if layer["mediaType"] == _OLLAMA_MODEL)
-        except (OSError, ValueError, KeyError, TypeError, StopIteration):
+        except (OSError, ValueError, KeyError, TypeError, StopIteration, RecursionError):
             continue
         path = folder / "blobs" / digest.replace(":", "-")
         namespace, name, tag = manifest.parts[-3:]
         prefix = "" if namespace == "library" else f"{namespace}/"
         if path.is_file():
-            yield Foreign(path, f"{prefix}{name}:{tag}", "Ollama", digest.partition(":")[2])
+            yield Foreign(path, f"{prefix}{name}:{tag}", "Ollama")
 
 
 def _gguf_files(folder: Path, pattern: str) -> Iterator[Path]:

@@ -23,6 +23,7 @@ TYPE_SIZES = {
     16: (256, 66), 17: (256, 74), 18: (256, 98), 19: (256, 50), 20: (32, 18), 21: (256, 110),
     22: (256, 82), 23: (256, 136), 24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8),
     29: (256, 56), 30: (1, 2), 34: (256, 54), 35: (256, 66), 39: (32, 17),
+    40: (64, 36), 41: (128, 18), 42: (64, 18),
 }  # fmt: skip
 
 
@@ -93,11 +94,14 @@ class GGUFHeader:
         return value if isinstance(value, str) else ""
 
     def hyperparameter(self, name: str) -> int | None:
-        """`<architecture>.<name>` as an int; the first where the model gives one for each layer."""
+        """`<architecture>.<name>` as an int; the largest where the model gives one for each layer."""
+        return max(self.by_layer(name), default=None)
+
+    def by_layer(self, name: str) -> tuple[int, ...]:
+        """`<architecture>.<name>` of each layer, or the one that is that of all; empty without it."""
         value = self.metadata.get(f"{self.architecture}.{name}")
-        if isinstance(value, tuple) and value:
-            value = value[0]
-        return value if isinstance(value, int) else None
+        values = value if isinstance(value, tuple) else (value,)
+        return tuple(number for number in values if isinstance(number, int))
 
 
 def read_header(file: BinaryIO, source: str = "") -> GGUFHeader:
@@ -114,7 +118,7 @@ def read_header(file: BinaryIO, source: str = "") -> GGUFHeader:
     version = reader.scalar("I")
     if version not in (2, 3):
         raise ModelError(f"{source}: {_explain_version(version)}.", "Look for another conversion.")
-    n_tensors, n_metadata = reader.scalar("Q"), reader.scalar("Q")
+    n_tensors, n_metadata = reader.count("tensors"), reader.count("entries")
     metadata = {reader.string(): reader.value(reader.scalar("I")) for _ in range(n_metadata)}
     tensors = tuple(_read_tensor(reader) for _ in range(n_tensors))
     alignment = metadata.get("general.alignment", 32)

@@ -12,7 +12,8 @@ from llamachat.hub import impostors
 CHUNK = 1 << 20
 LONG_ARRAY = 4096  # longer arrays (a vocabulary, its merges) are skipped
 LONGEST_STRING = 1 << 26
-HEADER_LIMIT = 1 << 29
+HEADER_LIMIT = 1 << 27  # vocabularies of 256,000 tokens take 16 MB
+MOST_ENTRIES = 1 << 20
 
 _STRING, _ARRAY = 8, 9
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
@@ -98,25 +99,32 @@ class Reader:
         layout = f"<{count}{_SCALARS[kind]}"
         return struct.unpack(layout, self.take(struct.calcsize(layout)))
 
+    def count(self, what: str) -> int:
+        """How many `what` follow."""
+        number = self.scalar("Q")
+        if number > MOST_ENTRIES:
+            raise self.broken(f"it claims {number:,} {what}")
+        return number
+
     def _array(self, kind: int, count: int) -> Value:
-        if count > HEADER_LIMIT:
-            raise self.broken(f"it claims a list of {count:,} values")
+        """Lists of lists are none that llama.cpp reads."""
+        if count > HEADER_LIMIT or kind == _ARRAY:
+            raise self.broken(f"it claims a list of {count:,} {'lists' if kind == _ARRAY else 'values'}")
         if count > LONG_ARRAY:
             self._skip_array(kind, count)
             return SkippedArray(count)
-        if kind in (_STRING, _ARRAY):
-            return tuple(self.value(kind) for _ in range(count))
+        if kind == _STRING:
+            return tuple(self.string() for _ in range(count))
         return self._numbers(kind, count)
 
     def _skip_array(self, kind: int, count: int) -> None:
-        if kind == _STRING:
-            for _ in range(count):
+        while count > 0:
+            if kind == _STRING:
                 self._skip_string()
-        elif kind == _ARRAY:
-            for _ in range(count):
-                self.value(kind)
-        else:
-            self._numbers(kind, count)
+                count -= 1
+            else:
+                self._numbers(kind, min(count, LONG_ARRAY))
+                count -= LONG_ARRAY
 
     def _skip_string(self) -> None:
         """Like string(), without a copy where the buffer has it: a vocabulary and its merges are 400,000."""

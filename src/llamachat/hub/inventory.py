@@ -17,11 +17,10 @@ OURS, EMBEDDED = "llamachat", "embedded"
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One model and whose it is; `sha256` is what its file must have, where that is known."""
+    """One model and whose it is."""
 
     model: local.LocalModel
     source: str
-    sha256: str = ""
 
     @property
     def size(self) -> int:
@@ -41,12 +40,12 @@ class Facts:
 
 
 def find_all(folders: Sequence[Path], where: elsewhere.Stores | None = None) -> list[Item]:
-    items = [Item(model, OURS, _recorded(model.path)) for model in local.list_models(folders)]
+    items = [Item(model, OURS) for model in local.list_models(folders)]
     embedded = local.embedded_model()
     if embedded:
         items.append(Item(embedded, EMBEDDED))
     for found in elsewhere.find_all(where):
-        items.append(Item(local.LocalModel(found.path, found.name), found.source, found.sha256))
+        items.append(Item(local.LocalModel(found.path, found.name), found.source))
     return items
 
 
@@ -92,7 +91,7 @@ def verify(item: Item) -> str:
     local.check(item.model)
     for path in local.shards(item.model.path):
         record = read_record(path)
-        wanted = record.sha256 if record else item.sha256
+        wanted = record.sha256 if record else elsewhere.named_sha256(path)
         if not wanted:
             return "no hash is known; header and size are sound"
         with reading(path):
@@ -109,8 +108,3 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ModelError(f"{path} can't be read: {error.strerror}.") from error
-
-
-def _recorded(path: Path) -> str:
-    record = read_record(path)
-    return record.sha256 if record else ""

@@ -100,7 +100,7 @@ def _durable(done: list[Span]) -> bytes:
 
 
 def _header(line: str) -> dict[str, object]:
-    with contextlib.suppress(json.JSONDecodeError):
+    with contextlib.suppress(json.JSONDecodeError, RecursionError):
         header = json.loads(line)
         if isinstance(header, dict):
             return header
@@ -127,7 +127,8 @@ def read_identity(path: Path) -> Identity | None:
     """Of which file a journal keeps the record, None where there is none that can be read."""
     with contextlib.suppress(OSError, ValueError, TypeError):
         identity = _header(path.read_text("ascii", "replace").split("\n")[0]).get("identity")
-        return Identity(**identity) if isinstance(identity, dict) else None
+        found = Identity(**identity) if isinstance(identity, dict) else None
+        return found if found and isinstance(found.size, int) else None
     return None
 
 

@@ -70,9 +70,10 @@ def _the_only_one(folders: Sequence[Path]) -> LocalModel:
 
 
 def list_models(folders: Sequence[Path]) -> list[LocalModel]:
-    """Every GGUF in the folders, of shards the first only, by name."""
-    found = [path for folder in folders if folder.is_dir() for path in folder.iterdir()]
-    models = [path for path in found if path.suffix.lower() == ".gguf" and path.is_file()]
+    """Every GGUF in the folders, of shards the first only, by name. Raises ModelError for a closed one."""
+    with _translated():
+        found = [path for folder in folders if folder.is_dir() for path in folder.iterdir()]
+        models = [path for path in found if path.suffix.lower() == ".gguf" and path.is_file()]
     firsts = {path for path in models if _first_shard(path) == path}
     orphans = {_first_shard(path) for path in models} - firsts
     return [LocalModel(path, path.stem) for path in sorted(firsts | orphans, key=lambda p: p.name.lower())]

@@ -40,12 +40,15 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What the sizes of cache and buffers depend on; `head_size` is that of keys and of values alike."""
+    """What the sizes of cache and buffers depend on.
+
+    `head_size` is that of keys and of values alike, `n_head_kv` the mean of the layers: some have no cache.
+    """
 
     n_layer: int
     n_embd: int
     n_head: int
-    n_head_kv: int
+    n_head_kv: float
     head_size: float
     n_vocab: int
 
@@ -56,12 +59,13 @@ def shape_of(header: GGUFHeader) -> Shape:
     n_head = header.hyperparameter("attention.head_count") or 1
     default = n_embd // n_head
     k_size = header.hyperparameter("attention.key_length") or default
+    kv_heads = header.by_layer("attention.head_count_kv") or (n_head,)
     v_size = header.hyperparameter("attention.value_length") or default
     return Shape(
         n_layer=header.hyperparameter("block_count") or 0,
         n_embd=n_embd,
         n_head=n_head,
-        n_head_kv=header.hyperparameter("attention.head_count_kv") or n_head,
+        n_head_kv=sum(kv_heads) / len(kv_heads),
         head_size=(k_size + v_size) / 2,
         n_vocab=header.n_vocab,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from llamachat.errors import ModelError
@@ -25,7 +25,7 @@ def find_pulled(folder: Path, wanted: Reference) -> Path | None:
     """A file that was fetched before and is what `wanted` means, so that nothing need be asked of the hub."""
     for path, record in records([folder]).items():
         if (
-            record.repo == wanted.repo
+            record.repo == (wanted.repo or wanted.url)
             and wanted.quant in ("", record.quant)
             and wanted.file in ("", path.name)
         ):
@@ -37,11 +37,6 @@ def is_begun(folder: Path, variant: Variant) -> bool:
     """Whether a part of the variant, or all of it, is here."""
     paths = [Paths(folder, file.name) for file in variant.files]
     return any(path.journal.exists() or path.final.exists() for path in paths)
-
-
-def was_agreed(folder: Path, licence: str) -> bool:
-    """Whether the licence was agreed to before, for a model that is here."""
-    return any(record.licence == licence for record in records([folder]).values())
 
 
 def check_room(variant: Variant, folder: Path) -> None:
@@ -57,18 +52,18 @@ def check_room(variant: Variant, folder: Path) -> None:
         )
 
 
-def is_here(file: RemoteFile, paths: Paths, repo: str) -> bool:
+def is_here(file: RemoteFile, paths: Paths, record: Record) -> bool:
     """Whether the file is there already, by its record, or by its hash where it has none.
 
-    Raises ModelError where another file has its name, which was not fetched from `repo` by us.
+    Raises ModelError where another file has its name, which we did not fetch as what `record` names.
     """
     if not paths.final.exists():
         return False
-    record = read_record(paths.final)
-    if record is not None and record.repo == repo:
-        return record.size == paths.final.stat().st_size and file.identity.sha256 in (None, record.sha256)
-    same_size = paths.final.stat().st_size == file.size
-    if same_size and file.identity.sha256 in (None, download.sha256_of(paths.final)):
+    known, size = read_record(paths.final), paths.final.stat().st_size
+    if known is not None and (known.repo, known.quant) == (record.repo, record.quant):
+        same = file.identity.sha256 in (None, known.sha256) and file.identity.etag in (None, known.etag)
+        return same and known.size == size == file.size
+    if size == file.size and file.identity.sha256 in (None, download.sha256_of(paths.final)):
         return True
     raise ModelError(
         f"{paths.final} is another file than that of the hub.",
@@ -79,29 +74,31 @@ def is_here(file: RemoteFile, paths: Paths, repo: str) -> bool:
 def pull(hub: Hub, variant: Variant, folder: Path, record: Record, watcher: Watcher) -> Path:
     """Fetch all files of the variant; each gets its name when all are whole. Returns the first's path.
 
-    `record.sha256` and `record.size` are filled in for each file. Raises FileChanged where the hub has other
-    files by now.
+    What `record` lacks is filled in for each file. Raises FileChanged where the hub has other files by now.
     """
     all_paths = [Paths(folder, file.name) for file in variant.files]
     with writing(folder), ExitStack() as stack:
         for paths in all_paths:
             stack.enter_context(download.locked(paths, watcher))
         check_room(variant, folder)
-        fetched: dict[Paths, str] = {}
-        for file, paths in zip(variant.files, all_paths, strict=True):
-            if is_here(file, paths, record.repo):
-                watcher.noted(f"{file.name} is here already")
-                fetched[paths] = file.identity.sha256 or download.sha256_of(paths.final)
-            else:
-                fetched[paths] = download.fetch(
-                    file, paths, hub.client, hub.options, watcher, hub.token_for(file)
-                )
-        for paths, sha256 in fetched.items():
+        together = list(zip(variant.files, all_paths, strict=True))
+        hashes = [_bring(hub, file, paths, record, watcher) for file, paths in together]
+        for (file, paths), sha256 in zip(together, hashes, strict=True):
             if paths.part.exists():
                 download.publish(paths)
             size = paths.final.stat().st_size
-            paths.record.write_text(json.dumps({**asdict(record), "sha256": sha256, "size": size}), "utf-8")
+            filled = replace(record, sha256=sha256, size=size, etag=file.identity.etag or "")
+            paths.record.write_text(json.dumps(asdict(filled)), "utf-8")
     return all_paths[0].final
+
+
+def _bring(hub: Hub, file: RemoteFile, paths: Paths, record: Record, watcher: Watcher) -> str:
+    """Have the file whole, as the part file or under its name, but not both; its sha256."""
+    if not is_here(file, paths, record):
+        return download.fetch(file, paths, hub.client, hub.options, watcher, hub.token_for(file))
+    watcher.noted(f"{file.name} is here already")
+    download.discard(paths)  # the beginning of a download, which must not take the whole file's name
+    return file.identity.sha256 or download.sha256_of(paths.final)
 
 
 def unfinished(folders: Sequence[Path]) -> dict[Path, tuple[int, int]]:
@@ -133,8 +130,8 @@ def remove(path: Path) -> int:
     with writing(path.parent):
         with download.locked_at_once(paths):
             freed = _remove(paths)
-        with suppress(OSError):  # Windows, where another process has it open
-            paths.lock.unlink()
+            with suppress(OSError):  # Windows, where it is open
+                paths.lock.unlink()  # while it is held: who waits for it sees that it is gone
         return freed
 
 

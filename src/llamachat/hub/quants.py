@@ -17,10 +17,10 @@ else:
 
 Lang = Literal["zh", "en"]
 
-_QUANT = re.compile(
-    r"(?:^|[-._/])(?P<quant>(?:IQ|TQ|Q)[1-8](?:_(?:[KSML01]|XS|XXS|NL|XL))*|BF16|FP?16|FP?32|MXFP4(?:_MOE)?)(?=[-._/]|$)",
-    re.IGNORECASE,
-)
+_INTEGER = r"Q4_0_(?:4_4|4_8|8_8)|(?:IQ|TQ|Q)[1-8](?:_(?:[KSML01]|XS|XXS|NL|XL))*"
+_NAME = rf"(?:{_INTEGER}|BF16|FP?16|FP?32|(?:MX|NV)FP4(?:_MOE)?)"
+_QUANT = re.compile(rf"(?:^|[-._/])(?P<quant>{_NAME})(?=[-._/]|$)", re.IGNORECASE)
+_NAMED = re.compile(rf"(?:(?:UD|I1)-)?{_NAME}", re.IGNORECASE)  # as some who convert models name theirs
 
 # Bits for each weight, of whole models: llama.cpp's tools/quantize/README.md and its ftype table.
 BITS = {
@@ -28,7 +28,7 @@ BITS = {
     "Q2_K_S": 2.97, "IQ3_XXS": 3.25, "IQ3_XS": 3.50, "Q3_K_S": 3.64, "IQ3_S": 3.66, "IQ3_M": 3.76,
     "Q3_K_M": 4.00, "Q3_K_L": 4.30, "IQ4_XS": 4.46, "IQ4_NL": 4.68, "Q4_0": 4.66, "Q4_K_S": 4.67,
     "Q4_K_M": 4.90, "Q4_1": 5.13, "Q5_0": 5.60, "Q5_K_S": 5.57, "Q5_K_M": 5.70, "Q5_1": 6.07, "Q6_K": 6.57,
-    "Q8_0": 8.50, "F16": 16.0, "BF16": 16.0, "F32": 32.0, "MXFP4": 4.6,
+    "Q8_0": 8.50, "F16": 16.0, "BF16": 16.0, "F32": 32.0, "MXFP4": 4.6, "TQ1_0": 1.7, "TQ2_0": 2.1,
 }  # fmt: skip
 
 # general.file_type, the enum llama_ftype of llama.cpp's llama.h.
@@ -37,7 +37,7 @@ FILE_TYPES = {
     12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K",
     19: "IQ2_XXS", 20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL",
     26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S", 29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0",
-    37: "TQ2_0", 38: "MXFP4",
+    37: "TQ2_0", 38: "MXFP4", 39: "NVFP4", 40: "Q1_0", 41: "Q2_0",
 }  # fmt: skip
 
 
@@ -48,42 +48,58 @@ def quant_of(file_name: str) -> str:
 
 
 def is_quant(text: str) -> bool:
-    return bool(_QUANT.fullmatch(text))
+    return bool(_NAMED.fullmatch(text))
 
 
 def normalise(quant: str) -> str:
-    return quant.upper().replace("FP16", "F16").replace("FP32", "F32")
+    bare = re.sub("^(UD|I1)-", "", quant.upper())
+    return bare.replace("FP16", "F16").replace("FP32", "F32")
 
 
 def explain(quant: str, lang: Lang) -> str:
     """What the parts of a name such as Q4_K_M mean, in plain words. Raises UsageError for no such name."""
-    name = normalise(quant)
-    if not is_quant(name):
+    if not is_quant(quant):
         raise UsageError(f"{quant!r} is no name of a quantisation.", "Try `llamachat models explain Q4_K_M`.")
-    words = _words()[lang]
-    lines = [words["what"].format(name=name)]
-    if name.startswith(("F", "BF")):
-        lines.append(words["float"].format(bits=re.sub(r"\D", "", name)))
-    elif name.startswith("MXFP4"):
-        lines.append(words["mxfp4"])
-    else:
-        family, *parts = name.split("_")
-        kind, bits = family.rstrip("0123456789"), family[-1]
-        lines.append(words[kind].format(family=family, bits=bits))
-        lines += [words[part] for part in parts if part in words]
+    name, words = normalise(quant), _words()[lang]
+    lines = [words["what"].format(name=name), *_parts(name, words)]
     if name in BITS:
         lines.append(words["size"].format(bits=BITS[name], eight=BITS[name] * 8.03 / 8))
-    lines.append(words["verdict"].format(verdict=words[_verdict(name)]))
+    if not name.startswith("TQ"):
+        lines.append(words["verdict"].format(verdict=words[_verdict(name)]))
     return "\n".join(lines)
 
 
+def _parts(name: str, words: dict[str, str]) -> list[str]:
+    family, *parts = name.split("_")
+    if family in ("F16", "F32", "BF16"):
+        return [words["float"].format(bits=family[-2:])]
+    if family in ("MXFP4", "NVFP4"):
+        return [words[family]]
+    kind, bits = family[:-1], family[-1]
+    if kind == "TQ":
+        return [words[kind].format(family=family)]
+    if parts[-1:] == ["L"] and name != "Q3_K_L":
+        parts[-1] = "larger"
+    told = [words[part] for part in parts if part in words]
+    rearranged = [words["rearranged"]] if len(parts) == 3 and parts[0] == "0" else []
+    return [words[kind].format(family=family, bits=bits), *told, *rearranged]
+
+
 def _verdict(name: str) -> str:
-    bits = BITS.get(name, 4.5)
+    bits = _bits(name)
     if bits < 3.3:
         return "poor"
     if bits < 4.4:
         return "fair"
     return "good" if bits < 5.3 else "high"
+
+
+def _bits(name: str) -> float:
+    """By the table; of a variation those of the plain one; else by the number in the name."""
+    plain = name
+    while plain not in BITS and "_" in plain:
+        plain = plain.rpartition("_")[0]
+    return BITS.get(plain) or int("".join(filter(str.isdigit, plain))[:1]) + 0.7
 
 
 @functools.cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from llamachat.errors import ModelError
@@ -53,6 +53,7 @@ class Record:
     licence: str = ""
     commit: str = ""
     alias: str = ""
+    etag: str = ""
 
 
 @contextmanager
@@ -66,12 +67,33 @@ def writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
+def agreed_licences(folder: Path) -> list[str]:
+    """The licences that were agreed to for models in `folder`."""
+    try:
+        return _agreed(folder).read_text("utf-8").splitlines()
+    except (OSError, ValueError):
+        return []
+
+
+def remember_agreed(folder: Path, licence: str) -> None:
+    if licence not in agreed_licences(folder):
+        _agreed(folder).parent.mkdir(parents=True, exist_ok=True)
+        with _agreed(folder).open("a", encoding="utf-8") as file:
+            file.write(f"{licence}\n")
+
+
+def _agreed(folder: Path) -> Path:
+    return folder / STATE_FOLDER / "agreed"
+
+
 def read_record(path: Path) -> Record | None:
     """The record of the model file `path`, None where it was not fetched by us."""
     try:
-        return Record(**json.loads(Paths(path.parent, path.name).record.read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
+        record = Record(**json.loads(Paths(path.parent, path.name).record.read_text("utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
+    sound = all(isinstance(value, int if key == "size" else str) for key, value in asdict(record).items())
+    return record if sound else None
 
 
 def records(folders: Sequence[Path]) -> dict[Path, Record]:

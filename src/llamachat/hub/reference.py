@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from llamachat.errors import UsageError
 from llamachat.hub import catalogue, quants
+from llamachat.hub.refusals import HUB
 
 HUB_HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co", "hf-mirror.com")
 _REPO = re.compile(r"[\w.-]+/[\w.-]+")
@@ -48,19 +49,39 @@ def parse(text: str, endpoint: str = "") -> Reference:
     )
 
 
+def endpoint(text: str) -> str:
+    """The address of a hub, with its scheme and without a slash at the end."""
+    url = text.strip().rstrip("/") or HUB
+    url = url if "://" in url else f"https://{url}"
+    _split(url)
+    return url
+
+
+def _split(url: str) -> urllib.parse.SplitResult:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound:
+        raise UsageError(f"{url} is no address.", "It should look like https://HOST/…; is it HF_ENDPOINT?")
+    return parts
+
+
 def _parse_url(url: str, endpoint: str) -> Reference:
-    parts = urllib.parse.urlsplit(url)
+    parts = _split(url)
     hosts = (*HUB_HOSTS, urllib.parse.urlsplit(endpoint).netloc)
     if parts.netloc not in hosts:
         return Reference(url=url)
-    path = urllib.parse.unquote(parts.path).strip("/").split("/")
+    path = [urllib.parse.unquote(part) for part in parts.path.strip("/").split("/")]
     if len(path) < 2:
         raise UsageError(
             f"{url} names no repository.", "A model's address has the form https://huggingface.co/OWNER/REPO."
         )
-    repo = "/".join(path[:2])
+    name, _, quant = path[1].partition(":")
+    repo = f"{path[0]}/{name}"
     if len(path) > 4 and path[2] in ("blob", "resolve", "raw"):
         return Reference(repo, file="/".join(path[4:]), revision=path[3])
     if len(path) > 3 and path[2] == "tree":
         return Reference(repo, revision=path[3])
-    return Reference(repo)
+    return Reference(repo, quants.normalise(quant))

@@ -41,6 +41,14 @@ def is_busy(status: int) -> bool:
     return status in (408, 429) or status >= 500
 
 
+def busy(response: httpx2.Response, seconds: float) -> NetworkError:
+    """The error for a server that wants to be left alone for longer than one waits."""
+    return NetworkError(
+        f"{response.url.host} answered {response.status_code}: it wants to be asked in {seconds:.0f} s.",
+        "The same command goes on from there.",
+    )
+
+
 def retry_after(response: httpx2.Response) -> float:
     """Seconds to wait by the header `Retry-After`, a number or a date; 0 without it."""
     value = response.headers.get("Retry-After", "").strip()

@@ -1,4 +1,4 @@
-"""The hub: asked with huggingface_hub's headers and errors, which are told in one line."""
+"""The hub: asked with huggingface_hub's token and errors, which are told in one line."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import httpx2
+import huggingface_hub
 from huggingface_hub import constants, get_token
 from huggingface_hub.errors import (
     GatedRepoError,
@@ -22,19 +23,19 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.utils import (  # type: ignore[attr-defined]  # its exports are lazy
-    build_hf_headers,
     hf_raise_for_status,
     validate_repo_id,
 )
 
+from llamachat import __version__
 from llamachat.errors import AuthError, LlamachatError, ModelError, NetworkError, UsageError
-from llamachat.hub import ahead, gguf, listing, quants
+from llamachat.hub import ahead, gguf, listing, reference, web
+from llamachat.hub.address import origin
 from llamachat.hub.download import RemoteFile
-from llamachat.hub.journal import Identity
 from llamachat.hub.listing import Repository, Variant
 from llamachat.hub.records import Paths, writing
-from llamachat.hub.refusals import LOG_IN, gated, is_busy, refusal, retry_after
-from llamachat.hub.transfer import TransferOptions, Watcher, origin
+from llamachat.hub.refusals import LOG_IN, gated, is_busy, retry_after
+from llamachat.hub.transfer import TransferOptions, Watcher
 
 MIRROR = "https://hf-mirror.com"
 ATTEMPTS = 5
@@ -53,8 +54,8 @@ class Hub:
     def __init__(
         self, endpoint: str = "", token: str | None = None, options: TransferOptions | None = None
     ) -> None:
-        self.endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
-        self.token = token or get_token()
+        self.endpoint = reference.endpoint(endpoint or constants.ENDPOINT)
+        self.token = token or _saved_token()
         self.options = options or TransferOptions()
 
     def __enter__(self) -> Hub:
@@ -66,12 +67,15 @@ class Hub:
 
     @functools.cached_property
     def client(self) -> httpx2.Client:
-        """For everything: proxies by the environment, and no reply may stall."""
+        """For everything: proxies by the environment, and no reply may stall.
+
+        The headers are not those of `huggingface_hub.utils.build_hf_headers`, which asks huggingface.co for a
+        list of programs to name in them, with a time limit of its own, and also where a mirror is to be used.
+        """
         timeout = httpx2.Timeout(self.options.stall_timeout, connect=self.options.connect_timeout, pool=None)
         try:
-            return httpx2.Client(
-                follow_redirects=True, timeout=timeout, headers=build_hf_headers(token=False)
-            )
+            agent = f"llamachat/{__version__}; hf_hub/{huggingface_hub.__version__}"
+            return httpx2.Client(follow_redirects=True, timeout=timeout, headers={"User-Agent": agent})
         except (ValueError, ImportError, httpx2.InvalidURL) as error:
             raise NetworkError(
                 f"The proxy can't be used: {error}.", "Look at HTTPS_PROXY, HTTP_PROXY and ALL_PROXY."
@@ -96,7 +100,7 @@ class Hub:
             url, params={"blobs": "true"}, headers=headers, timeout=self.options.connect_timeout
         )
         hf_raise_for_status(response)
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             return response.json()
         return None
 
@@ -110,30 +114,16 @@ class Hub:
         raise ModelError(f"{repo_id} has no GGUF file {path}.", f"See `llamachat pull --list {repo_id}`.")
 
     def plain_url(self, url: str) -> Variant:
-        """A file that is on no hub: its size and ETag as the server tells them, and no hash to check."""
+        """A file that is on no hub."""
         self.check_online()
-        with self._translated(url):
-            response = self._within(lambda: self.client.head(url, headers={"Accept-Encoding": "identity"}))
-            if not response.is_success:
-                raise refusal(response)
-        length = response.headers.get("Content-Length", "")
-        if not length.isdecimal():
-            raise NetworkError(f"{url} does not tell its size.", "Fetch it with a browser.")
-        names = (address.path.rpartition("/")[2] for address in (response.url, httpx2.URL(url)))
-        name = next((n for n in names if n.lower().endswith(".gguf") and listing.is_safe(n)), None)
-        if name is None:
-            raise UsageError(
-                f"{url} names no GGUF file.", "Its address should end in a name like MODEL.gguf."
-            )
-        identity = Identity(int(length), etag=response.headers.get("ETag"))
-        return Variant(quants.quant_of(name), (RemoteFile(name, url, identity),))
+        with self._translated(url, url):
+            return web.variant(url, self._patiently(lambda: web.ask(self.client, url)))
 
     def header(self, file: RemoteFile, folder: Path, watcher: Watcher) -> gguf.GGUFHeader:
         """The GGUF header, read by range requests; what came is kept in `folder` for the download."""
-        with self._translated(file.name), writing(folder):
-            return ahead.read_header(
-                file, Paths(folder, file.name), self.client, watcher, self.token_for(file)
-            )
+        with self._translated(file.name, file.url), writing(folder):
+            paths, token = Paths(folder, file.name), self.token_for(file)
+            return ahead.read_header(file, paths, self.client, watcher, self.options.answer_within, token)
 
     def token_for(self, file: RemoteFile) -> str | None:
         """The token where the file is on this hub: no other server may see it."""
@@ -154,7 +144,7 @@ class Hub:
         return True
 
     @contextmanager
-    def _translated(self, what: str) -> Iterator[None]:
+    def _translated(self, what: str, url: str = "") -> Iterator[None]:
         try:
             yield
         except LlamachatError:
@@ -173,7 +163,7 @@ class Hub:
         except httpx2.InvalidURL as error:
             raise UsageError(f"{what} has no address that can be asked: {error}.") from error
         except (httpx2.HTTPError, TimeoutError, OSError) as error:
-            raise NetworkError(f"{self.endpoint} does not answer.", self._way_out()) from error
+            raise self._silent(url or self.endpoint) from error
 
     def _refused(self, what: str, response: httpx2.Response) -> LlamachatError:
         message = f"{self.endpoint} answered {response.status_code} for {what}."
@@ -183,10 +173,13 @@ class Hub:
             return NetworkError(message, f"It wants to be asked again in {seconds:.0f} seconds.")
         return NetworkError(message, "Try again later.")
 
-    def _way_out(self) -> str:
-        if self.endpoint == MIRROR:
-            return "Check the connection, HTTPS_PROXY, or try without --mirror."
-        return "Check the connection and HTTPS_PROXY, or try the mirror hf-mirror.com: --mirror."
+    def _silent(self, url: str) -> NetworkError:
+        server, way = self.endpoint, "or try the mirror hf-mirror.com: --mirror."
+        if origin(url) != origin(self.endpoint):
+            server, way = "://".join(urllib.parse.urlsplit(url)[:2]), "and the address."
+        elif self.endpoint == MIRROR:
+            way = "or try without --mirror."
+        return NetworkError(f"{server} does not answer.", f"Check the connection and HTTPS_PROXY, {way}")
 
     def _patiently(self, call: Callable[[], T]) -> T:
         """`call`'s result, asked for again where the hub is busy, after as long as it says."""
@@ -203,6 +196,16 @@ class Hub:
 
     def _within(self, call: Callable[[], T]) -> T:
         return within(self.options.answer_within, call)
+
+
+def _saved_token() -> str | None:
+    """The user's token, None where there is none that can be read. Raises AuthError for what can be none."""
+    token = None
+    with contextlib.suppress(OSError, ValueError):
+        token = get_token()
+    if token and not (token.isascii() and token.isprintable()):
+        raise AuthError("The token has characters that no token has.", "Mend HF_TOKEN, or log in anew.")
+    return token
 
 
 def within(seconds: float, call: Callable[[], T]) -> T:

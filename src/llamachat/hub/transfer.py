@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import random
 import time
-import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -13,9 +12,9 @@ from typing import BinaryIO, Protocol
 import httpx2
 
 from llamachat.errors import ModelError
+from llamachat.hub.address import Address, FileChanged
 from llamachat.hub.board import Board
-from llamachat.hub.journal import Identity
-from llamachat.hub.refusals import is_busy, refusal, retry_after
+from llamachat.hub.refusals import busy, is_busy, refusal, retry_after
 from llamachat.hub.spans import Span
 
 FETCHED_TWICE = 1 << 20
@@ -44,44 +43,12 @@ class Watcher(Protocol):
     def noted(self, text: str) -> None: ...
 
 
-class FileChanged(Exception):
-    """The server has another file under this address than it had before."""
+class Lost(Exception):
+    """A connection or reply that is worth another try, in `wait` seconds where the server said so."""
 
-
-class _Lost(Exception):
-    """A connection or reply that is worth another try."""
-
-
-class Address:
-    """Where the bytes are: the hub's address, and the one it redirected to while that is good."""
-
-    def __init__(self, url: str, identity: Identity, token: str | None) -> None:
-        self.url = url
-        self.identity = identity
-        self.token = token
-        self.redirected: str | None = None
-
-    def request(self, span: Span | None) -> tuple[str, dict[str, str]]:
-        url = self.redirected or self.url
-        headers = {"Accept-Encoding": "identity"}
-        if span:
-            headers["Range"] = f"bytes={span[0]}-{span[1] - 1}"
-        if self.token and origin(url) == origin(self.url):
-            headers["Authorization"] = f"Bearer {self.token}"
-        return url, headers
-
-    def learn(self, response: httpx2.Response) -> None:
-        """Keep the address that the hub redirected to. Raises FileChanged where it named another file."""
-        for answer in response.history:
-            etag = answer.headers.get("X-Linked-Etag", "").strip('W/"')
-            if self.identity.sha256 and len(etag) == 64 and etag != self.identity.sha256:
-                raise FileChanged(f"its sha256 is {etag} now")
-        plain = response.headers.get("ETag")
-        known = self.identity.etag
-        if known and not self.identity.sha256 and response.is_success and plain != known:
-            raise FileChanged(f"its ETag is {plain} now")
-        if response.history and response.is_success:
-            self.redirected = str(response.url)
+    def __init__(self, reason: str, wait: float = 0) -> None:
+        super().__init__(reason)
+        self.wait = wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +81,8 @@ class Connection:
         try:
             with contextlib.closing(cursor):
                 self._fetch(cursor)
-        except (_Lost, httpx2.RequestError, httpx2.StreamError) as error:
-            self.watcher.lost(_reason(error, self.options))
+        except (Lost, httpx2.RequestError, httpx2.StreamError) as error:
+            self.watcher.lost(reason(error, self.options.stall_timeout))
             self.address.redirected = None
             failures = 1 if cursor.moved else failures + 1
         else:
@@ -132,7 +99,7 @@ class Connection:
             self.address.learn(response)
             self._check_status(response)
             if "html" in response.headers.get("Content-Type", ""):
-                raise _Lost("something in between answered with a page of its own")
+                raise Lost("something in between answered with a page of its own")
             if response.status_code == 200:
                 if not self.board.single:
                     self.board.go_single()
@@ -142,11 +109,11 @@ class Connection:
             self._check_range(response, cursor)
             self.board.mark_answered()
             for chunk in response.iter_raw():
-                cursor.write(chunk)
-                if self.board.stopped:
+                if self.board.stopped:  # whoever stopped it may begin anew in the same file
                     return
+                cursor.write(chunk)
         if cursor.at < cursor.end and not self.board.stopped:
-            raise _Lost("the connection was cut")
+            raise Lost("the connection was cut")
 
     def _check_status(self, response: httpx2.Response) -> None:
         status = response.status_code
@@ -154,10 +121,12 @@ class Connection:
             return
         if is_busy(status):
             seconds = retry_after(response)
+            if seconds > self.options.patience:
+                raise busy(response, seconds)
             self.board.pause(seconds)
-            raise _Lost(f"the server answered {status}" + (f", wait {seconds:.0f} s" if seconds else ""))
+            raise Lost(f"the server answered {status}" + (f", wait {seconds:.0f} s" if seconds else ""))
         if response.history or self.address.redirected:
-            raise _Lost(f"the address it redirected to answered {status}")
+            raise Lost(f"the address it redirected to answered {status}")
         raise refusal(response)
 
     def _check_range(self, response: httpx2.Response, cursor: _Cursor) -> None:
@@ -173,7 +142,7 @@ class Connection:
             not got.startswith(asked) or (length and length != str(expected))
         ):
             self.board.go_single()
-            raise _Lost(f"asked for {asked}{size}, the server gave {got or 'no range'}")
+            raise Lost(f"asked for {asked}{size}, the server gave {got or 'no range'}")
 
 
 class _Cursor:
@@ -229,14 +198,9 @@ class _Cursor:
     close = record
 
 
-def _reason(error: Exception, options: TransferOptions) -> str:
+def reason(error: Exception, stall_timeout: float) -> str:
     if isinstance(error, httpx2.ReadTimeout):
-        return f"no byte for {options.stall_timeout:g} s"
+        return f"no byte for {stall_timeout:g} s"
     if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
         return "no connection"
-    return str(error) if isinstance(error, _Lost) else "the connection was cut"
-
-
-def origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urllib.parse.urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port
+    return str(error) if isinstance(error, Lost) else "the connection was cut"

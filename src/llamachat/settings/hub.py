@@ -12,7 +12,7 @@ class PullSettings(Options):
 
     list: str | None = option(None, "show a repository's quantisations and whether they fit", metavar="REPO")
     folder: str | None = option(None, "where to put it (default: the models folder)", metavar="DIR")
-    n_ctx: int = option(2048, "context window to reckon the memory for", flags=("--n_ctx",), ge=1)
+    n_ctx: int = option(2048, "context window to reckon the memory for", flags=("--n_ctx",), ge=1, le=1 << 50)
     connections: int = option(4, "connections at once, where the server allows ranges", ge=1, le=16)
     mirror: bool = option(False, "use hf-mirror.com (HF_ENDPOINT names any other)")
     lang: Literal["zh", "en", "auto"] = option("auto", "language that the recommended model should speak")
@@ -26,7 +26,7 @@ class ModelsSettings(Options):
     section: ClassVar[str] = "models"
 
     folder: str | None = option(None, "the models folder", metavar="DIR")
-    n_ctx: int = option(2048, "context window to reckon the memory for", flags=("--n_ctx",), ge=1)
+    n_ctx: int = option(2048, "context window to reckon the memory for", flags=("--n_ctx",), ge=1, le=1 << 50)
     lang: Literal["zh", "en", "auto"] = option("auto", "language of explanations")
     yes: bool = option(False, "remove without asking")
 
