@@ -16,6 +16,7 @@ HEADER_LIMIT = 1 << 27  # vocabularies of 256,000 tokens take 16 MB
 MOST_ENTRIES = 1 << 20
 
 _STRING, _ARRAY = 8, 9
+_length_at = struct.Struct("<Q").unpack_from
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 
 
@@ -118,20 +119,27 @@ class Reader:
         return self._numbers(kind, count)
 
     def _skip_array(self, kind: int, count: int) -> None:
+        while count > 0 and kind == _STRING:
+            count -= self._skip_strings(count)
         while count > 0:
-            if kind == _STRING:
-                self._skip_string()
-                count -= 1
-            else:
-                self._numbers(kind, min(count, LONG_ARRAY))
-                count -= LONG_ARRAY
+            self._numbers(kind, min(count, LONG_ARRAY))
+            count -= LONG_ARRAY
 
-    def _skip_string(self) -> None:
-        """Like string(), without a copy where the buffer has it: a vocabulary and its merges are 400,000."""
-        start = self._at + 8
-        if start <= len(self._buffer):
-            end = start + int.from_bytes(self._buffer[self._at : start], "little")
-            if end <= len(self._buffer):
-                self._at = end
-                return
-        self.take(self._string_length())
+    def _skip_strings(self, count: int) -> int:
+        """Pass over those of `count` that the buffer has whole, and one more; how many it were.
+
+        A vocabulary and its merges are 400,000: one call for each would be felt at every start.
+        """
+        buffer, at, passed = self._buffer, self._at, 0
+        end = at
+        while passed < count and end + 8 <= len(buffer):
+            end += 8 + _length_at(buffer, end)[0]
+            if end > len(buffer):
+                break
+            at = end
+            passed += 1
+        self._at = at
+        if passed < count:
+            self.take(self._string_length())
+            passed += 1
+        return passed
