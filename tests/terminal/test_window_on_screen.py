@@ -207,7 +207,7 @@ def test_a_pin_that_leaves_no_room_is_named_and_can_still_be_listed(chat: OpenSm
     one.see("Message 3 stays")
     one.ask("2 " + LONG)
     one.see("Pinned messages and the system message take")
-    one.type("\x03")
+    one.type("\x15")
     assert len(rows(one)) == 5
     one.ask("/pin 1")
     one.see("can go out")
