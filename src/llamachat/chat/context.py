@@ -12,7 +12,7 @@ from llamachat.client import ServerWindow
 from llamachat.client.counting import TokenCounter
 from llamachat.client.window import CannotCount
 from llamachat.core.conversation import Conversation, Message
-from llamachat.core.window import Budget, Fitted, fit
+from llamachat.core.window import OVERRUN, Budget, Fitted, fit
 from llamachat.errors import BrokenAnswer, ContextExceeded, LlamachatError, MessageTooLarge
 
 OnFull = Literal["drop", "summarise", "stop"]
@@ -161,7 +161,7 @@ class Context:
         # Where the window has no room for the request, the last turns stay out: they are not what goes.
         for end in range(len(seen), 1, -2):
             prompt = (*seen[:end], request)
-            if self.counter.prompt(prompt) + room <= self.n_ctx:
+            if self.counter.prompt(prompt) + room + OVERRUN <= self.n_ctx:
                 summary = ask(prompt, room).strip()
                 note = Message("assistant", summary, note=True)
                 return conversation.with_turn(request, note) if summary else conversation
