@@ -147,6 +147,27 @@ def test_stop_waits_for_a_decision_and_keeps_the_text(chat: OpenSmall) -> None:
     one.see("you said 8: the next")
 
 
+def test_stop_holds_for_an_answer_that_goes_on_too(chat: OpenSmall) -> None:
+    one = chat("--on-full", "stop")
+    fill(one)
+    one.ask("/set max_tokens 300")
+    one.see("max_tokens: 300")
+    one.ask("/continue")
+    one.see("The window is full: with this message the model would no longer see the oldest turn.")
+    one.prompt("/continue")
+    assert "goes out" not in one.text and "broken off" not in one.text
+
+
+def test_an_answer_that_fills_the_window_is_not_called_broken_off(chat: OpenSmall) -> None:
+    one = chat()
+    one.ask("many words " * 85)
+    one.see("you said")
+    one.ask("/continue")
+    one.see("The question and this answer fill the whole window.")
+    one.prompt("/continue")
+    assert "broken off" not in one.text
+
+
 def test_a_summary_stays_as_a_note_that_undo_and_copy_pass_by(chat: OpenSmall) -> None:
     one = chat("--on-full", "summarise", "--lang", "en")
     fill(one)

@@ -27,14 +27,20 @@ def make_room(session: Session, question: Message) -> Conversation:
     """
     look_at_server(session)
     context, conversation = session.context, session.conversation
-    fitted = context.fit(conversation.with_message(question), session.sampling.max_tokens)
-    going = context.dropped_now(fitted)
-    if not going or context.on_full == "drop":
+    candidate = conversation.with_message(question)
+    fitted = context.fit(candidate, session.sampling.max_tokens)
+    let_decide(session, candidate, fitted)
+    if not context.dropped_now(fitted) or context.on_full != "summarise":
         return conversation
-    if context.on_full == "stop":
-        raise WindowFull(turns_in(conversation, going))
     session.terminal.notice("[the window is full: summing up what goes out of it]")
     return context.summarise(conversation, lambda messages, tokens: _ask(session, messages, tokens))
+
+
+def let_decide(session: Session, candidate: Conversation, fitted: Fitted) -> None:
+    """Raise WindowFull where turns would go out, and the user wants to be asked."""
+    turns = turns_in(candidate, session.context.dropped_now(fitted))
+    if turns and session.context.on_full == "stop":
+        raise WindowFull(turns)
 
 
 def tell(session: Session, candidate: Conversation, fitted: Fitted) -> None:

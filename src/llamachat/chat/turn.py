@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from llamachat.chat.context import WindowFull
-from llamachat.chat.room import Stopped, look_at_server, make_room, tell, turns_in
+from llamachat.chat.room import Stopped, let_decide, look_at_server, make_room, tell
 from llamachat.chat.session import Cut, Session
 from llamachat.chat.stats import footer
 from llamachat.client import Request
@@ -73,6 +72,7 @@ def go_on(session: Session, before: Conversation, part: Message) -> None:
 def _stream(session: Session, candidate: Conversation, reply: Reply, *, prefill: bool = False) -> None:
     """Fit and send `candidate`; once more and tighter, where the server says that it does not fit."""
     fitted = session.context.fit(candidate, session.sampling.max_tokens)
+    let_decide(session, candidate, fitted)
     tell(session, candidate, fitted)
     try:
         _send(session, fitted, reply, prefill=prefill)
@@ -106,9 +106,7 @@ def _tighter(
         smaller = session.context.fit(candidate, session.sampling.max_tokens)
     except MessageTooLarge:
         raise error from None
-    going = session.context.dropped_now(smaller)
-    if going and session.context.on_full == "stop":
-        raise WindowFull(turns_in(candidate, going)) from error
+    let_decide(session, candidate, smaller)
     session.terminal.notice("[the server says that its window is full: sending less]")
     tell(session, candidate, smaller)
     return smaller
@@ -167,9 +165,7 @@ def _keep_part(
     """An answer that broke off is no part of the conversation, but it can be taken up."""
     if isinstance(error, ServerError) and not _is_overflow(error):
         session.context.forget_server()
-    text = before + reply.text
-    part = Message("assistant", text, finish_reason="error")
     session.journal.finish("error")
-    if text.strip():
-        session.cut = Cut(candidate, part)
+    if reply.text.strip():
+        session.cut = Cut(candidate, Message("assistant", before + reply.text, finish_reason="error"))
         session.terminal.notice("[broken off: /continue goes on from there]")
