@@ -75,7 +75,8 @@ class Context:
     @property
     def status(self) -> str:
         """Tokens in the window after the last answer and its size; empty where there was none yet."""
-        return f"{self._used}/{self.n_ctx}" if self._used and self._window else ""
+        # An estimate can come out larger than the window.
+        return f"{min(self._used, self.n_ctx)}/{self.n_ctx}" if self._used and self._window else ""
 
     def answer_room(self, max_tokens: int | None) -> int:
         """The room for an answer: a quarter of the window where nobody said otherwise."""

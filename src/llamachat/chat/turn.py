@@ -77,7 +77,7 @@ def _stream(session: Session, candidate: Conversation, reply: Reply, *, prefill:
     try:
         _send(session, fitted, reply, prefill=prefill)
     except (ContextExceeded, BrokenAnswer) as error:
-        if not _is_overflow(error):
+        if not _is_overflow(session, error):
             raise
         fitted = _tighter(session, candidate, fitted, error)
         _send(session, fitted, reply, prefill=prefill)
@@ -92,9 +92,14 @@ def _stream(session: Session, candidate: Conversation, reply: Reply, *, prefill:
     session.terminal.status(session.context.status)
 
 
-def _is_overflow(error: LlamachatError) -> bool:
-    """Whether the server says that its window is full: in words or, as the stock one, by an empty stream."""
-    return isinstance(error, ContextExceeded) or (isinstance(error, BrokenAnswer) and error.empty)
+def _is_overflow(session: Session, error: LlamachatError) -> bool:
+    """Whether the server says that its window is full: in words or, as the stock one, by an empty stream.
+
+    That one can't count tokens. From a server that can, an empty stream means something else.
+    """
+    if isinstance(error, BrokenAnswer):
+        return error.empty and not session.context.counter.exact
+    return isinstance(error, ContextExceeded)
 
 
 def _tighter(
@@ -105,7 +110,12 @@ def _tighter(
     try:
         smaller = session.context.fit(candidate, session.sampling.max_tokens)
     except MessageTooLarge:
-        raise error from None
+        smaller = fitted
+    if smaller == fitted or (isinstance(error, BrokenAnswer) and smaller.messages == fitted.messages):
+        if isinstance(error, BrokenAnswer):
+            # A window that was only guessed from it would go on to leave out what fits.
+            session.context.forget_server()
+        raise error
     let_decide(session, candidate, smaller)
     session.terminal.notice("[the server says that its window is full: sending less]")
     tell(session, candidate, smaller)
@@ -163,7 +173,7 @@ def _keep_part(
     session: Session, candidate: Conversation, reply: Reply, error: LlamachatError, before: str = ""
 ) -> None:
     """An answer that broke off is no part of the conversation, but it can be taken up."""
-    if isinstance(error, ServerError) and not _is_overflow(error):
+    if isinstance(error, ServerError) and not _is_overflow(session, error):
         session.context.forget_server()
     session.journal.finish("error")
     if reply.text.strip():
