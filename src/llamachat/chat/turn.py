@@ -92,14 +92,15 @@ def _stream(session: Session, candidate: Conversation, reply: Reply, *, prefill:
     session.terminal.status(session.context.status)
 
 
-def _is_overflow(session: Session, error: LlamachatError) -> bool:
-    """Whether the server says that its window is full: in words or, as the stock one, by an empty stream.
+def _looks_like_overflow(error: LlamachatError) -> bool:
+    """Whether the server says that its window is full: in words or, as the stock one, by an empty stream."""
+    return isinstance(error, ContextExceeded) or (isinstance(error, BrokenAnswer) and error.empty)
 
-    That one can't count tokens. From a server that can, an empty stream means something else.
-    """
-    if isinstance(error, BrokenAnswer):
-        return error.empty and not session.context.counter.exact
-    return isinstance(error, ContextExceeded)
+
+def _is_overflow(session: Session, error: LlamachatError) -> bool:
+    """The same with a look at the server: an empty stream of one that counts tokens means something else."""
+    counts = isinstance(error, BrokenAnswer) and session.context.counter.exact
+    return _looks_like_overflow(error) and not counts
 
 
 def _tighter(
@@ -173,7 +174,7 @@ def _keep_part(
     session: Session, candidate: Conversation, reply: Reply, error: LlamachatError, before: str = ""
 ) -> None:
     """An answer that broke off is no part of the conversation, but it can be taken up."""
-    if isinstance(error, ServerError) and not _is_overflow(session, error):
+    if isinstance(error, ServerError) and not _looks_like_overflow(error):
         session.context.forget_server()
     session.journal.finish("error")
     if reply.text.strip():

@@ -89,9 +89,9 @@ class EstimatingCounter:
     """Sizes for a server that can't count, on the safe side, and calibrated by what it says of its prompts.
 
     The weights before the first calibration are those of SmolLM2's tokenizer, the hungriest of the usual
-    ones: 1.6 to 2.3 tokens for a Chinese character, where Llama 3 takes 0.7, and as many for a byte of an
-    emoji or of Thai; one for each digit; 4.8 letters a token in English, and 3.3 in code. No tokenizer takes
-    more tokens than a text has bytes.
+    ones: 1.6 to 2.3 tokens for the three bytes of a Chinese character, where Llama 3 takes 0.7, and about as
+    many a byte for emoji and Thai; one for each digit; one for 4.8 letters of English, or 3.3 of code. No
+    tokenizer takes more tokens than a text has bytes.
     """
 
     exact = False
