@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, ClassVar
 
 Play = Iterator[dict[str, Any]]
 _ANY = 10_000
@@ -171,7 +171,7 @@ def tokens(body: dict[str, Any]) -> int:
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    health: dict[str, Any] | None = None
+    health: ClassVar[dict[str, Any] | None] = None
     key = ""
     takes = _ANY
     refuses = ""
@@ -182,20 +182,22 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path == "/health" and self.health is not None:
-            self._json(200, self.health)
+            self.json(200, self.health)
         else:
-            self._json(404, {"detail": "Not Found"})
+            self.json(404, {"detail": "Not Found"})
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.reply(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+    def reply(self, body: dict[str, Any]) -> None:
         if self.key and self.headers.get("Authorization") != f"Bearer {self.key}":
-            self._json(401, {"error": {"message": "Invalid API key", "type": "x", "code": None}})
+            self.json(401, {"error": {"message": "Invalid API key", "type": "x", "code": None}})
         elif self.path == "/extras/chat/tokenize/count" and self.health is not None:
-            self._json(200, {"count": tokens(body)})
+            self.json(200, {"count": tokens(body)})
         elif not self.path.endswith("/chat/completions"):
-            self._json(404, {"detail": "Not Found"})
+            self.json(404, {"detail": "Not Found"})
         elif body["model"] == "missing":
-            self._json(404, {"error": {"message": "model 'missing' not found", "code": "not_found"}})
+            self.json(404, {"error": {"message": "model 'missing' not found", "code": "not_found"}})
         else:
             self._stream(body)
 
@@ -237,7 +239,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(f"{len(raw):x}\r\n".encode() + raw + b"\r\n")
         self.wfile.flush()
 
-    def _json(self, status: int, value: object) -> None:
+    def json(self, status: int, value: object) -> None:
         raw = json.dumps(value).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -257,7 +259,11 @@ def main() -> None:
     args = parser.parse_args()
     Handler.health, Handler.key = args.health, args.key
     Handler.takes, Handler.refuses, Handler.summary = args.takes, args.refuses, args.summary
-    server = ThreadingHTTPServer(("127.0.0.1", args.port), Handler)
+    serve(Handler, args.port)
+
+
+def serve(handler: type[Handler], port: int) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
     server.daemon_threads = True
     sys.stdout.write(f"{server.server_address[1]}\n")
     sys.stdout.flush()

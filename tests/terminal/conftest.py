@@ -23,13 +23,14 @@ ROOT = Path(__file__).parents[2]
 class FakeServer:
     """tests.fakes.server as a process, which can be killed and started again on its port."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, module: str = scenes.__name__) -> None:
         self._arguments = arguments
+        self._module = module
         self.port = 0
         self.start()
 
     def start(self) -> None:
-        command = [sys.executable, "-m", scenes.__name__, "--port", str(self.port), *self._arguments]
+        command = [sys.executable, "-m", self._module, "--port", str(self.port), *self._arguments]
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout
         self.port = int(self.process.stdout.readline())
@@ -46,8 +47,8 @@ class FakeServer:
 
 
 @contextmanager
-def fake_server(*arguments: str) -> Iterator[FakeServer]:
-    server = FakeServer(*arguments)
+def fake_server(*arguments: str, module: str = scenes.__name__) -> Iterator[FakeServer]:
+    server = FakeServer(*arguments, module=module)
     try:
         yield server
     finally:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes import foreign
 from tests.pty_chat import Chat
 from tests.terminal.conftest import FakeServer, fake_server
 
@@ -147,6 +148,27 @@ def test_stop_waits_for_a_decision_and_keeps_the_text(chat: OpenSmall) -> None:
     one.see("you said 8: the next")
 
 
+def test_stop_holds_for_an_answer_that_goes_on_too(chat: OpenSmall) -> None:
+    one = chat("--on-full", "stop")
+    fill(one)
+    one.ask("/set max_tokens 300")
+    one.see("max_tokens: 300")
+    one.ask("/continue")
+    one.see("The window is full: with this message the model would no longer see the oldest turn.")
+    one.prompt("/continue")
+    assert "goes out" not in one.text and "broken off" not in one.text
+
+
+def test_an_answer_that_fills_the_window_is_not_called_broken_off(chat: OpenSmall) -> None:
+    one = chat()
+    one.ask("many words " * 85)
+    one.see("you said")
+    one.ask("/continue")
+    one.see("The question and this answer fill the whole window.")
+    one.prompt("/continue")
+    assert "broken off" not in one.text
+
+
 def test_a_summary_stays_as_a_note_that_undo_and_copy_pass_by(chat: OpenSmall) -> None:
     one = chat("--on-full", "summarise", "--lang", "en")
     fill(one)
@@ -207,7 +229,7 @@ def test_a_pin_that_leaves_no_room_is_named_and_can_still_be_listed(chat: OpenSm
     one.see("Message 3 stays")
     one.ask("2 " + LONG)
     one.see("Pinned messages and the system message take")
-    one.type("\x03")
+    one.type("\x15")
     assert len(rows(one)) == 5
     one.ask("/pin 1")
     one.see("can go out")
@@ -290,3 +312,73 @@ def test_a_server_that_says_its_window_is_full_gets_less(env: dict[str, str], sc
         one.until(lambda: re.search(r"turns? goe?s? out", one.text) is not None, "what goes out")
         one.see(f"you said {len(LONG) + 1}: 2 tell")
         one.kill()
+
+
+@pytest.mark.parametrize("kind", ["llama-server", "vllm"])
+def test_other_servers_are_asked_for_their_window_and_their_counts(env: dict[str, str], kind: str) -> None:
+    with fake_server("--kind", kind, module=foreign.__name__) as server:
+        one = Chat(["--base-url", server.url, "--no-intro", "--model", foreign.MODEL], env, 100, 60)
+        fill(one)
+        assert {row[3] for row in rows(one)[1:]} == {"103 tokens", "106 tokens"}
+        one.ask("the next")
+        one.see("[the window is full: 1 turn goes out: “0 tell me more of it tel…”")
+        one.see("you said 8: the next")
+        one.until(lambda: "/512" in one.last_line, "the status")
+        one.kill()
+
+
+def test_the_window_is_that_of_the_model_that_is_asked_now(env: dict[str, str]) -> None:
+    with fake_server("--kind", "vllm", module=foreign.__name__) as server:
+        one = Chat(["--base-url", server.url, "--no-intro"], env, 100, 60)
+        one.ask("/show max_tokens")
+        one.see("512, a quarter of the window")
+        one.ask(f"/model {foreign.MODEL}")
+        one.ask("/show max_tokens")
+        one.see("128, a quarter of the window")
+        one.kill()
+
+
+def test_an_empty_stream_of_a_server_that_counts_is_no_full_window(chat: OpenSmall) -> None:
+    one = chat()
+    one.ask("empty")
+    one.see("The server ended the stream without a word.")
+    one.prompt("empty")
+    assert "sending less" not in one.text
+
+
+def test_a_message_that_gets_no_word_leaves_the_window_as_large_as_it_was(env: dict[str, str]) -> None:
+    with fake_server() as server:
+        one = Chat(["--base-url", server.url, "--no-intro"], env, 100, 60)
+        one.ask("empty")
+        one.prompt("empty")
+        assert "sending less" not in one.text
+        one.type("\x15")
+        one.ask("hello")
+        one.see("you said 5: hello")
+        one.until(lambda: "/2048" in one.last_line, "the window")
+        one.kill()
+
+
+def test_a_turn_that_is_sent_again_is_summed_up_once(chat: OpenSmall) -> None:
+    one = chat("--on-full", "summarise", "--lang", "en")
+    fill(one)
+    one.ask("error")
+    one.see("summing up")
+    one.see("the model fell over")
+    one.prompt("error")
+    one.type("\x15")
+    one.ask("the next")
+    one.see("you said 8: the next")
+    one.prompt()
+    assert one.text.count("summing up") == 1
+    assert sum(row[2] == "note" for row in rows(one)) == 2
+
+
+def test_a_message_that_leaves_a_summary_no_room_is_sent_without_one(chat: OpenSmall) -> None:
+    one = chat("--on-full", "summarise", "--lang", "en")
+    fill(one)
+    one.ask("many words " * 140)
+    one.see("[no summary: beside this message there is no room for it]")
+    one.see("you said 1539: many words")
+    one.prompt()
+    assert not any(row[2] == "note" for row in rows(one))

@@ -67,6 +67,30 @@ def test_what_is_out_of_the_window_of_a_resumed_conversation_is_no_news(context:
     assert context.dropped_now(context.fit(question)) == resumed.dropped_now(resumed.fit(question))
 
 
+def test_what_the_next_message_drives_out_is_news_after_resuming_and_listed_as_seen_before(
+    context: Context,
+) -> None:
+    conversation, question = full(context)
+    resumed = make_context()
+    resumed.resume(conversation)
+    for one in (context, resumed):
+        assert all(line.seen for line in one.lines(conversation))
+        assert one.dropped_now(one.fit(conversation.with_message(question)))
+
+
+@pytest.mark.parametrize("before", ["s", ""])
+def test_turns_that_a_longer_system_message_drives_out_are_news(context: Context, before: str) -> None:
+    conversation, question = full(context)
+    context.sent(context.fit(conversation.with_message(question)), "a", None, 1)
+    out = conversation.with_turn(question, Message("assistant", "a")).with_system(before)
+    if not before:
+        context.resume(out)
+    longer = out.with_system("s" * 900)
+    context.system_changed(longer, added=not before)
+    new = context.dropped_now(context.fit(longer.with_message(question)))
+    assert new and new[0] > 1
+
+
 def test_a_summary_continues_the_prompt_that_was_just_read_and_then_stays_as_a_note(context: Context) -> None:
     conversation, question = full(context)
     prompts: list[Sequence[Message]] = []

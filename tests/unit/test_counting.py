@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -71,6 +72,24 @@ def test_an_estimate_errs_on_the_safe_side_and_learns() -> None:
     assert 27 <= counter.prompt(messages) < 60
     counter.learn(messages, 70)
     assert counter.message(messages[0]) >= 70
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("人工智能是计算机科学的一个分支，它企图了解智能的实质。" * 10, 420),
+        ("人工知能とは、コンピュータ科学の一分野であり、知能の本質を理解しようとするものです。" * 5, 325),
+        ("Искусственный интеллект — это область информатики, которая занимается машинами. " * 5, 301),
+        ("ปัญญาประดิษฐ์เป็นสาขาของวิทยาการคอมพิวเตอร์" * 5, 390),
+        ("😀🎉🚀👩\u200d👩\u200d👧\u200d👦🇩🇪" * 20, 660),
+        ("The quick brown fox jumps over the lazy dog and then runs away. " * 10, 141),
+        ("2024-01-02,3.14159,42,1000000,0.001\n" * 20, 720),
+        ("    def f(self, x: int) -> int:\n        return self._y[x] + 1\n" * 10, 241),
+        ('{"a": [1, 2, {"b": null}], "c": "d"},\n' * 20, 440),
+    ],
+)
+def test_the_first_estimate_covers_what_the_small_models_tokenizer_takes(text: str, tokens: int) -> None:
+    assert EstimatingCounter().message(Message("user", text)) >= tokens
 
 
 def test_no_claim_of_a_server_makes_a_text_larger_than_its_bytes() -> None:

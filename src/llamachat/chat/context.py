@@ -12,7 +12,7 @@ from llamachat.client import ServerWindow
 from llamachat.client.counting import TokenCounter
 from llamachat.client.window import CannotCount
 from llamachat.core.conversation import Conversation, Message
-from llamachat.core.window import Budget, Fitted, fit
+from llamachat.core.window import OVERRUN, Budget, Fitted, fit
 from llamachat.errors import BrokenAnswer, ContextExceeded, LlamachatError, MessageTooLarge
 
 OnFull = Literal["drop", "summarise", "stop"]
@@ -75,7 +75,8 @@ class Context:
     @property
     def status(self) -> str:
         """Tokens in the window after the last answer and its size; empty where there was none yet."""
-        return f"{self._used}/{self.n_ctx}" if self._used and self._window else ""
+        # An estimate can come out larger than the window.
+        return f"{min(self._used, self.n_ctx)}/{self.n_ctx}" if self._used and self._window else ""
 
     def answer_room(self, max_tokens: int | None) -> int:
         """The room for an answer: a quarter of the window where nobody said otherwise."""
@@ -161,11 +162,22 @@ class Context:
         # Where the window has no room for the request, the last turns stay out: they are not what goes.
         for end in range(len(seen), 1, -2):
             prompt = (*seen[:end], request)
-            if self.counter.prompt(prompt) + room <= self.n_ctx:
+            if self.counter.prompt(prompt) + room + OVERRUN <= self.n_ctx:
                 summary = ask(prompt, room).strip()
                 note = Message("assistant", summary, note=True)
                 return conversation.with_turn(request, note) if summary else conversation
         return conversation
+
+    def system_changed(
+        self, conversation: Conversation, *, added: bool, max_tokens: int | None = None
+    ) -> None:
+        """Take `conversation` as what was sent last, but for its system message, which may drive turns out.
+
+        Those are news then, and can still be summed up.
+        """
+        dropped, sent = frozenset(i + added for i in self._dropped), self._sent
+        self.resume(conversation, max_tokens)
+        self._dropped, self._sent = dropped, sent
 
     def lines(self, conversation: Conversation, max_tokens: int | None = None) -> list[Line]:
         """Every message with its tokens and whether the model sees it."""
@@ -174,16 +186,28 @@ class Context:
         return [Line(m, self.counter.message(m), i in seen) for i, m in enumerate(conversation)]
 
     def _seen(self, conversation: Conversation, max_tokens: int | None) -> Fitted | None:
-        """What the model sees without a new message; None where pinned messages leave no room for any.
+        """What the model saw when it answered last, and that answer; None where there is no room for any.
 
-        The last turn may have been answered in a larger window, and stays only until the next message comes.
+        What does not fit any more (an answer that went on, a window that has become smaller) is left out.
         """
         with suppress(MessageTooLarge):
-            return self.fit(conversation, max_tokens)
+            return self._answered(conversation, max_tokens) or self.fit(conversation, max_tokens)
         with suppress(MessageTooLarge):
             fitted = self.fit(conversation.with_message(Message("user", "")), max_tokens)
             return replace(fitted, messages=fitted.messages[:-1], kept=fitted.kept[:-1])
         return None
+
+    def _answered(self, conversation: Conversation, max_tokens: int | None) -> Fitted | None:
+        """The last prompt with its answer; None where there was none, or both do not fit together."""
+        *before, answer = conversation.messages or (Message("user", ""),)
+        if answer.role != "assistant":
+            return None
+        asked = self.fit(Conversation(tuple(before)), max_tokens)
+        tokens = asked.prompt_tokens + self.counter.message(answer)
+        if tokens > self.n_ctx:
+            return None
+        messages, kept = (*asked.messages, answer), (*asked.kept, len(before))
+        return replace(asked, messages=messages, kept=kept, prompt_tokens=tokens)
 
     @property
     def _known(self) -> ServerWindow:

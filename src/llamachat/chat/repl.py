@@ -19,18 +19,17 @@ def run(session: Session, *, intro: bool) -> ExitStatus:
     while not session.leaving:
         try:
             text = session.terminal.read_message(session.take_draft())
+            warned = False
+            _attempt(session, text)
         except EOFError:
             break
-        except KeyboardInterrupt:
+        except KeyboardInterrupt:  # at the prompt, or before it came
             if not session.terminal.interactive:
                 raise
             if warned:
                 break
             warned = True
             session.terminal.notice("Ctrl-C again leaves, and so does Ctrl-D.")
-            continue
-        warned = False
-        _attempt(session, text)
     session.terminal.farewell(FAREWELL)
     return ExitStatus.OK if session.terminal.interactive else session.exit_status
 
@@ -54,14 +53,14 @@ def _attempt(session: Session, text: str) -> None:
         with session.terminal.interruptible():
             _handle(session, text)
     except LlamachatError as error:
+        # First of all, because who sees the error may press Ctrl-C at once.
+        session.draft, session.exit_status = text, error.exit_status
         session.terminal.error(str(error))
-        session.draft = text
-        session.exit_status = error.exit_status
     except KeyboardInterrupt:
         if not session.terminal.interactive:
             raise
-        session.terminal.notice("Stopped.")
         session.draft = text
+        session.terminal.notice("Stopped.")
 
 
 def _handle(session: Session, text: str) -> None:

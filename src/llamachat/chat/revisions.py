@@ -24,10 +24,12 @@ def system(session: Session, argument: str) -> None:
         message = session.conversation.system
         session.terminal.write(message.content if message else "There is no system message.")
         return
+    added = session.conversation.system is None
     session.system = argument
     session.conversation = session.conversation.with_system(argument)
     session.journal.align(session.conversation)
-    session.look_at_window()
+    session.context.system_changed(session.conversation, added=added, max_tokens=session.sampling.max_tokens)
+    session.terminal.status(session.context.status)
     session.terminal.notice("The system message is changed.")
 
 

@@ -11,7 +11,7 @@ from llamachat.client.counting import requests
 from llamachat.core.conversation import Conversation, Message
 from llamachat.core.events import Done, TextDelta
 from llamachat.core.window import Fitted
-from llamachat.errors import LlamachatError
+from llamachat.errors import LlamachatError, MessageTooLarge
 
 EXCERPT = 24
 
@@ -27,14 +27,27 @@ def make_room(session: Session, question: Message) -> Conversation:
     """
     look_at_server(session)
     context, conversation = session.context, session.conversation
-    fitted = context.fit(conversation.with_message(question), session.sampling.max_tokens)
-    going = context.dropped_now(fitted)
-    if not going or context.on_full == "drop":
+    candidate = conversation.with_message(question)
+    fitted = context.fit(candidate, session.sampling.max_tokens)
+    let_decide(session, candidate, fitted)
+    summed_up_already = conversation.messages[-1:] and conversation.messages[-1].note
+    if not context.dropped_now(fitted) or context.on_full != "summarise" or summed_up_already:
         return conversation
-    if context.on_full == "stop":
-        raise WindowFull(turns_in(conversation, going))
     session.terminal.notice("[the window is full: summing up what goes out of it]")
-    return context.summarise(conversation, lambda messages, tokens: _ask(session, messages, tokens))
+    summed_up = context.summarise(conversation, lambda messages, tokens: _ask(session, messages, tokens))
+    try:
+        context.fit(summed_up.with_message(question), session.sampling.max_tokens)
+    except MessageTooLarge:
+        session.terminal.notice("[no summary: beside this message there is no room for it]")
+        return conversation
+    return summed_up
+
+
+def let_decide(session: Session, candidate: Conversation, fitted: Fitted) -> None:
+    """Raise WindowFull where turns would go out, and the user wants to be asked."""
+    turns = turns_in(candidate, session.context.dropped_now(fitted))
+    if turns and session.context.on_full == "stop":
+        raise WindowFull(turns)
 
 
 def tell(session: Session, candidate: Conversation, fitted: Fitted) -> None:

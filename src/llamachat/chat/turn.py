@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from llamachat.chat.context import WindowFull
-from llamachat.chat.room import Stopped, look_at_server, make_room, tell, turns_in
+from llamachat.chat.room import Stopped, let_decide, look_at_server, make_room, tell
 from llamachat.chat.session import Cut, Session
 from llamachat.chat.stats import footer
 from llamachat.client import Request
@@ -73,11 +72,12 @@ def go_on(session: Session, before: Conversation, part: Message) -> None:
 def _stream(session: Session, candidate: Conversation, reply: Reply, *, prefill: bool = False) -> None:
     """Fit and send `candidate`; once more and tighter, where the server says that it does not fit."""
     fitted = session.context.fit(candidate, session.sampling.max_tokens)
+    let_decide(session, candidate, fitted)
     tell(session, candidate, fitted)
     try:
         _send(session, fitted, reply, prefill=prefill)
     except (ContextExceeded, BrokenAnswer) as error:
-        if not _is_overflow(error):
+        if not _is_overflow(session, error):
             raise
         fitted = _tighter(session, candidate, fitted, error)
         _send(session, fitted, reply, prefill=prefill)
@@ -92,9 +92,15 @@ def _stream(session: Session, candidate: Conversation, reply: Reply, *, prefill:
     session.terminal.status(session.context.status)
 
 
-def _is_overflow(error: LlamachatError) -> bool:
+def _looks_like_overflow(error: LlamachatError) -> bool:
     """Whether the server says that its window is full: in words or, as the stock one, by an empty stream."""
     return isinstance(error, ContextExceeded) or (isinstance(error, BrokenAnswer) and error.empty)
+
+
+def _is_overflow(session: Session, error: LlamachatError) -> bool:
+    """The same with a look at the server: an empty stream of one that counts tokens means something else."""
+    counts = isinstance(error, BrokenAnswer) and session.context.counter.exact
+    return _looks_like_overflow(error) and not counts
 
 
 def _tighter(
@@ -105,10 +111,13 @@ def _tighter(
     try:
         smaller = session.context.fit(candidate, session.sampling.max_tokens)
     except MessageTooLarge:
-        raise error from None
-    going = session.context.dropped_now(smaller)
-    if going and session.context.on_full == "stop":
-        raise WindowFull(turns_in(candidate, going)) from error
+        smaller = fitted
+    if smaller == fitted or (isinstance(error, BrokenAnswer) and smaller.messages == fitted.messages):
+        if isinstance(error, BrokenAnswer):
+            # A window that was only guessed from it would go on to leave out what fits.
+            session.context.forget_server()
+        raise error
+    let_decide(session, candidate, smaller)
     session.terminal.notice("[the server says that its window is full: sending less]")
     tell(session, candidate, smaller)
     return smaller
@@ -165,11 +174,9 @@ def _keep_part(
     session: Session, candidate: Conversation, reply: Reply, error: LlamachatError, before: str = ""
 ) -> None:
     """An answer that broke off is no part of the conversation, but it can be taken up."""
-    if isinstance(error, ServerError) and not _is_overflow(error):
+    if isinstance(error, ServerError) and not _looks_like_overflow(error):
         session.context.forget_server()
-    text = before + reply.text
-    part = Message("assistant", text, finish_reason="error")
     session.journal.finish("error")
-    if text.strip():
-        session.cut = Cut(candidate, part)
+    if reply.text.strip():
+        session.cut = Cut(candidate, Message("assistant", before + reply.text, finish_reason="error"))
         session.terminal.notice("[broken off: /continue goes on from there]")

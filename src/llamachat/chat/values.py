@@ -34,6 +34,7 @@ def _change_sampling(name: str, session: Session, text: str) -> None:
 
 def _change_model(session: Session, text: str) -> None:
     session.model = text
+    session.context.forget_server()  # another model has another window, and counts otherwise
 
 
 def _change_on_full(session: Session, text: str) -> None:

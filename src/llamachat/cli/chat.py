@@ -71,10 +71,10 @@ def _session(
 ) -> Session:
     auto: presets.Lang = "en" if said.embedded else "zh"
     lang = auto if options.lang == "auto" else options.lang
-    return Session(
+    session = Session(
         terminal=terminal,
         client=client,
-        context=Context(lambda: client.survey(options.model), n_ctx=options.n_ctx, on_full=options.on_full),
+        context=Context(lambda: client.survey(session.model), n_ctx=options.n_ctx, on_full=options.on_full),
         journal=journal,
         transcripts=transcripts_path(options.transcripts),
         conversation=presets.seed(lang, options.system),
@@ -86,6 +86,7 @@ def _session(
         sampling=Sampling(temperature=options.temperature, max_tokens=options.max_tokens),
         show_stats=options.stats,
     )
+    return session
 
 
 @contextmanager

@@ -52,7 +52,7 @@ def broken(*, empty: bool) -> BrokenAnswer:
     if empty:
         return BrokenAnswer(
             "The server ended the stream without a word.",
-            "The conversation may be larger than its window: /clear starts a new one.",
+            "Its window may be full: send less at once, or /clear starts a new conversation.",
             empty=True,
         )
     return BrokenAnswer("The connection broke off before the answer was complete.", "", empty=False)

@@ -19,6 +19,8 @@ KEPT_AFTER_DROP = 0.8
 """Share of the prompt's room that is still used after a block went out; 60 % of the window by default."""
 LEAST_ANSWER = 32
 """Tokens below which the room for an answer never falls: a longer prompt is refused."""
+OVERRUN = 3
+"""Tokens that `llama_cpp` writes beyond `max_tokens`, to end a character of several that it has begun."""
 
 Count = Callable[[Message], int]
 
@@ -34,12 +36,12 @@ class Budget:
     @property
     def prompt_limit(self) -> int:
         """The largest prompt that leaves the answer its room, which is at most half of the window."""
-        return self.n_ctx - min(self.max_tokens, self.n_ctx // 2)
+        return self.n_ctx - min(self.max_tokens + OVERRUN, self.n_ctx // 2)
 
     @property
     def hard_limit(self) -> int:
         """The largest prompt that can be answered at all."""
-        return self.n_ctx - min(self.max_tokens, LEAST_ANSWER)
+        return self.n_ctx - min(self.max_tokens + OVERRUN, LEAST_ANSWER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def fit(conversation: Conversation, budget: Budget, count: Count) -> Fitted:
         kept=tuple(kept),
         dropped=tuple(i for i in range(len(conversation)) if i not in inside),
         prompt_tokens=window.tokens,
-        max_tokens=min(budget.max_tokens, budget.n_ctx - window.tokens),
+        max_tokens=min(budget.max_tokens, budget.n_ctx - window.tokens - OVERRUN),
     )
 
 

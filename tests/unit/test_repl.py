@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from llamachat.chat import repl
+from llamachat.chat.context import Context
+from llamachat.chat.session import Session
+from llamachat.client import ChatClient
+from llamachat.core import presets
+from llamachat.errors import ExitStatus
+from llamachat.store.protocol import NoJournal
+from llamachat.terminal.base import Look
+from llamachat.terminal.plain import PlainTerminal
+
+
+class HastyTerminal(PlainTerminal):
+    """A person's, who presses Ctrl-C while an error is still being shown."""
+
+    interactive = True
+
+    def __init__(self, *lines: str) -> None:
+        self.errors, self.drafts = io.StringIO(), [""]
+        lines_in = io.StringIO("".join(f"{line}\n" for line in lines))
+        super().__init__(lines_in, io.StringIO(), self.errors, Look(color=False, markdown=False))
+
+    def read_message(self, draft: str = "") -> str:
+        self.drafts.append(draft)
+        return super().read_message(draft)
+
+    def error(self, text: str) -> None:
+        super().error(text)
+        if "There is no command" in text:
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_an_error_is_shown_leaves_neither_the_chat_nor_the_text_behind() -> None:
+    terminal = HastyTerminal("/nothing", "bye")
+    client = ChatClient("http://127.0.0.1:9/v1", "none")
+    session = Session(
+        terminal=terminal,
+        client=client,
+        context=Context(lambda: client.survey("m")),
+        journal=NoJournal(),
+        transcripts=Path("none.db"),
+        conversation=presets.seed("en"),
+        model="m",
+        served=None,
+        lang="en",
+    )
+    assert repl.run(session, intro=False) == ExitStatus.OK
+    assert "There is no command /nothing." in terminal.errors.getvalue()
+    assert "/nothing" in terminal.drafts
+    client.close()
