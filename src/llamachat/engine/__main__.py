@@ -23,6 +23,7 @@ from llamachat.engine import (
     requests,
     room,
     stream,
+    thread,
 )
 from llamachat.errors import LlamachatError
 
@@ -37,6 +38,7 @@ GUARDS: tuple[Callable[[EngineOptions], None], ...] = (
     literals.install,
     prefill.install,
     room.install,
+    thread.install,
     failing.install,
     counting.install,
     stream.install,

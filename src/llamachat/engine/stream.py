@@ -21,7 +21,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from llamachat.core.engine_options import EngineOptions
 from llamachat.engine import call as calls
-from llamachat.engine import failures, hooks
+from llamachat.engine import failures, hooks, thread
 
 DONE = b"data: [DONE]\n\n"
 GATHER_SECONDS = 0.03
@@ -131,7 +131,7 @@ class _Reply:
             self._call.check()
             async with contextlib.asynccontextmanager(server.get_llama_proxy)() as proxy:
                 llama = server.prepare_request_resources(self._body, proxy, self._body_model, self._kwargs)
-                await anyio.to_thread.run_sync(self._generate, llama)
+                await asyncio.wrap_future(thread.submit(self._generate, llama))
             end = DONE
         except Exception as error:  # noqa: BLE001
             end = _event({"error": failures.refusal(error).error})
@@ -141,7 +141,7 @@ class _Reply:
             self.outbox.close()
 
     def _generate(self, llama: Any) -> None:
-        """Runs in the one thread of this reply."""
+        """Runs in the model's thread."""
         self._head["model"] = self._body_model or llama.model_path
         with contextlib.closing(self._llama_call(llama, **self._kwargs)) as chunks:
             for chunk in chunks:
