@@ -32,6 +32,9 @@ SLOW_SECONDS = 5.0
 """A first token that takes longer means that all was read again: its exact time needs no repeats."""
 SUBJECTS = ("tea", "rivers", "cats", "bread", "trains", "clocks", "stars", "gardens", "snow", "boats")
 
+WRITTEN = 128
+"""Tokens of a long answer."""
+
 Figures = dict[str, float]
 
 ROWS: tuple[tuple[str, str, str], ...] = (
@@ -93,16 +96,20 @@ def measure(contender: Contender, model: Path, bare: float) -> Figures:
 
 def measure_conversation(server: Server, bare: float) -> tuple[Figures, Messages]:
     """The figures of one run, and the conversation that came last."""
-    short = server.reply([{"role": "user", "content": "Write a long story about a river."}], 64)
+    written = [
+        server.reply([{"role": "user", "content": f"Write a long story about {subject}."}], WRITTEN)
+        for subject in ("a river", "a mountain", "a forest")
+    ]
     first = conversation("first", 9)
     # Asked for a story, no model ends after a few words, and their speed would say nothing.
     wordy = {**first[-1], "content": f"{first[-1]['content']} Write a long story about it."}
-    long = server.reply([*first[:-1], wordy], 64)
+    long = server.reply([*first[:-1], wordy], WRITTEN)
+    speed = statistics.median(reply.written_per_second for reply in written)
     figures = {
-        "written": short.written_per_second,
+        "written": speed,
         "written_behind": long.written_per_second,
         "read": prompt_tokens(first) / long.first,
-        "overhead_ms": 1e3 * (1 / short.written_per_second - bare),
+        "overhead_ms": 1e3 * (1 / speed - bare),
     }
     history, times = go_on(server, first, 3)
     figures["appended"] = statistics.median(times)
@@ -173,7 +180,7 @@ BARE = """
 import sys, time, llama_cpp
 llama = llama_cpp.Llama(sys.argv[1], n_ctx=2048, n_threads=int(sys.argv[2]), verbose=False)
 tokens = llama.tokenize(b"Write a long story about a river.")
-generator = llama.generate(tokens, temp=0, repeat_penalty=1.1)
+generator = llama.generate(tokens, temp=0, repeat_penalty=1.0)
 next(generator)
 start = time.perf_counter()
 for _ in range(63):

@@ -143,14 +143,14 @@ def main() -> None:
 
 def table(series: dict[str, list[Turn]]) -> str:
     rows = [
-        "| | turns | first drop at | median before, s | slowest 5 % after, s | ratio | most read beyond |",
+        "| | turns | first drop at | median before, s | mean of the slowest 5 % after, s | ratio | most read beyond |",
         "|-|-:|-:|-:|-:|-:|-:|",
     ]
     for name, turns in series.items():
         at = next((i for i, turn in enumerate(turns) if turn.dropped), len(turns))
         before = statistics.median(turn.first for turn in turns[1:at])
         after = sorted(turn.first for turn in turns[at:])
-        slow = after[int(len(after) * 0.95)] if after else float("nan")
+        slow = statistics.mean(after[int(len(after) * 0.95) :]) if after else float("nan")
         beyond = [turn.read - turn.question for turn in turns[1:] if turn.read is not None]
         rows.append(
             f"| {name} | {len(turns)} | {at + 1} | {before:.3f} | {slow:.3f} | {slow / before:.1f} | "

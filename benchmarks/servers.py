@@ -95,10 +95,12 @@ class Server:
         return sum(process.memory_info().rss for process in tree) / 1e6
 
     def reply(self, messages: Messages, max_tokens: int) -> Reply:
+        # What chooses the next token is the same for all: their defaults differ, and a penalty takes time.
         body = {
             "messages": messages,
             "max_tokens": max_tokens,
             "temperature": 0,
+            "repeat_penalty": 1.0,
             "stream": True,
             "model": "m",
         }

@@ -211,6 +211,20 @@ def test_an_answer_that_broke_off_can_be_continued(chat: Open) -> None:
     one.until(lambda: one.text.count("only a part") == 2, "the same scene again")
 
 
+def test_another_system_message_holds_for_an_answer_that_broke_off_too(chat: Open) -> None:
+    one = chat()
+    one.ask("please break once")
+    one.see("broken off: /continue")
+    one.prompt("please break once")
+    one.type("\x15")
+    one.ask("/system Be brief.")
+    one.see("The system message is changed.")
+    one.ask("/continue")
+    one.see("and the rest")
+    one.ask("/system")
+    one.until(lambda: one.text.count("Be brief.") == 2, "the new system message")
+
+
 def test_the_numbers_of_an_answer_are_shown_when_they_are_wanted(chat: Open) -> None:
     one = chat("--stats", columns=120)
     one.ask("hello")

@@ -186,6 +186,21 @@ def test_an_answer_cut_at_its_length_goes_on_and_its_tokens_are_summed(chat: Ope
     assert (answer["completion_tokens"], answer["finish_reason"]) == (14, "length")
 
 
+def test_an_answer_that_could_not_go_on_stays_what_it_was(env: dict[str, str], path: Path) -> None:
+    with fake_server() as server:
+        one = Chat(["--base-url", server.url, "--no-intro"], env, columns=120)
+        one.ask("length")
+        one.see("[cut at its greatest length")
+        server.stop()
+        one.ask("/continue")
+        one.see("No server answers")
+        one.prompt("/continue")
+        one.type("\x15")
+        leave(one)
+    before = {"content": "as long as it may be", "finish_reason": "length", "completion_tokens": 7}
+    assert {name: rows(path)[1][name] for name in before} == before
+
+
 def test_what_came_before_the_server_died_is_marked_and_a_branch_of_its_own(
     env: dict[str, str], path: Path
 ) -> None:

@@ -44,8 +44,7 @@ def pin(session: Session, argument: str) -> None:
     if index >= len(conversation) or conversation.messages[index].role == "system":
         raise UsageError(f"There is no message {index} to pin.", "/context lists them.")
     pinned = not conversation.messages[index].pinned
-    session.conversation = conversation.with_pin(index, pinned)
-    session.journal.align(session.conversation)
+    session.revise(lambda conversation: conversation.with_pin(index, pinned))
     stays = "stays in the window, with its turn" if pinned else "can go out of the window again"
     session.terminal.notice(
         f"Message {index} {stays}: {one_line(conversation.messages[index].content, EXCERPT)}"

@@ -26,8 +26,7 @@ def system(session: Session, argument: str) -> None:
         return
     added = session.conversation.system is None
     session.system = argument
-    session.conversation = session.conversation.with_system(argument)
-    session.journal.align(session.conversation)
+    session.revise(lambda conversation: conversation.with_system(argument))
     session.context.system_changed(session.conversation, added=added, max_tokens=session.sampling.max_tokens)
     session.terminal.status(session.context.status)
     session.terminal.notice("The system message is changed.")
@@ -43,8 +42,7 @@ def lang(session: Session, argument: str) -> None:
     session.lang = argument
     message = session.conversation.system
     if message and message.content == before:
-        session.conversation = session.conversation.with_system(presets.SYSTEM[session.lang])
-        session.journal.align(session.conversation)
+        session.revise(lambda conversation: conversation.with_system(presets.SYSTEM[session.lang]))
     session.terminal.notice(f"The system message is {argument} from now on.")
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,13 @@ class Session:
     cut: Cut | None = None
     leaving: bool = False
     exit_status: ExitStatus = ExitStatus.OK
+
+    def revise(self, change: Callable[[Conversation], Conversation]) -> None:
+        """Change what was said; in an answer that broke off and can go on, too."""
+        self.conversation = change(self.conversation)
+        if self.cut:
+            self.cut = replace(self.cut, conversation=change(self.cut.conversation))
+        self.journal.align(self.conversation)
 
     def look_at_window(self) -> None:
         """The conversation is another one than was sent last: see anew what fits, and say how full it is."""

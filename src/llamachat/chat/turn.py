@@ -126,11 +126,14 @@ def _tighter(
 def _send(session: Session, fitted: Fitted, reply: Reply, *, prefill: bool) -> None:
     sampling = session.sampling.given() | {"max_tokens": fitted.max_tokens}
     request = Request(requests(fitted.messages), session.model, sampling, prefill)
-    if not reply.parts:
-        (session.journal.more if prefill else session.journal.answer)(session.origin(sampling))
+    if not prefill and not reply.parts:
+        session.journal.answer(session.origin(sampling))
     began = time.monotonic()
     with session.client.stream(request) as stream, session.terminal.answer(stream.cancel) as view:
         for event in stream:
+            if prefill and not reply.parts and isinstance(event, (TextDelta, Done)):
+                # Not before: an answer that could not go on stays what it was.
+                session.journal.more(session.origin(sampling))
             if isinstance(event, TextDelta):
                 reply.last = time.monotonic() - began
                 reply.first = reply.last if reply.first is None else reply.first

@@ -2,40 +2,54 @@
 
 from __future__ import annotations
 
+import sys
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 class LoadingBar:
     """A bar on stderr that fills as the weights come into memory; one line where `plain`, or no terminal."""
 
     def __init__(self, name: str, size: int, *, plain: bool) -> None:
-        console = Console(stderr=True)
-        plain = plain or not console.is_terminal
-        self._size = size
-        self._progress = Progress(
-            TextColumn("Loading {task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=plain,
-        )
-        self._task = self._progress.add_task(name, total=size)
-        if plain:
-            console.print(f"Loading {name} ({size / 1e6:,.0f} MB) …", highlight=False, soft_wrap=True)
+        self._name, self._size = name, size
+        self._plain = plain or not sys.stderr.isatty()
+        self._progress: Progress | None = None
 
     def __enter__(self) -> LoadingBar:
-        self._progress.start()
+        if self._plain:
+            print(f"Loading {self._name} ({self._size / 1e6:,.0f} MB) …", file=sys.stderr, flush=True)  # noqa: T201
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        if self._progress:
+            self._progress.stop()
 
     def show(self, resident_bytes: int) -> None:
-        self._progress.update(self._task, completed=min(resident_bytes, self._size))
+        if self._plain:
+            return
+        if self._progress is None:
+            self._progress = _open(self._name, self._size)
+        self._progress.update(self._progress.task_ids[0], completed=min(resident_bytes, self._size))
+
+
+def _open(name: str, size: int) -> Progress:
+    """Called when the server has been started already: it needs no time of its own for the import."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
+
+    progress = Progress(
+        TextColumn("Loading {task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    progress.add_task(name, total=size)
+    progress.start()
+    return progress
