@@ -143,7 +143,7 @@ def main() -> None:
 
 def table(series: dict[str, list[Turn]]) -> str:
     rows = [
-        "| | turns | first drop at | median before, s | mean of the slowest 5 % after, s | ratio | most read beyond |",
+        "| | turns | first drop at | median before, s | mean of slowest 5 %, s | ratio | most read beyond |",
         "|-|-:|-:|-:|-:|-:|-:|",
     ]
     for name, turns in series.items():
