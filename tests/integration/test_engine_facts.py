@@ -27,6 +27,7 @@ def test_health_tells_what_runs(engine: Engine) -> None:
         "model_path": small_model(),
         "n_ctx": 2048,
         "n_ctx_train": 8192,
+        "bundled": True,
         "embedded": True,
         "busy": False,
         "queue": 0,

@@ -88,7 +88,7 @@ def test_the_list_has_the_models_of_every_store(everywhere: Runner) -> None:
     assert status == 0, err
     for name, store in (
         ("ours-Q4_1", "llamachat"),
-        ("SmolLM2-135M-Instruct.Q4_1", "embedded"),
+        ("SmolLM2-135M-Instruct.Q4_1", "bundled"),
         ("cached-Q4_1", "Hugging Face cache"),
         ("smol:135m", "Ollama"),
         ("studio-Q4_1", "LM Studio"),

@@ -27,9 +27,9 @@ DEADLINE = 120.0
 
 @pytest.fixture(scope="module")
 def model() -> Path:
-    embedded = local.embedded_model()
-    assert embedded, "install the `demo` extra"
-    return embedded.path
+    bundled = local.bundled_model()
+    assert bundled, "install the `demo` extra"
+    return bundled.path
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ Open = Callable[..., Chat]
 
 def test_the_first_screen_says_what_it_is_connected_to_and_how_to_leave(chat: Open) -> None:
     model = "SmolLM2-135M-Instruct.Q4_1"
-    with fake_server("--health", json.dumps({"model": model, "n_ctx": 2048, "embedded": True})) as server:
+    with fake_server("--health", json.dumps({"model": model, "n_ctx": 2048, "bundled": True})) as server:
         one = chat("--base-url", server.url)
         one.prompt()
     first, second = one.lines[:2]

@@ -40,14 +40,14 @@ def test_without_a_name_the_only_one(models: Path) -> None:
     assert local.resolve(None, [models]).name == "Alpha"
 
 
-def test_without_a_name_and_an_empty_folder_the_embedded_one(models: Path, small_model: Path) -> None:
-    assert local.resolve(None, [models]) == local.LocalModel(small_model, small_model.stem, embedded=True)
+def test_without_a_name_and_an_empty_folder_the_bundled_one(models: Path, small_model: Path) -> None:
+    assert local.resolve(None, [models]) == local.LocalModel(small_model, small_model.stem, bundled=True)
 
 
-def test_the_embedded_one_by_name_and_by_path(models: Path, small_model: Path) -> None:
+def test_the_bundled_one_by_name_and_by_path(models: Path, small_model: Path) -> None:
     put(models, "Alpha.gguf")
-    assert local.resolve(small_model.stem, [models]).embedded
-    assert local.resolve(str(small_model), [models]).embedded
+    assert local.resolve(small_model.stem, [models]).bundled
+    assert local.resolve(str(small_model), [models]).bundled
 
 
 def test_several_are_listed_with_how_to_choose(models: Path) -> None:

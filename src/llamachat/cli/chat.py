@@ -69,7 +69,7 @@ def _begin(session: Session, options: ChatSettings) -> bool:
 def _session(
     options: ChatSettings, terminal: Terminal, client: ChatClient, said: ServerFacts, journal: AnyJournal
 ) -> Session:
-    auto: presets.Lang = "en" if said.embedded else "zh"
+    auto: presets.Lang = "en" if said.bundled else "zh"
     lang = auto if options.lang == "auto" else options.lang
     session = Session(
         terminal=terminal,

@@ -69,10 +69,8 @@ def check_models(folders: Sequence[Path]) -> Finding:
         return Finding("models", "bad", error.message, "Look at its permissions.")
     if names:
         return Finding("models", "good", ", ".join(names))
-    if local.embedded_model():
-        return Finding(
-            "models", "good", "only the embedded one, which speaks English; more: `llamachat pull`"
-        )
+    if local.bundled_model():
+        return Finding("models", "good", "only the bundled one, which speaks English; more: `llamachat pull`")
     return Finding("models", "warning", "none here", "Fetch one: `llamachat pull`.")
 
 

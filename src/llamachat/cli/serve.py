@@ -142,7 +142,7 @@ def _engine_options(plan: Plan) -> EngineOptions:
     return EngineOptions(
         host=settings.host,
         model_name=plan.model.name,
-        embedded=plan.model.embedded,
+        bundled=plan.model.bundled,
         kv_shift=settings.kv_shift,
         kv_park=settings.kv_park,
         cache_dir=str(platformdirs.user_cache_path("llamachat") / "kv") if settings.keep else None,

@@ -20,7 +20,7 @@ class ServerFacts:
     model: str | None = None
     n_ctx: int | None = None
     n_ctx_train: int | None = None
-    embedded: bool = False
+    bundled: bool = False
 
 
 def fetch(base_url: str, api_key: str) -> ServerFacts:
@@ -63,7 +63,7 @@ def _read(said: Any) -> ServerFacts:
         model=one_line(model, 80) if isinstance(model, str) and model else None,
         n_ctx=_positive(said.get("n_ctx")),
         n_ctx_train=_positive(said.get("n_ctx_train")),
-        embedded=said.get("embedded") is True,
+        bundled=said.get("bundled", said.get("embedded")) is True,
     )
 
 

@@ -21,7 +21,7 @@ class EngineOptions:
 
     host: str = "127.0.0.1"
     model_name: str = ""
-    embedded: bool = False
+    bundled: bool = False
     kv_shift: bool = True
     kv_park: int | None = None
     cache_dir: str | None = None

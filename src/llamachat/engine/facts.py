@@ -95,5 +95,6 @@ def _model(llama: Any, options: EngineOptions) -> dict[str, Any]:
         "model_path": llama.model_path,
         "n_ctx": llama.n_ctx(),
         "n_ctx_train": llama_cpp.llama_model_n_ctx_train(llama.model),
-        "embedded": options.embedded,
+        "bundled": options.bundled,
+        "embedded": options.bundled,  # its earlier name
     }

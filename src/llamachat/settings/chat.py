@@ -21,7 +21,7 @@ class ChatSettings(Options):
         "drop", "when the window is full: drop the oldest turns, sum them up first, or stop and ask"
     )
     lang: Literal["zh", "en", "auto"] = option(
-        "auto", "language of the seeded history; auto: Chinese, but English for the embedded model"
+        "auto", "language of the seeded history; auto: Chinese, but English for the bundled model"
     )
     system: str | None = option(None, "another system message", metavar="TEXT")
     intro: bool = option(True, "ask the model to introduce itself first")
