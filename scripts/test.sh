@@ -9,4 +9,4 @@ run() { say "== $*"; "$(bin)/python" -m "$@"; }
 run ruff format --check .
 run ruff check .
 run mypy
-run pytest "$@"
+run pytest --numprocesses logical --dist loadfile "$@"

@@ -39,7 +39,8 @@ def free_port() -> int:
 
 def clean_env(home: Path, **extra: str) -> dict[str, str]:
     """This environment with llamachat's folders under `home`, without proxies and stray settings."""
-    dropped = ("LLAMACHAT_", "OPENAI_")
+    # The size of the terminal that runs the tests is not that of the terminals that they open.
+    dropped = ("LLAMACHAT_", "OPENAI_", "COLUMNS", "LINES")
     env = {k: v for k, v in os.environ.items() if not k.startswith(dropped) and k.lower() not in PROXIES}
     folders = {f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("CONFIG", "DATA", "CACHE", "STATE")}
     return env | folders | {"PYTHONUTF8": "1"} | extra

@@ -49,7 +49,7 @@ class HubProcess:
 
     def environment(self, home: Path) -> dict[str, str]:
         """For a llamachat that knows only this hub and keeps everything below `home`."""
-        dropped = ("HF_", "LLAMACHAT_", "XDG_")
+        dropped = ("HF_", "LLAMACHAT_", "XDG_", "COLUMNS", "LINES")
         kept = {k: v for k, v in os.environ.items() if not k.startswith(dropped) and "proxy" not in k.lower()}
         return {
             **kept,

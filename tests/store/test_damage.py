@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -154,6 +155,16 @@ def test_a_locked_file_is_said_once_and_caught_up_with(path: Path) -> None:
             other.execute("ROLLBACK")
         until(lambda: len(contents(path)) == 6)
     assert len(told.lines) == 1
+
+
+def test_a_new_file_that_another_chat_is_preparing_is_waited_for(path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        ends = threading.Timer(0.3, other.execute, ["ROLLBACK"])
+        ends.start()
+        with Transcripts.open(path, no_trouble) as transcripts:
+            assert transcripts.summaries() == []
+        ends.join()
 
 
 def test_what_could_not_be_stored_at_last_is_said(path: Path) -> None:

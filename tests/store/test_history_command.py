@@ -40,7 +40,7 @@ def home(tmp_path: Path) -> Path:
 
 
 def environment(home: Path) -> dict[str, str]:
-    dropped = ("LLAMACHAT_", "XDG_", "LESS", "PAGER", "MANPAGER")
+    dropped = ("LLAMACHAT_", "XDG_", "LESS", "PAGER", "MANPAGER", "COLUMNS", "LINES")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
     folders = {
         "XDG_DATA_HOME": str(home / "data"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
@@ -116,7 +117,7 @@ def _connect(path: Path, patience: float, check: bool) -> sqlite3.Connection:
         _make_private(path)
         connection = sqlite3.connect(path, timeout=patience, isolation_level=None)
         try:
-            _prepare(connection, path, check)
+            _prepare(connection, path, patience, check)
         except BaseException:
             connection.close()
             raise
@@ -139,12 +140,11 @@ def _make_private(path: Path) -> None:
                 file.chmod(0o600)
 
 
-def _prepare(connection: sqlite3.Connection, path: Path, check: bool) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, patience: float, check: bool) -> None:
     if check and connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
         raise DamagedError(f"{path} is damaged.")
     schema.refuse_newer(connection, path)
-    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-        connection.execute("PRAGMA journal_mode = WAL")
+    _use_wal(connection, patience)
     # FULL: a commit is on the disk when it returns, so a power cut takes nothing that was committed.
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
@@ -152,6 +152,18 @@ def _prepare(connection: sqlite3.Connection, path: Path, check: bool) -> None:
     schema.migrate(connection)
     if check:
         index.check(connection)
+
+
+def _use_wal(connection: sqlite3.Connection, patience: float) -> None:
+    """Another program may be preparing the same new file, and in this pragma SQLite does not wait."""
+    end = time.monotonic() + patience
+    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > end:
+                raise
+            time.sleep(0.01)
 
 
 def _damaged(path: Path, error: Exception) -> DamagedError:
