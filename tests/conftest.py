@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support import ServerProcess, clean_env
+
+# Many models compute at the same time here, and OpenMP's threads would wait for each other in busy loops:
+# with more threads than CPUs that makes an answer take twenty times as long.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 @pytest.fixture
