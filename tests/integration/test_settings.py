@@ -77,16 +77,21 @@ def test_a_wrong_value_for_the_chat_is_said_before_the_model_is_loaded(
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (("serve", "--bogus"), "takes no --bogus. `llamachat serve --help`"),
-        (("serve", "a", "b"), "takes no b. `llamachat serve --help`"),
-        (("serve", "--api-key"), "expected one argument. `llamachat serve --help`"),
-        (("chat", "--lang", "fr"), "invalid choice: 'fr'"),
+        (("serve", "--bogus"), "Unknown option --bogus for `llamachat serve`. See `llamachat serve --help`."),
+        (("serve", "a", "b"), "Unknown argument b for `llamachat serve`."),
+        (("serve", "--prot=1"), "Unknown option --prot for `llamachat serve`. Did you mean --port?"),
+        (("models", "rm", "x", "--foldr", "y"), "--foldr for `llamachat models rm`. Did you mean --folder?"),
+        (("--frobnicate",), "Unknown option --frobnicate for `llamachat`."),
+        (("serve", "--api-key"), "expected one argument. See `llamachat serve --help`"),
+        (("chat", "--lang", "fr"), "--lang: 'fr' is not one of zh, en, auto."),
         (("chat", "--temperature", "inf"), "--temperature: 'inf'"),
         (("chat", "--api-key", ""), "--api-key: ''"),
         (("chat", "--api-key", "密码"), "plain ASCII"),
         (("chat", "--base-url", "http://主机:8000/v1"), "is no address"),
         (("history", "search"), "`llamachat history search --help`"),
-        (("bogus",), "invalid choice: 'bogus'"),
+        (("bogus",), "Unknown command 'bogus' for `llamachat`. See `llamachat --help`."),
+        (("server",), "Unknown command 'server' for `llamachat`. Did you mean serve?"),
+        (("history", "serch"), "Unknown command 'serch' for `llamachat history`. Did you mean search?"),
     ],
 )
 def test_a_wrong_command_line_is_one_line(

@@ -93,7 +93,7 @@ def test_conversations_are_named_listed_found_loaded_and_exported(chat: Open, tm
     assert "关于鲸鱼的问题" in target.read_text("utf-8") and "beta" not in target.read_text("utf-8")
     assert target.stat().st_mode & 0o777 == 0o600
     one.ask(f"/export {target}")
-    one.see("exists already.")
+    one.see("already exists.")
     one.type("\x15")
     leave(one)
     named = chat("--resume", "whales")

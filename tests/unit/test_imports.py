@@ -17,11 +17,13 @@ SOURCE = Path(llamachat.__file__).parent
 ADAPTERS = {"client", "terminal", "store", "hub", "server"}
 MAY_IMPORT = {
     "core": {"core", "errors"},
-    "settings": {"settings", "errors"},
+    "paths": set(),
+    "settings": {"settings", "core", "paths", "errors"},
     "engine": {"engine", "core", "errors"},
     "chat": {"chat", "client", "terminal", "store", "core", "errors"},
-    "cli": {"cli", "chat", "settings", "core", "errors", *ADAPTERS},
-    **{adapter: {adapter, "core", "errors"} for adapter in ADAPTERS},
+    "doctor": {"doctor", "hub", "server", "core", "errors"},
+    "cli": {"cli", "chat", "doctor", "settings", "core", "paths", "errors", *ADAPTERS},
+    **{adapter: {adapter, "core", "paths", "errors"} for adapter in ADAPTERS},
 }
 OWNERS = {
     "openai": {"client"},
@@ -30,6 +32,7 @@ OWNERS = {
     "prompt_toolkit": {"terminal"},
     "rich": {"terminal", "cli"},
     "wcwidth": {"terminal"},
+    "platformdirs": {"paths"},
 }
 MODULES = sorted(SOURCE.rglob("*.py"))
 

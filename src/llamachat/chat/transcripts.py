@@ -91,12 +91,7 @@ def export(session: Session, argument: str) -> None:
         else:
             form = exchange.to_jsonl if path.suffix == ".jsonl" else exchange.to_markdown
             text = form(transcripts.load(conversation_id))
-    try:
-        exchange.write_new(path, text)
-    except FileExistsError as error:
-        raise UsageError(f"{path} exists already.", "Name another file.") from error
-    except OSError as error:
-        raise UsageError(f"{path} can't be written: {error.strerror or error}.", "Name another.") from error
+    exchange.write_new(path, text)
     session.terminal.notice(f"Written to {path}.")
 
 

@@ -8,18 +8,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-import platformdirs
-
+from llamachat import paths
 from llamachat.chat import commands, repl, transcripts
 from llamachat.chat.context import Context
 from llamachat.chat.session import Session
+from llamachat.cli import console
 from llamachat.client import ChatClient, ServerFacts, address, facts
 from llamachat.core import presets
 from llamachat.core.sampling import Sampling
 from llamachat.errors import ServerError
 from llamachat.settings import base
 from llamachat.settings.chat import ChatSettings
-from llamachat.settings.history import transcripts_path
 from llamachat.store.journal import Journal
 from llamachat.store.protocol import AnyJournal, NoJournal
 from llamachat.terminal.base import Look, Terminal
@@ -53,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 def _journal(options: ChatSettings, terminal: Terminal) -> AnyJournal:
     if not options.store:
         return NoJournal()
-    return Journal(transcripts_path(options.transcripts), lambda error: terminal.error(str(error)))
+    return Journal(paths.transcripts_file(options.transcripts), lambda error: terminal.error(str(error)))
 
 
 def _begin(session: Session, options: ChatSettings) -> bool:
@@ -76,7 +75,7 @@ def _session(
         client=client,
         context=Context(lambda: client.survey(session.model), n_ctx=options.n_ctx, on_full=options.on_full),
         journal=journal,
-        transcripts=transcripts_path(options.transcripts),
+        transcripts=paths.transcripts_file(options.transcripts),
         conversation=presets.seed(lang, options.system),
         model=options.model,
         served=said.model,
@@ -103,7 +102,7 @@ def _terminal(options: ChatSettings) -> Iterator[Terminal]:
         return
     # What is typed is what is said: a chat that keeps nothing does not keep that either.
     kept = options.history and options.store
-    history = platformdirs.user_state_path("llamachat") / "input_history" if kept else None
+    history = paths.input_history_file() if kept else None
     with open_terminal(sys.stdin, sys.stdout, sys.stderr, look, history, tuple(commands.hints())) as terminal:
         yield terminal
 
@@ -120,4 +119,4 @@ def _banner(terminal: Terminal, url: str, model: str, said: ServerFacts) -> None
 
 
 def _tell_waiting(error: ServerError) -> None:
-    print(f"llamachat: {error} Waiting for it.", file=sys.stderr)  # noqa: T201
+    console.say(f"{error} Waiting for it.")

@@ -1,4 +1,4 @@
-"""What the hub's subcommands share: the console, questions, sizes, the user's language."""
+"""What every subcommand says to the user and asks: stdout is for results, stderr for everything else."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from llamachat.errors import UsageError
-from llamachat.hub import local
+from llamachat.core.presets import Lang
+from llamachat.core.visible import visible
+from llamachat.errors import LlamachatError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+_YES = ("y", "yes", "j", "ja", "是", "是的", "好", "好的")
 
 
 def stdout() -> Console:
@@ -30,9 +33,13 @@ def stderr() -> Console:
 
 
 def say(text: str) -> None:
-    """A remark: stdout is for results."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    """A remark, which is not a result."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def report(error: LlamachatError | str) -> None:
+    """The one line that an error ends as."""
+    say(f"llamachat: {error}")
 
 
 def ask(question: str, yes: bool, default: bool = True) -> bool:
@@ -40,16 +47,14 @@ def ask(question: str, yes: bool, default: bool = True) -> bool:
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise UsageError(f"{question} There is no terminal to answer from.", "Say `--yes` for yes.")
-    choices = "[Y/n]" if default else "[y/N]"
-    sys.stderr.write(f"{question} {choices} ")
-    sys.stderr.flush()
+        raise UsageError(f"{question} There is no terminal to answer from.", "`--yes` answers yes.")
+    print(f"{visible(question)} {'[Y/n]' if default else '[y/N]'} ", end="", file=sys.stderr, flush=True)  # noqa: T201
     line = sys.stdin.readline()
     answer = line.strip().lower()
-    return answer[0] in "yj是好" if answer else default and line != ""
+    return answer in _YES if answer else default and line != ""
 
 
-def language(lang: Literal["zh", "en", "auto"]) -> Literal["zh", "en"]:
+def language(lang: Lang | Literal["auto"]) -> Lang:
     """`lang`, or for `auto` that of the locale."""
     if lang != "auto":
         return lang
@@ -59,9 +64,6 @@ def language(lang: Literal["zh", "en", "auto"]) -> Literal["zh", "en"]:
 
 
 def models_folder(named: str | None) -> Path:
+    from llamachat.hub import local
+
     return Path(named).expanduser() if named else local.models_folders(Path.cwd())[0]
-
-
-def size(n_bytes: float) -> str:
-    """Bytes as people say them: decimal, as file managers and hubs do."""
-    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from llamachat import paths
+from llamachat.cli import console
 from llamachat.cli import history_output as output
 from llamachat.errors import ExitStatus, StoreError, UsageError
 from llamachat.settings.base import add_options, load
-from llamachat.settings.history import HistorySettings, seconds, transcripts_path
+from llamachat.settings.history import HistorySettings, seconds
 from llamachat.store import exchange
 from llamachat.store.transcripts import Transcripts
 from llamachat.store.values import to_iso
@@ -45,17 +47,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     settings = load(HistorySettings, vars(args))
     action = next(a for a in ACTIONS if a.name == args.action)
-    path = transcripts_path(settings.transcripts)
+    path = paths.transcripts_file(settings.transcripts)
     if not path.exists() and action.name != "import":
         return _nothing_there(path, settings)
-    with Transcripts.open(path, output.warn) as transcripts:
+    with Transcripts.open(path, console.report) as transcripts:
         return action.run(transcripts, settings, list(getattr(args, "words", ())))
 
 
 def _nothing_there(path: Path, settings: HistorySettings) -> int:
     if settings.transcripts is not None:
         raise StoreError(f"{path} does not exist.", "Name another with --transcripts.")
-    output.warn("There is no conversation yet.")
+    console.say("There is no conversation yet.")
     return ExitStatus.OK
 
 
@@ -106,7 +108,7 @@ def _export(transcripts: Transcripts, settings: HistorySettings, words: list[str
     if settings.output is None:
         output.write(text)
     else:
-        output.write_file(settings.output, text)
+        exchange.write_new(settings.output, text)
     return ExitStatus.OK
 
 
@@ -115,7 +117,7 @@ def _import(transcripts: Transcripts, settings: HistorySettings, words: list[str
     for word in words:
         trees += exchange.read(output.read_file(word), time.time())
     ids = exchange.add(transcripts, trees)
-    output.warn(f"Imported: {len(ids)}" + (f" (ids {ids[0]} to {ids[-1]})." if ids else "."))
+    console.say(f"Imported: {len(ids)}" + (f" (ids {ids[0]} to {ids[-1]})." if ids else "."))
     return ExitStatus.OK
 
 
@@ -128,13 +130,13 @@ def _remove(transcripts: Transcripts, settings: HistorySettings, words: list[str
     if settings.all:
         chosen |= {s.id for s in transcripts.summaries()}
     if not chosen:
-        output.warn("There is nothing that old.")
+        console.say("There is nothing that old.")
         return ExitStatus.OK
-    if not settings.yes and not output.confirm(_question(transcripts, chosen)):
-        output.warn("Nothing was removed.")
+    if not console.ask(_question(transcripts, chosen), settings.yes, default=False):
+        console.say("Nothing was removed.")
         return ExitStatus.ERROR
     transcripts.remove(sorted(chosen))
-    output.warn(f"Removed: {len(chosen)}.")
+    console.say(f"Removed: {len(chosen)}.")
     return ExitStatus.OK
 
 

@@ -12,19 +12,14 @@ from typing import TYPE_CHECKING
 
 from llamachat.core.visible import one_line, visible
 from llamachat.errors import StoreError, UsageError
-from llamachat.store import exchange
 from llamachat.store.values import Hit, Stored, Summary
+from llamachat.terminal import theme
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 _BEFORE_HIT = 30
 """Characters of a long line that are shown before its hit."""
-
-
-def warn(message: StoreError | str) -> None:
-    """A line for the user that is no result."""
-    print(f"llamachat: {message}", file=sys.stderr)  # noqa: T201
 
 
 def write(text: str) -> None:
@@ -44,16 +39,6 @@ def print_json(value: object) -> None:
     write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
-def write_file(path: Path, text: str) -> None:
-    """A new file; one that is there stays as it is."""
-    try:
-        exchange.write_new(path, text)
-    except FileExistsError as error:
-        raise UsageError(f"{path} is there already.", "Name another file with --output.") from error
-    except OSError as error:
-        raise StoreError(f"{path} can't be written: {error.strerror}.") from error
-
-
 def read_file(name: str) -> str:
     """A file's text; `-` is stdin."""
     try:
@@ -63,13 +48,6 @@ def read_file(name: str) -> str:
         raise UsageError(f"{name} can't be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{name} is no text in UTF-8.") from error
-
-
-def confirm(question: str) -> bool:
-    if not sys.stdin.isatty():
-        raise UsageError("There is no terminal to ask in.", "Give --yes.")
-    print(f"{visible(question)} [y/N] ", end="", file=sys.stderr, flush=True)  # noqa: T201
-    return sys.stdin.readline().strip().lower() in ("y", "yes", "是")
 
 
 def print_summaries(summaries: Sequence[Summary]) -> None:
@@ -135,7 +113,7 @@ def _marked(hit: Hit) -> RenderableType:
     at = start
     for begin, end in hit.spans:
         text.append(_flat(hit.line[at:begin]))
-        text.append(_flat(hit.line[max(at, begin) : end]), style="bold green")
+        text.append(_flat(hit.line[max(at, begin) : end]), style=theme.STYLES["hit"].rich)
         at = max(at, end)
     text.append(_flat(hit.line[at:]))
     return text

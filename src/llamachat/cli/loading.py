@@ -6,6 +6,9 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from llamachat.cli import console
+from llamachat.core.units import size
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -20,7 +23,7 @@ class LoadingBar:
 
     def __enter__(self) -> LoadingBar:
         if self._plain:
-            print(f"Loading {self._name} ({self._size / 1e6:,.0f} MB) …", file=sys.stderr, flush=True)  # noqa: T201
+            console.say(f"Loading {self._name} ({size(self._size)}) …")
         return self
 
     def __exit__(
@@ -39,7 +42,6 @@ class LoadingBar:
 
 def _open(name: str, size: int) -> Progress:
     """Called when the server has been started already: it needs no time of its own for the import."""
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
     progress = Progress(
@@ -47,7 +49,7 @@ def _open(name: str, size: int) -> Progress:
         BarColumn(),
         DownloadColumn(),
         TimeElapsedColumn(),
-        console=Console(stderr=True),
+        console=console.stderr(),
         transient=True,
     )
     progress.add_task(name, total=size)

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from llamachat.cli import console
+from llamachat.core.units import size
 from llamachat.core.visible import visible
 from llamachat.errors import ExitStatus, LlamachatError, ModelError, UsageError
 from llamachat.hub import catalogue, inventory, local, machine, memory, pull, quants
@@ -54,8 +55,8 @@ def _list(settings: ModelsSettings, names: Sequence[str]) -> int:
         )
     for item in items:
         table.add_row(*(escape(visible(cell)) for cell in _row(item, here, settings.n_ctx)))
-    for path, (have, size) in pull.unfinished(folders).items():
-        rest = f"{100 * have // max(1, size)}% of {console.size(size)} is here"
+    for path, (have, whole) in pull.unfinished(folders).items():
+        rest = f"{100 * have // max(1, whole)}% of {size(whole)} is here"
         table.add_row(escape(path.stem), "unfinished", rest)
     console.stdout().print(table if table.row_count else "There is no model here: llamachat pull")
     return ExitStatus.OK
@@ -63,7 +64,7 @@ def _list(settings: ModelsSettings, names: Sequence[str]) -> int:
 
 def _row(item: inventory.Item, here: machine.Machine, n_ctx: int) -> tuple[str, ...]:
     facts = inventory.facts_of(item, n_ctx)
-    start = (item.model.name, item.source, console.size(item.size))
+    start = (item.model.name, item.source, size(item.size))
     if facts.problem:
         return (*start, "", "", "", "", "", f"broken: {facts.problem}")
     return (
@@ -72,7 +73,7 @@ def _row(item: inventory.Item, here: machine.Machine, n_ctx: int) -> tuple[str, 
         f"{facts.n_params / 1e9:.2f}B",
         str(facts.n_ctx_train),
         facts.licence,
-        console.size(facts.need),
+        size(facts.need),
         here.fit(facts.need),
     )
 
@@ -83,7 +84,7 @@ def _show(settings: ModelsSettings, names: Sequence[str]) -> int:
         header = local.check(item.model)
         facts = inventory.facts_of(item, settings.n_ctx)
         need = memory.estimate(header, settings.n_ctx)
-        parts = f"weights {console.size(need.weights)}, KV cache {console.size(need.kv_cache)}"
+        parts = f"weights {size(need.weights)}, KV cache {size(need.kv_cache)}"
         rows = {
             "file": str(item.model.path),
             "from": item.source,
@@ -95,7 +96,7 @@ def _show(settings: ModelsSettings, names: Sequence[str]) -> int:
             "layers": str(header.hyperparameter("block_count") or ""),
             "tokens": f"{header.n_vocab:,} ({header.text('tokenizer.ggml.model')})",
             "licence": f"{facts.licence} {catalogue.licence(facts.licence).url}".strip(),
-            f"memory at n_ctx {settings.n_ctx}": f"{parts}, buffers {console.size(need.buffers)}",
+            f"memory at n_ctx {settings.n_ctx}": f"{parts}, buffers {size(need.buffers)}",
             "fits": machine.look().fit(need.total),
             "chat template": header.chat_template or "none: llama.cpp's default is used",
         }
@@ -126,7 +127,7 @@ def _remove(settings: ModelsSettings, names: Sequence[str]) -> int:
         if not console.ask(f"Remove {what} from {paths[0].parent}?", settings.yes, default=False):
             continue
         freed = sum(pull.remove(path) for path in paths)
-        sys.stdout.write(f"{what} is gone, {console.size(freed)} are free again\n")
+        sys.stdout.write(f"{what} is gone, {size(freed)} are free again\n")
     return ExitStatus.OK
 
 

@@ -8,7 +8,8 @@ import time
 from contextlib import AbstractContextManager
 from types import TracebackType
 
-from llamachat.cli.console import say, size
+from llamachat.cli.console import say
+from llamachat.core.units import size
 
 PLAIN_EVERY = 10.0  # seconds between two lines in a log
 

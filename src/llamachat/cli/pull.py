@@ -9,6 +9,7 @@ from pathlib import Path
 
 from llamachat.cli import console
 from llamachat.cli.progress import remarks, watch
+from llamachat.core.units import size
 from llamachat.errors import ExitStatus, ModelError, NetworkError, UsageError
 from llamachat.hub import advice, catalogue, local, machine, memory, reference
 from llamachat.hub.address import FileChanged
@@ -132,7 +133,7 @@ def _agreed(
         fit = _check_fit(hub, wanted, repository, variant, folder, settings)
         licence = catalogue.licence(_licence(wanted, repository))
         if not settings.quiet:
-            text = f"{variant.name}: {console.size(variant.size)}, fits: {fit}; licence: {licence.name}"
+            text = f"{variant.name}: {size(variant.size)}, fits: {fit}; licence: {licence.name}"
             console.say(f"{text} {licence.url}".rstrip())
         question = f"Do you agree to the {licence.name}?"
         agreed = not licence.ask or licence.id in agreed_licences(folder)
@@ -158,8 +159,7 @@ def _check_fit(
     fit = here.fit(estimate.total)
     if fit == "no" and not settings.force:
         raise ModelError(
-            f"{variant.name} needs {console.size(estimate.total)} of memory, and there are "
-            f"{console.size(here.memory)}.",
+            f"{variant.name} needs {size(estimate.total)} of memory, and there are {size(here.memory)}.",
             f"Choose a smaller one (`llamachat pull --list {repository.id}`), or insist with `--force`.",
         )
     return fit
@@ -194,7 +194,7 @@ def _list(hub: Hub, wanted: reference.Reference, settings: PullSettings) -> int:
             raise NetworkError(f"{repository.id} has just changed ({change}).", "Ask again.") from change
     here = machine.look()
     table = Table(
-        title=f"{escape(repository.id)}, n_ctx {n_ctx}, {console.size(here.memory)} of memory here", box=None
+        title=f"{escape(repository.id)}, n_ctx {n_ctx}, {size(here.memory)} of memory here", box=None
     )
     for column, justify in (("quantisation", "left"), ("size", "right"), ("memory", "right")):
         table.add_column(column, justify="right" if justify == "right" else "left")
@@ -203,10 +203,10 @@ def _list(hub: Hub, wanted: reference.Reference, settings: PullSettings) -> int:
     table.add_column("file")
     for variant in repository.variants:
         need = memory.estimate_shape(shape, variant.size, n_ctx)
-        parts = " + ".join(console.size(part) for part in (need.weights, need.kv_cache, need.buffers))
+        parts = " + ".join(size(part) for part in (need.weights, need.kv_cache, need.buffers))
         name = variant.name + (f" ({len(variant.files)} parts)" if len(variant.files) > 1 else "")
         mark = " *" if variant is first else ""
-        sizes = (console.size(variant.size), console.size(need.total))
+        sizes = (size(variant.size), size(need.total))
         table.add_row(variant.quant + mark, *sizes, parts, here.fit(need.total), escape(name))
     console.stdout().print(table)
     return ExitStatus.OK

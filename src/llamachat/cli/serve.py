@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
+from llamachat import paths
+from llamachat.cli import console
 from llamachat.cli.loading import LoadingBar
 from llamachat.cli.secret import KEY_VARIABLE, hide_key
 from llamachat.core.engine_options import EngineOptions
+from llamachat.core.units import size
 from llamachat.errors import ExitStatus, ModelError, UsageError
 from llamachat.hub import local, memory
 from llamachat.hub.gguf import GGUFHeader
@@ -67,7 +68,7 @@ class Plan:
         engine = None if plain else _engine_options(self)
         env = command.child_env(os.environ, self.api_key, engine)
         run = command.plain_command(self.options) if plain else command.engine_command(self.options)
-        return Child(run, env, watched=not plain, echo=_say if self.settings.verbose else None)
+        return Child(run, env, watched=not plain, echo=console.say if self.settings.verbose else None)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -105,7 +106,8 @@ def _plan(settings: ServeSettings, extra: list[str]) -> Plan:
     if not settings.force and not (options.n_gpu_layers and sys.platform != "darwin"):
         _check_memory(model, header, options.n_ctx)
     if options.n_ctx != settings.n_ctx:
-        _say(f"n_ctx {settings.n_ctx} is rounded up to {options.n_ctx}, a multiple of {command.N_CTX_STEP}.")
+        rounded = f"{options.n_ctx}, a multiple of {command.N_CTX_STEP}"
+        console.say(f"n_ctx {settings.n_ctx} is rounded up to {rounded}.")
     _check_window(header, options.n_ctx)
     key = settings.api_key
     if not key and not address.is_loopback(settings.host):
@@ -145,7 +147,7 @@ def _engine_options(plan: Plan) -> EngineOptions:
         bundled=plan.model.bundled,
         kv_shift=settings.kv_shift,
         kv_park=settings.kv_park,
-        cache_dir=str(platformdirs.user_cache_path("llamachat") / "kv") if settings.keep else None,
+        cache_dir=str(paths.kv_cache_folder()) if settings.keep else None,
         cors_origins=settings.cors_origin,
         parent_pid=os.getpid(),
     )
@@ -154,7 +156,7 @@ def _engine_options(plan: Plan) -> EngineOptions:
 def _check_window(header: GGUFHeader, n_ctx: int) -> None:
     trained = header.n_ctx_train
     if trained and n_ctx > trained:
-        _say(f"Warning: n_ctx {n_ctx} is more than the {trained} that the model was trained for.")
+        console.say(f"Warning: n_ctx {n_ctx} is more than the {trained} that the model was trained for.")
 
 
 def _check_memory(model: local.LocalModel, header: GGUFHeader, n_ctx: int) -> None:
@@ -162,17 +164,13 @@ def _check_memory(model: local.LocalModel, header: GGUFHeader, n_ctx: int) -> No
     free = look().available
     if need > free:
         raise ModelError(
-            f"{model.name} needs about {_gib(need)} of memory, and {_gib(free)} are free.",
+            f"{model.name} needs about {size(need)} of memory, and {size(free)} is free.",
             "Close programs, lower --n-ctx, take a smaller model, or go on with --force.",
         )
 
 
-def _gib(n_bytes: int) -> str:
-    return f"{n_bytes / 2**30:.1f} GiB"
-
-
 def _serve(plan: Plan, signals: Signals) -> int:
-    supervisor = Supervisor(plan.launch, plan.endpoint, _say)
+    supervisor = Supervisor(plan.launch, plan.endpoint, console.say)
     with supervisor:
         with LoadingBar(plan.model.name, plan.weight_bytes, plain=plan.settings.verbose) as bar:
 
@@ -237,7 +235,3 @@ def _watched(supervisor: Supervisor) -> Iterator[None]:
             over.set()
     if (error := watching.exception()) is not None:
         raise error
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from llamachat.core.units import size
 from llamachat.errors import ModelError
 from llamachat.hub.catalogue import Entry
 from llamachat.hub.machine import Machine
@@ -41,7 +42,7 @@ def recommend(entries: Sequence[Entry], machine: Machine, disk: int, language: s
     ]
     if not fitting:
         raise ModelError(
-            f"No model of the catalogue fits {_gb(machine.memory)} of memory and {_gb(disk)} of free disk.",
+            f"No model of the catalogue fits {size(machine.memory)} of memory and {size(disk)} of free disk.",
             "Make room, or use the bundled model: `llamachat serve`.",
         )
     best = max(fitting, key=lambda e: e.rank)
@@ -52,9 +53,9 @@ def _reason(entry: Entry, machine: Machine, language: str, n_ctx: int) -> str:
     need = entry.estimate(entry.quant, n_ctx).total
     speaks = {"zh": " and speaks Chinese", "en": ""}.get(language, f" and speaks {language}")
     return (
-        f"{entry.title} at {entry.quant}: of {_gb(machine.memory)} memory it takes {_gb(need)}, "
+        f"{entry.title} at {entry.quant}: of {size(machine.memory)} memory it takes {size(need)}, "
         f"is quick enough for {machine.n_cores} cores and {machine.gpu or 'no GPU'}{speaks}; "
-        f"{_gb(entry.file_size(entry.quant))} to download."
+        f"{size(entry.file_size(entry.quant))} to download."
     )
 
 
@@ -62,7 +63,3 @@ def choose_quant(entry: Entry, machine: Machine, n_ctx: int) -> str:
     """The entry's usual quantisation, or that for weak machines where it does not fit."""
     usual = machine.fit(entry.estimate(entry.quant, n_ctx).total)
     return entry.weak_quant if usual == "no" and entry.weak_quant else entry.quant
-
-
-def _gb(n_bytes: int) -> str:
-    return f"{n_bytes / 1e9:.1f} GB"

@@ -9,8 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import platformdirs
-
+from llamachat import paths
 from llamachat.errors import ModelError
 from llamachat.hub import elsewhere, gguf, impostors
 from llamachat.hub.records import read_alias
@@ -33,7 +32,7 @@ def models_folders(cwd: Path) -> tuple[Path, ...]:
     for folder in (cwd, *cwd.parents):
         if (folder / "models").is_dir() and (folder / "src" / "llamachat").is_dir():
             return (folder / "models",)
-    return (platformdirs.user_data_path("llamachat") / "models",)
+    return (paths.models_folder(),)
 
 
 def resolve(name: str | None, folders: Sequence[Path]) -> LocalModel:

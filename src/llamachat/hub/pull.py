@@ -8,6 +8,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from llamachat.core.units import size
 from llamachat.errors import ModelError
 from llamachat.hub import download, machine
 from llamachat.hub.download import RemoteFile
@@ -47,7 +48,7 @@ def check_room(variant: Variant, folder: Path) -> None:
     free = machine.free_disk(folder)
     if missing and need > free:
         raise ModelError(
-            f"{variant.name} needs {need / 1e9:.1f} GB, and {folder} has {free / 1e9:.1f} GB free.",
+            f"{variant.name} needs {size(need)}, and {folder} has {size(free)} free.",
             "Make room, or name another folder with `--folder`.",
         )
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
-import platformdirs
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
@@ -21,6 +20,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from llamachat import paths
 from llamachat.errors import UsageError
 
 if sys.version_info >= (3, 11):
@@ -94,7 +94,7 @@ OptionsT = TypeVar("OptionsT", bound=Options)
 def config_path() -> Path:
     """`LLAMACHAT_CONFIG`, else config.toml in the user's config folder."""
     named = os.environ.get(ENV_PREFIX + "CONFIG")
-    return Path(named).expanduser() if named else platformdirs.user_config_path("llamachat") / "config.toml"
+    return Path(named).expanduser() if named else paths.config_file()
 
 
 def add_options(

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Literal
 
-import platformdirs
-
 from llamachat.settings.base import Options, option
 
 
@@ -27,11 +25,6 @@ class HistorySettings(Options):
         pattern=r"^\d{1,5}[hdwy]$",
     )
     yes: bool = option(False, "don't ask", flags=("-y",))
-
-
-def transcripts_path(given: Path | None) -> Path:
-    """Where the transcripts are: `given`, else the user's data folder."""
-    return given.expanduser() if given else platformdirs.user_data_path("llamachat") / "transcripts.db"
 
 
 def seconds(age: str) -> int:

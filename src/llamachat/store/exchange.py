@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from llamachat.core.conversation import Message
-from llamachat.errors import StoreError
+from llamachat.errors import StoreError, UsageError
 from llamachat.store.transcripts import Transcripts
 from llamachat.store.values import (
     RECORD_COLUMNS,
@@ -99,14 +99,22 @@ def add(transcripts: Transcripts, trees: Sequence[Tree]) -> list[int]:
 
 
 def write_new(path: Path, text: str) -> None:
-    """A new file, whole or not at all, and private like the transcripts. Raises OSError."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    """Write a new file, whole or not at all, and private like the transcripts.
+
+    Raises UsageError where the file exists, and StoreError where it can't be written.
+    """
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", newline="\n") as file:
-            file.write(text)
-    except OSError:
-        path.unlink()
-        raise
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", newline="\n") as file:
+                file.write(text)
+        except OSError:
+            path.unlink()
+            raise
+    except FileExistsError as error:
+        raise UsageError(f"{path} already exists.", "Choose another name.") from error
+    except OSError as error:
+        raise StoreError(f"{path} can't be written: {error.strerror}.", "Choose another name.") from error
 
 
 def record_value(record: Record) -> dict[str, Any]:

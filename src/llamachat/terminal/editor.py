@@ -18,6 +18,7 @@ from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.styles import Style
 from wcwidth import grapheme_boundary_before, iter_graphemes
 
+from llamachat.terminal import theme
 from llamachat.terminal.base import CommandHint
 from llamachat.terminal.history import open_history
 
@@ -30,7 +31,7 @@ class InputLine:
 
     def __init__(self, history: Path | None, commands: Sequence[CommandHint], color: bool) -> None:
         self._status = ""
-        style = {"": "ansibrightred bold", "rprompt": "noinherit ansibrightblack"} if color else {}
+        style = {"": theme.INPUT.prompt_toolkit, "rprompt": f"noinherit {theme.STATUS.prompt_toolkit}"}
         self._session: PromptSession[str] = PromptSession(
             "> ",
             multiline=True,
@@ -43,7 +44,7 @@ class InputLine:
             enable_suspend=True,
             tempfile_suffix=".md",
             rprompt=self._right,
-            style=Style.from_dict(style),
+            style=Style.from_dict(style if color else {}),
             color_depth=None if color else ColorDepth.DEPTH_1_BIT,
         )
 

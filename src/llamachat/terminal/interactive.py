@@ -117,7 +117,7 @@ class InteractiveTerminal:
     def error(self, text: str) -> None:
         shown = visible(text)
         if self._screen.color:
-            shown = f"{theme.sgr(theme.STYLES['error'])}{shown}{theme.sgr(theme.RESET)}"
+            shown = f"{theme.sgr(theme.STYLES['error'])}{shown}{theme.RESET}"
         print(shown, file=self._stderr, flush=True)
 
     def farewell(self, text: str) -> None:

@@ -20,7 +20,7 @@ class Screen:
     def __init__(self, stdout: TextIO, color: bool) -> None:
         self.stdout = stdout
         self.color = color
-        self.base: str | None = None
+        self.base: theme.Style | None = None
 
     @property
     def width(self) -> int:
@@ -32,7 +32,7 @@ class Screen:
 
     def write(self, text: str, style: str | None = None) -> None:
         if style and self.color and text:
-            text = f"{theme.sgr('0;' + theme.STYLES[style])}{text}{theme.sgr('0')}{self.base_code}"
+            text = f"{theme.RESET}{theme.sgr(theme.STYLES[style])}{text}{theme.RESET}{self.base_code}"
         self.stdout.write(text)
 
     def flush(self) -> None:
@@ -42,11 +42,11 @@ class Screen:
     def base_code(self) -> str:
         return theme.sgr(self.base) if self.color and self.base else ""
 
-    def set_base(self, code: str | None) -> None:
-        """All that follows is in the colour `code`; None gives the terminal its own back."""
-        self.base = code
+    def set_base(self, style: theme.Style | None) -> None:
+        """All that follows is in `style`; None is the terminal's own look."""
+        self.base = style
         if self.color:
-            self.stdout.write(theme.sgr(code or theme.RESET))
+            self.stdout.write(theme.sgr(style))
 
     def draw(self, renderable: RenderableType, width: int | None = None) -> str:
         """What rich makes of `renderable`: lines of text with SGR codes only."""

@@ -20,14 +20,6 @@ _CELL_END_OR_CODE = re.compile(r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)|(?<!\\)(?P<end>
 _LINE_BREAK = re.compile(r"<br\s*/?>", re.I)
 _LEAST_COLUMN = 5
 """Columns of the screen below which what is in a cell can't be read, the gap beside it included."""
-_RICH_STYLES = {
-    "strong": "bold",
-    "em": "italic",
-    "strong em": "bold italic",
-    "strike": "strike",
-    "code": "bright_cyan",
-    "link": "underline bright_blue",
-}
 Justify = Literal["left", "center", "right"]
 
 
@@ -43,7 +35,7 @@ def draw_table(screen: Screen, rows: Sequence[str]) -> str | None:
         table.add_column(_text(title), justify=_justify(delimiter), overflow="fold")
     for row in rows[2:]:
         table.add_row(*(_text(cell) for cell in _fitting(row, len(header))))
-    reset = theme.sgr(theme.RESET) if screen.color else ""
+    reset = theme.RESET if screen.color else ""
     return reset + screen.draw(table, screen.width - 1) + screen.base_code
 
 
@@ -69,7 +61,7 @@ def _inner(row: str) -> str:
 
 def _text(cell: str) -> Text:
     return Text("\n").join(
-        Text.assemble(*((s.text, _RICH_STYLES.get(s.style or "", "")) for s in spans(line)))
+        Text.assemble(*((s.text, theme.in_table(s.style).rich) for s in spans(line)))
         for line in _LINE_BREAK.split(cell)
     )
 

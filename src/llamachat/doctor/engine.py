@@ -1,4 +1,4 @@
-"""How `llamachat doctor` asks the engine, in a process of its own that may die."""
+"""The check of the engine, in a process of its own, which may crash."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from llamachat.cli.checks import Finding
+from llamachat.doctor.checks import Finding
 from llamachat.hub import machine
 
 NO_AMX = (

@@ -1,4 +1,4 @@
-"""What `llamachat doctor` looks at. Each check gives findings, and none raises."""
+"""The checks that are quick: the computer, its models, the port, the network, the terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from llamachat.cli.console import size
+from llamachat.core.units import size
 from llamachat.errors import LlamachatError
 from llamachat.hub import local, machine
 from llamachat.server import address

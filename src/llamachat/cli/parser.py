@@ -1,0 +1,104 @@
+"""The parser: a table of subcommands, each a module with `add_arguments(parser)` and `run(args) -> int`.
+
+Only the module of the subcommand that was typed is imported, so that `--help` and `--version` answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from llamachat import __version__
+from llamachat.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    name: str
+    summary: str
+    module: str
+    takes_rest: bool = False  # what follows `--` is passed on as args.rest
+
+
+COMMANDS = (
+    Command("serve", "run the server on a GGUF model", "llamachat.cli.serve", takes_rest=True),
+    Command("chat", "talk to a running server", "llamachat.cli.chat"),
+    Command("pull", "fetch a model that fits this computer", "llamachat.cli.pull"),
+    Command("models", "list, show, verify, remove and explain models", "llamachat.cli.models"),
+    Command("doctor", "check this computer, the engine and the network", "llamachat.cli.doctor"),
+    Command("history", "find, show, export and remove conversations", "llamachat.cli.history"),
+)
+
+
+def parse(arguments: Sequence[str]) -> tuple[Command | None, argparse.Namespace]:
+    """The subcommand and its arguments; None after the help that a bare `llamachat` prints.
+
+    Raises UsageError, and SystemExit after `--help` and `--version`.
+    """
+    chosen = next((c for c in COMMANDS if arguments and c.name == arguments[0]), None)
+    rest: list[str] = []
+    if chosen is not None and chosen.takes_rest and "--" in arguments:
+        split = list(arguments).index("--")
+        arguments, rest = arguments[:split], [*arguments[split + 1 :]]
+    parser = build(chosen)
+    args = parser.parse_args(arguments, argparse.Namespace(rest=rest))
+    if chosen is None:
+        parser.print_help()
+    return chosen, args
+
+
+def build(chosen: Command | None) -> argparse.ArgumentParser:
+    """The parser; only the chosen subcommand's module is imported and adds its arguments."""
+    parser = _Parser(
+        prog="llamachat",
+        description="A local Llama: `llamachat serve` in one terminal, `llamachat chat` in another.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"llamachat {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for command in COMMANDS:
+        sub = subparsers.add_parser(
+            command.name, help=command.summary, description=command.summary, allow_abbrev=False
+        )
+        if command == chosen:
+            importlib.import_module(command.module).add_arguments(sub)
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports what is wrong in one line, with the nearest name there is; argparse prints its usage too."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message.removeprefix('argument ')}.", self._see_help())
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuses what it doesn't know here, where `self` is the parser of the innermost subcommand."""
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            first = unknown[0].split("=")[0]
+            kind = "option" if first.startswith("-") else "argument"
+            near = _nearest(first, self._option_string_actions) if kind == "option" else ""
+            raise UsageError(f"Unknown {kind} {first} for `{self.prog}`.", near or self._see_help())
+        return parsed, unknown
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is None or value in action.choices:
+            return
+        if isinstance(action, argparse._SubParsersAction):
+            what = f"Unknown command {value!r} for `{self.prog}`"
+        else:
+            what = f"{'/'.join(action.option_strings)}: {value!r} is not one of {', '.join(action.choices)}"
+        raise UsageError(f"{what}.", _nearest(str(value), action.choices) or self._see_help())
+
+    def _see_help(self) -> str:
+        return f"See `{self.prog} --help`."
+
+
+def _nearest(typed: str, names: Iterable[str]) -> str:
+    bare = {name.lstrip("-"): name for name in names}
+    near = difflib.get_close_matches(typed.lstrip("-"), bare, n=1)
+    return f"Did you mean {bare[near[0]]}?" if near else ""

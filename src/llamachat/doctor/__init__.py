@@ -1,0 +1,1 @@
+"""What `llamachat doctor` checks. Each check returns findings, and none raises."""
