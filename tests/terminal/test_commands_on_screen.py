@@ -130,7 +130,7 @@ def test_an_answer_and_its_code_are_copied_through_the_terminal(chat: Open) -> N
     code = base64.b64encode(b"def f(x):\n    return x + 1\n")
     assert b"\x1b]52;c;" + code + b"\x07" in one.raw
     one.ask("/copy 2")
-    one.see("has the code blocks 1 to 1.")
+    one.see("has only 1 code block.")
     one.type("\x15")
     one.ask("/stats on")
     one.see("Numbers after each answer: on.")

@@ -18,6 +18,7 @@ JAPANESE = "人工知能は、計算機という道具を用いて知能を研�
         ("utf-32", JAPANESE),
         ("gb18030", SIMPLIFIED),
         ("gb18030", f"def f():\n    return '{SIMPLIFIED}'\n"),
+        ("gb18030", "def load(path):\n    return open(path).read()\n" * 120 + "# 注释\n"),
         ("big5", TRADITIONAL),
         ("cp932", JAPANESE),
         ("cp932", "データベース"),
@@ -29,6 +30,6 @@ def test_a_text_is_read_in_the_encoding_that_it_was_written_in(encoding: str, te
     assert decode(text.encode(encoding)) == text
 
 
-def test_what_has_bytes_of_no_text_is_none() -> None:
+def test_bytes_that_no_text_has_are_not_text() -> None:
     assert decode(b"\x89PNG\r\n\x1a\n\0\0\0") is None
     assert decode(SIMPLIFIED.encode("utf-16-le") + b"\0") is None
