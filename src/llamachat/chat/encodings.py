@@ -1,7 +1,7 @@
 """Which encoding the bytes of a text are in: a byte order mark decides, then UTF-8, then what came before it.
 
-Not charset-normalizer: it looks at samples, and so misses one Chinese comment in 250 lines of English code (it read
-0 of 60 such files correctly, this module 60). On whole paragraphs both are right every time.
+Not charset-normalizer: it looks at samples, and so misses one Chinese comment in 250 lines of English code.
+It read 0 of 60 such files correctly, this module 60. On whole paragraphs both are right every time.
 """
 
 from __future__ import annotations
