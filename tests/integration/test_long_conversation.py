@@ -28,13 +28,14 @@ from tests.support import ServerProcess, clean_env
 
 QUESTIONS = (Path(__file__).parent.parent / "data" / "questions.txt").read_text("utf-8").splitlines()
 TOKENS_AN_ANSWER = 12
+N_CTX = 512
 
 
 class Recorded(Context):
     """The window, with what it predicted of each prompt and what the server then counted."""
 
     def __init__(self, client: ChatClient) -> None:
-        super().__init__(lambda: client.survey("local-model"))
+        super().__init__(lambda: client.survey("local-model"), n_ctx=N_CTX)
         self.predicted: list[int] = []
         self.counted: list[int | None] = []
         self.drops = 0
@@ -91,34 +92,38 @@ def talk(session: Session, turns: int) -> None:
 
 
 @pytest.mark.slow
-def test_three_hundred_turns_lose_nothing_and_every_prompt_has_the_predicted_size(
-    serve: ServerProcess, tmp_path: Path
-) -> None:
-    with chat(serve.base_url, serve.api_key or "", tmp_path / "t.db") as (session, context):
-        talk(session, 300)
+def test_forty_turns_lose_nothing_and_every_prompt_has_the_predicted_size(tmp_path: Path) -> None:
+    with (
+        ServerProcess("--n-ctx", str(N_CTX), env=clean_env(tmp_path), cwd=tmp_path) as server,
+        chat(server.wait_until_ready().base_url, server.api_key or "", tmp_path / "t.db") as (
+            session,
+            context,
+        ),
+    ):
+        talk(session, 40)
         assert context.drops > 5
         assert context.counted == context.predicted
 
 
 @pytest.mark.slow
-def test_sixty_turns_against_the_stock_server(small_model: Path, tmp_path: Path) -> None:
-    stock = [sys.executable, "-m", "llama_cpp.server", "--model", str(small_model), "--n_ctx", "2048"]
+def test_turns_against_the_stock_server(small_model: Path, tmp_path: Path) -> None:
+    stock = [sys.executable, "-m", "llama_cpp.server", "--model", str(small_model), "--n_ctx", str(N_CTX)]
     with (
         ServerProcess(prefix=stock, env=clean_env(tmp_path), cwd=tmp_path) as server,
         chat(server.wait_until_listening().base_url, "none", tmp_path / "t.db") as (session, context),
     ):
-        talk(session, 60)
+        talk(session, 15)
         assert context.drops
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("llama-server") is None, reason="there is no llama-server here")
-def test_sixty_turns_against_llama_server(small_model: Path, tmp_path: Path) -> None:
-    foreign = ["llama-server", "--model", str(small_model), "--ctx-size", "2048", "--parallel", "1"]
+def test_turns_against_llama_server(small_model: Path, tmp_path: Path) -> None:
+    foreign = ["llama-server", "--model", str(small_model), "--ctx-size", str(N_CTX), "--parallel", "1"]
     with (
         ServerProcess(prefix=foreign, env=clean_env(tmp_path), cwd=tmp_path) as server,
         chat(server.wait_until_listening().base_url, "none", tmp_path / "t.db") as (session, context),
     ):
-        talk(session, 60)
+        talk(session, 15)
         assert context.drops
         assert context.counted == context.predicted
