@@ -6,11 +6,17 @@
     ├── ModelError              3   a model that can't be found, read, trusted or fitted into memory
     ├── AddressError            4   a host or port that can't be listened on
     ├── ServerError             5   the server is not there, died, or answered with an error
+    │   ├── Unavailable         5   no server answers, or it is loading: try again later
     │   ├── ContextExceeded     5   the prompt is larger than the model's window
     │   └── BrokenAnswer        5   a stream that ended before the answer did
     ├── AuthError               6   a key that was refused
     ├── NetworkError            7   a hub or mirror that can't be reached, a broken transfer
-    └── StoreError              8   the transcripts can't be read or written
+    ├── StoreError              8   the transcripts can't be read or written
+    └── IncompleteError         9   an answer that is not whole
+        ├── TextTooLong         9   a text that does not fit into the window
+        ├── AnswerCut           9   an answer that its greatest length cut
+        ├── ShapeError          9   an answer that does not have the shape that was asked for
+        └── RowsFailed          9   some rows of a batch
 
 A foreign exception is translated into one of these where it enters (the adapter), with ``from``.
 `llamachat.cli.main` is the only place that turns one into a line on stderr and an exit status.
@@ -31,6 +37,7 @@ class ExitStatus(enum.IntEnum):
     AUTH = 6
     NETWORK = 7
     STORE = 8
+    INCOMPLETE = 9
     INTERRUPTED = 130
 
 
@@ -77,6 +84,10 @@ class ServerError(LlamachatError):
     exit_status = ExitStatus.SERVER
 
 
+class Unavailable(ServerError):
+    """No server answers at the address, or it is still loading or full: the same request may work later."""
+
+
 class ContextExceeded(ServerError):
     """The prompt does not fit: `prompt_tokens` into `n_ctx`, either None where the server did not say."""
 
@@ -109,3 +120,39 @@ class NetworkError(LlamachatError):
 
 class StoreError(LlamachatError):
     exit_status = ExitStatus.STORE
+
+
+class IncompleteError(LlamachatError):
+    exit_status = ExitStatus.INCOMPLETE
+
+
+class TextTooLong(IncompleteError):
+    """A prompt of `tokens`, where `limit` leave room for an answer."""
+
+    def __init__(self, tokens: int, limit: int) -> None:
+        super().__init__(
+            f"The text has {tokens} tokens, and the window has room for {limit}.",
+            "Cut it in parts (--long map, reduce, refine or find), or start the server with a larger --n-ctx.",
+        )
+        self.tokens = tokens
+        self.limit = limit
+
+
+class AnswerCut(IncompleteError):
+    """An answer that ended at its greatest length, `tokens`; `text` is what there is of it."""
+
+    def __init__(self, tokens: int, text: str) -> None:
+        super().__init__(
+            f"The answer was cut after {tokens} tokens.",
+            "Give it more room with --max-tokens, or ask for less.",
+        )
+        self.tokens = tokens
+        self.text = text
+
+
+class ShapeError(IncompleteError):
+    """An answer that does not have the shape that was asked for."""
+
+
+class RowsFailed(IncompleteError):
+    """Some rows of a batch have an error in the place of an answer."""

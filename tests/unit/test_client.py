@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llamachat.client import address
-from llamachat.client.failures import _from_message
+from llamachat.client.failures import from_message
 from llamachat.core.sampling import Sampling
 from llamachat.errors import ContextExceeded, ServerError, UsageError
 
@@ -41,13 +41,13 @@ def test_only_loopback_goes_past_the_proxy() -> None:
     ],
 )
 def test_the_sizes_are_read_from_what_servers_say_of_a_full_window(message: str) -> None:
-    error = _from_message(message, None, None)
+    error = from_message(message, None, None)
     assert isinstance(error, ContextExceeded)
     assert (error.prompt_tokens, error.n_ctx) == (3010, 2048)
 
 
 def test_other_errors_are_passed_on_in_one_line() -> None:
-    error = _from_message("first\nsecond \x1b[2J", "boom", None)
+    error = from_message("first\nsecond \x1b[2J", "boom", None)
     assert type(error) is ServerError
     assert str(error) == "The server answered with an error: first second ␛[2J."
 

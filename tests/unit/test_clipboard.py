@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from llamachat.chat.clipboard import code_blocks
+from llamachat.texts.code_blocks import code_blocks
 
 ANSWER = """\
 1. Write:

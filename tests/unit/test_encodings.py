@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from llamachat.chat.encodings import decode
+from llamachat.texts.encodings import decode
 
 SIMPLIFIED = "人工智能是计算机科学的一个分支，它企图了解智能的实质。"
 TRADITIONAL = "人工智慧是電腦科學的一個分支，它企圖了解智慧的實質。"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from llamachat.chat import encodings
+from llamachat.texts import encodings
 from llamachat.chat.session import Session
 from llamachat.client.counting import EstimatingCounter
 from llamachat.core.conversation import Message

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from llamachat.chat.session import Session
 from llamachat.errors import UsageError
+from llamachat.texts.code_blocks import code_blocks
 
 
 def copy(session: Session, argument: str) -> None:
@@ -23,12 +24,3 @@ def _block(answer: str, argument: str) -> str:
         count = "only 1 code block" if len(blocks) == 1 else f"code blocks 1 to {len(blocks)}"
         raise UsageError(f"The last answer has {count}.")
     return blocks[int(argument) - 1]
-
-
-def code_blocks(text: str) -> list[str]:
-    """The contents of the fenced blocks, without the indent of a list or the marks of a quote around them."""
-    from markdown_it import MarkdownIt
-
-    # A fence opens a block however far it is indented, as it does on the screen.
-    tokens = MarkdownIt("commonmark").disable("code").parse(text)
-    return [token.content for token in tokens if token.type == "fence"]

@@ -2,6 +2,6 @@
 
 from llamachat.client.facts import ServerFacts
 from llamachat.client.stream import ChatClient, ReplyStream, Request
-from llamachat.client.window import ServerWindow
+from llamachat.client.window import ServerWindow, survey
 
-__all__ = ["ChatClient", "ReplyStream", "Request", "ServerFacts", "ServerWindow"]
+__all__ = ["ChatClient", "ReplyStream", "Request", "ServerFacts", "ServerWindow", "survey"]

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llamachat.client.failures import broken
 from llamachat.core.events import Done, Event, Progress, Queued, ThinkingDelta, Usage
 from llamachat.core.thinking import ThinkingSplitter
-
-if TYPE_CHECKING:
-    from openai.types.chat import ChatCompletionChunk
 
 
 class ChunkReader:
@@ -23,18 +20,15 @@ class ChunkReader:
         self._timings: dict[str, float] = {}
         self._splitter = ThinkingSplitter()
 
-    def feed(self, chunk: ChatCompletionChunk) -> Iterator[Event]:
-        extra = chunk.model_extra or {}
-        yield from _waiting(extra)
-        if isinstance(timings := extra.get("timings"), Mapping):
+    def feed(self, chunk: Mapping[str, Any]) -> Iterator[Event]:
+        yield from _waiting(chunk)
+        if isinstance(timings := chunk.get("timings"), Mapping):
             self._timings = {k: float(v) for k, v in timings.items() if isinstance(v, (int, float))}
-        if chunk.usage:
-            self._usage = Usage(chunk.usage.prompt_tokens or 0, chunk.usage.completion_tokens or 0)
-        for choice in chunk.choices or ():
-            if choice.finish_reason:
-                self._finish_reason = choice.finish_reason
-            if choice.delta:
-                yield from self._delta(choice.delta)
+        if usage := chunk.get("usage"):
+            self._usage = Usage(usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0)
+        for choice in chunk.get("choices") or ():
+            self._finish_reason = choice.get("finish_reason") or self._finish_reason
+            yield from self._delta(choice.get("delta") or {})
 
     def finish(self) -> Iterator[Event]:
         """The end of the stream. Raises BrokenAnswer where it is not the end of an answer."""
@@ -43,15 +37,15 @@ class ChunkReader:
             raise broken(empty=not self.started)
         yield Done(self._finish_reason, self._usage, self._timings)
 
-    def _delta(self, delta: Any) -> Iterator[Event]:
-        extra: Mapping[str, Any] = delta.model_extra or {}
-        thought = extra.get("reasoning_content") or extra.get("reasoning")
+    def _delta(self, delta: Mapping[str, Any]) -> Iterator[Event]:
+        thought = delta.get("reasoning_content") or delta.get("reasoning")
         if isinstance(thought, str) and thought:
             self.started = True
             yield ThinkingDelta(_whole(thought))
-        if isinstance(delta.content, str) and delta.content:
+        content = delta.get("content")
+        if isinstance(content, str) and content:
             self.started = True
-            yield from self._splitter.feed(_whole(delta.content))
+            yield from self._splitter.feed(_whole(content))
 
 
 def _whole(text: str) -> str:

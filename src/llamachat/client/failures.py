@@ -8,7 +8,15 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from llamachat.core.visible import one_line
-from llamachat.errors import AuthError, BrokenAnswer, ContextExceeded, LlamachatError, ModelError, ServerError
+from llamachat.errors import (
+    AuthError,
+    BrokenAnswer,
+    ContextExceeded,
+    LlamachatError,
+    ModelError,
+    ServerError,
+    Unavailable,
+)
 
 if TYPE_CHECKING:
     from openai import APIStatusError
@@ -38,7 +46,7 @@ def translate(error: Exception, base_url: str, model: str, *, started: bool) -> 
     if isinstance(error, openai.APIStatusError):
         return _from_status(error, base_url, model)
     if isinstance(error, openai.APIError):
-        return _from_message(error.message, error.code, error.body)
+        return from_message(error.message, error.code, error.body)
     return ServerError(f"What the server sent can't be read: {one_line(str(error), 120)}.")
 
 
@@ -64,10 +72,10 @@ def unreachable(base_url: str, error: BaseException) -> ServerError:
     if any(isinstance(c, socket.gaierror) for c in causes):
         return ServerError(f"The address of {base_url} is not known.", "Look at --base-url.")
     if any(isinstance(c, TimeoutError) or "imeout" in type(c).__name__ for c in causes):
-        return ServerError(f"The server at {base_url} does not answer in time.", "Look at --base-url.")
+        return Unavailable(f"The server at {base_url} does not answer in time.", "Look at --base-url.")
     if any("SSL" in type(c).__name__ or "SSL" in str(c) for c in causes):
         return ServerError(f"{base_url} speaks no TLS that can be trusted.", "Should it be http://?")
-    return ServerError(
+    return Unavailable(
         f"No server answers at {base_url}.", "Start one with `llamachat serve` in another terminal."
     )
 
@@ -82,19 +90,40 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _from_status(error: APIStatusError, base_url: str, model: str) -> LlamachatError:
-    if error.status_code in (401, 403):
+    message = error.body.get("message") if isinstance(error.body, Mapping) else None
+    return from_status(
+        error.status_code,
+        str(message or error.message),
+        error.code,
+        error.body,
+        base_url=base_url,
+        model=model,
+    )
+
+
+def from_status(
+    status: int, message: str, code: str | None, body: object, *, base_url: str, model: str
+) -> LlamachatError:
+    """The error of an HTTP `status`; `body` is what stands under `error` in it."""
+    if status in (401, 403):
         return refused_key()
-    if error.status_code == 404:
-        if "model" in error.message.lower():
+    if status == 404:
+        if "model" in message.lower():
             return ModelError(f"The server has no model {model!r}.", "Name another with --model or /model.")
         return ServerError(f"No chat is served at {base_url}.", "Should --base-url end in /v1?")
-    if error.status_code == 503 and "oading" in error.message:
-        return ServerError("The server is still loading its model.", "Try again in a moment.")
-    message = error.body.get("message") if isinstance(error.body, Mapping) else None
-    return _from_message(str(message or error.message), error.code, error.body)
+    if status == 503:
+        loading = "oading" in message
+        why = (
+            "The server is still loading its model."
+            if loading
+            else f"The server has no room: {one_line(message)}."
+        )
+        return Unavailable(why, "Try again in a moment.")
+    return from_message(message, code, body)
 
 
-def _from_message(message: str, code: str | None, body: object) -> LlamachatError:
+def from_message(message: str, code: str | None, body: object) -> LlamachatError:
+    """The error that a server put into words."""
     text = one_line(message)
     if code != "context_length_exceeded" and not _TOO_LONG.search(message):
         return ServerError(f"The server answered with an error: {text.rstrip('.')}.")

@@ -183,7 +183,7 @@ class ChatClient:
             chunks = await self._connect().chat.completions.create(**request.arguments())
             async with chunks:
                 async for chunk in chunks:
-                    for event in reader.feed(chunk):
+                    for event in reader.feed(chunk.to_dict()):
                         out.put(event)
             for event in reader.finish():
                 out.put(event)

@@ -1,0 +1,185 @@
+"""llamachat in Python: `ask`, `batch`, `serve`, and their async forms.
+
+    from llamachat import ask, batch, serve
+
+    ask("Name three rivers.")
+    ask("I loved it.", choices=["good", "bad"])
+    ask(text, schema=Invoice)                          # an Invoice
+    with serve("llama3", n_ctx=8192) as server:
+        ask("…", base_url=server.base_url)
+    for row in batch(rows, prompt="Translate: {text}"):
+        row.answer, row.error
+
+Where no `base_url` is given and no server answers at the default one, a server is started for the process, and
+ends with it. What goes wrong is an error of `llamachat.errors`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llamachat.errors import Unavailable
+from llamachat.programs import rows as tables
+from llamachat.programs import shapes
+from llamachat.programs.asking import Asker
+from llamachat.programs.batch import Batch, InMemory, count, prepare
+from llamachat.texts.documents import picture_url, read_bytes
+from llamachat.programs.journal import Journal
+from llamachat.programs.long_texts import Long, LongText
+from llamachat.programs.own_server import OwnServer, serve
+from llamachat.programs.questions import SAMPLING, Question
+from llamachat.programs.wiring import Server, connected
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+__all__ = ["RowAnswer", "aask", "abatch", "ask", "batch", "serve"]
+
+DEFAULT_URL = "http://localhost:8000/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class RowAnswer:
+    """One row of a batch: its columns, and its `answer` or its `error`."""
+
+    columns: Mapping[str, Any]
+    answer: Any
+    error: str | None
+
+
+def ask(
+    prompt: str,
+    *,
+    text: str = "",
+    system: str = "",
+    schema: type[BaseModel] | Mapping[str, Any] | str | None = None,
+    choices: Sequence[str] | None = None,
+    images: Sequence[str | Path] = (),
+    long: Long = "error",
+    base_url: str | None = None,
+    api_key: str | None = None,
+    model: str = "local-model",
+    **sampling: Any,
+) -> Any:
+    """The answer to `prompt`, asked about `text` where there is one; `text` may be `long`er than the window.
+
+    A str, one of `choices`, JSON of a `schema`, or an instance of the pydantic model that is the schema.
+    Raises TextTooLong, AnswerCut (by `max_tokens`), ShapeError, Unavailable, …
+    """
+    question = _question(system, schema, choices, model, sampling)
+    urls = tuple(picture_url(read_bytes(Path(image)), str(image)) for image in images)
+    with _asker(base_url, api_key, model) as asker:
+        if urls:
+            said = "\n\n".join(filter(None, (text, prompt)))
+            return asker.ask(question, question.messages(said, urls)).value
+        if not text:
+            return asker.ask(question, question.messages(prompt)).value
+        return LongText(asker, question, lambda part: f"{part}\n\n{prompt}").ask(text, long).value
+
+
+def batch(
+    rows: Iterable[Mapping[str, Any] | str],
+    *,
+    prompt: str = "{text}",
+    system: str = "",
+    schema: type[BaseModel] | Mapping[str, Any] | str | None = None,
+    choices: Sequence[str] | None = None,
+    parallel: int | None = None,
+    journal: str | Path | None = None,
+    base_url: str | None = None,
+    api_key: str | None = None,
+    model: str = "local-model",
+    **sampling: Any,
+) -> Iterator[RowAnswer]:
+    """The rows with their answers, in their order, as soon as they are there.
+
+    `prompt` names columns in braces; a row that is a str is the column `text`. With a `journal`, the path of a
+    file, rows that it has answered already are not asked again.
+    """
+    question = _question(system, schema, choices, model, sampling)
+    table = tables.from_values(rows)
+    with ExitStack() as stack:
+        asker = stack.enter_context(_asker(base_url, api_key, model, priority="batch"))
+        tasks = count(asker, prepare(table, question, prompt))
+        kept: Any = InMemory()
+        if journal is not None:
+            kept = stack.enter_context(
+                Journal(Path(journal), {"prompt": prompt, "fields": dict(question.shape.fields)})
+            )
+        running = Batch(asker, kept, parallel=parallel or asker.lanes)
+        results = running.run(tasks)
+        for task in tasks:
+            while task.key not in kept.answers and next(results, None) is not None:
+                pass
+            record = kept.answers[task.key]
+            value = None if record["error"] else question.shape.read(record["text"])
+            yield RowAnswer(task.row.columns, value, record["error"])
+
+
+async def aask(prompt: str, **options: Any) -> Any:
+    """`ask`, in a thread of its own."""
+    return await asyncio.to_thread(ask, prompt, **options)
+
+
+async def abatch(rows: Iterable[Mapping[str, Any] | str], **options: Any) -> AsyncIterator[RowAnswer]:
+    """`batch`, in a thread of its own."""
+    answers = batch(rows, **options)
+    try:
+        while (answer := await asyncio.to_thread(next, answers, None)) is not None:
+            yield answer
+    finally:
+        await asyncio.to_thread(answers.close)  # type: ignore[attr-defined]
+
+
+def _question(
+    system: str, schema: Any, choices: Sequence[str] | None, model: str, sampling: Mapping[str, Any]
+) -> Question:
+    shape: shapes.Shape = shapes.AnyText()
+    if choices is not None:
+        shape = shapes.from_choices(choices)
+    elif isinstance(schema, type):
+        shape = shapes.from_model(schema)
+    elif isinstance(schema, str):
+        shape = shapes.from_schema(schema)
+    elif schema is not None:
+        shape = shapes.Json(schema)
+    others = {name: value for name, value in sampling.items() if name != "max_tokens"}
+    return Question(system, shape, {**SAMPLING, **others}, sampling.get("max_tokens"), model)
+
+
+_starting = threading.Lock()
+_own: OwnServer | None = None
+
+
+@contextmanager
+def _asker(base_url: str | None, api_key: str | None, model: str, priority: str = "") -> Iterator[Asker]:
+    url = base_url or os.environ.get("LLAMACHAT_BASE_URL")
+    key = api_key or os.environ.get("LLAMACHAT_API_KEY") or "not-needed"
+    if url is None:
+        url, key = _default(key)
+    with connected(Server(url, key, named=True, model=model), lambda: None, priority=priority) as (asker, _):
+        yield asker
+
+
+def _default(key: str) -> tuple[str, str]:
+    """The server at the default address, else one for this process."""
+    from llamachat.client import facts
+
+    global _own
+    with _starting:
+        if _own is None:
+            try:
+                facts.fetch(DEFAULT_URL, key)
+                return DEFAULT_URL, key
+            except Unavailable:
+                _own = OwnServer("--port=0").__enter__()
+                atexit.register(_own.__exit__, None, None, None)
+        return _own.base_url, _own.api_key

@@ -1,0 +1,148 @@
+"""`llamachat ask`: one question from a shell, and its answer on stdout."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from llamachat.texts.code_blocks import code_blocks
+from llamachat.cli import programs
+from llamachat.client.completions import fetch
+from llamachat.core.events import Done, Event, Progress, Queued, TextDelta
+from llamachat.errors import AnswerCut, ExitStatus, UsageError
+from llamachat.programs import templates
+from llamachat.programs.asking import Answer, Asker, Show
+from llamachat.programs.long_texts import LongText
+from llamachat.programs.questions import fill
+from llamachat.programs.shapes import AnyText, Shape
+from llamachat.programs.wiring import connected
+from llamachat.texts import documents
+from llamachat.settings.ask import AskSettings
+from llamachat.settings.base import add_options, load
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "question", nargs="*", metavar="QUESTION", help="the question; what is piped in comes before it"
+    )
+    add_options(parser, AskSettings)
+    programs.add_params(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    settings = load(AskSettings, vars(args))
+    plan = programs.plan(settings, dict(args.param))
+    images = tuple(_picture(name) for name in settings.attach)
+    text = _input(settings)
+    asked = " ".join(args.question)
+    if not text and not asked and not images:
+        raise UsageError("There is nothing to ask.", 'llamachat ask "Name three rivers."')
+    if plan.template.picture and not images:
+        raise UsageError("This template needs a picture.", "Give it with -a FILE.")
+    with connected(programs.server(settings, keep=settings.keep), programs.tell_starting) as (asker, _):
+        view = _View(plan.question.shape, settings)
+        answer = _ask(asker, plan, settings, text, asked, images, view.show)
+    view.finish(answer)
+    if answer.finish_reason == "length":
+        raise AnswerCut(answer.usage.completion_tokens if answer.usage else 0, answer.text)
+    return ExitStatus.OK
+
+
+def _ask(
+    asker: Asker,
+    plan: programs.Plan,
+    settings: AskSettings,
+    text: str,
+    asked: str,
+    images: tuple[str, ...],
+    show: Show,
+) -> Answer:
+    def compose(part: str) -> str:
+        return _prompt(plan.words, part, asked) if text else _prompt(plan.words, asked, "")
+
+    if images:
+        return asker.ask(plan.question, plan.question.messages(compose(text), images), show)
+    long = settings.long or plan.template.long
+    return LongText(asker, plan.question, compose, overlap=settings.overlap, tell=_tell_progress).ask(
+        text, long, show
+    )
+
+
+def _prompt(words: templates.Words, text: str, asked: str) -> str:
+    """The template with the text, and with the question where it wants one; else that follows the text."""
+    if "{question}" not in words.prompt:
+        text, asked = "\n\n".join(filter(None, (text, asked))), ""
+    return fill(words.prompt, {"input": text, "question": asked}).strip()
+
+
+def _input(settings: AskSettings) -> str:
+    """What is piped in, then the files."""
+    piped = ""
+    if not sys.stdin.isatty() and "-" not in settings.attach:
+        piped = sys.stdin.read()
+    return "\n\n".join(
+        filter(None, (piped.strip("\n"), *(documents.read_text(Path(f).expanduser()) for f in settings.file)))
+    )
+
+
+def _picture(name: str) -> str:
+    if name == "-":
+        return documents.picture_url(sys.stdin.buffer.read(), "stdin")
+    if name.startswith(("http://", "https://")):
+        return documents.picture_url(fetch(name, documents.MOST_PICTURE_BYTES), name)
+    path = Path(name).expanduser()
+    return documents.picture_url(documents.read_bytes(path, documents.MOST_PICTURE_BYTES), str(path))
+
+
+class _View:
+    """Streams plain text to stdout as it comes; anything else is printed whole, once it is valid."""
+
+    def __init__(self, shape: Shape, settings: AskSettings) -> None:
+        self._streams = isinstance(shape, AnyText) and not settings.extract and not settings.json_output
+        self._settings = settings
+        self._printed = ""
+        self._bar = sys.stderr.isatty()
+
+    def show(self, event: Event) -> None:
+        if self._bar and isinstance(event, (Progress, Queued, TextDelta, Done)):
+            sys.stderr.write(f"\r\033[K{_waiting(event)}")
+            sys.stderr.flush()
+        if self._streams and isinstance(event, TextDelta):
+            self._write(event.text)
+
+    def finish(self, answer: Answer) -> None:
+        if self._streams:
+            self._write(answer.text[len(self._printed) :] if answer.text.startswith(self._printed) else "")
+            self._write("" if self._printed.endswith("\n") else "\n")
+        else:
+            self._write(self._whole(answer) + "\n")
+
+    def _whole(self, answer: Answer) -> str:
+        if self._settings.json_output:
+            return json.dumps(answer.as_json(), ensure_ascii=False)
+        if self._settings.extract:
+            return next(iter(code_blocks(answer.text)), answer.text)
+        value: Any = answer.as_json()["answer"]
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
+
+    def _write(self, text: str) -> None:
+        self._printed += text
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+def _waiting(event: Event) -> str:
+    if isinstance(event, Queued):
+        return f"waiting behind {event.position} others" if event.position > 1 else "waiting behind 1 other"
+    if isinstance(event, Progress) and event.total:
+        return f"reading the text: {event.processed} of {event.total} tokens"
+    return ""
+
+
+def _tell_progress(text: str) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\033[K{text}{os.linesep}")

@@ -1,0 +1,159 @@
+"""`llamachat batch`: the same question for every row of a file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from llamachat.cli import programs
+from llamachat.errors import ExitStatus, LlamachatError, RowsFailed, UsageError
+from llamachat.programs import rows
+from llamachat.programs.asking import Asker
+from llamachat.programs.batch import Batch, Kept, Task, count, prepare
+from llamachat.programs.journal import Journal
+from llamachat.programs.questions import Question
+from llamachat.programs.wiring import connected
+from llamachat.texts import documents
+from llamachat.settings.ask import BatchSettings
+from llamachat.settings.base import add_options, load
+
+SHOWN_ERRORS = 5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "input", type=Path, metavar="IN", help="a .csv, .tsv or .jsonl file, or OpenAI's batch file"
+    )
+    add_options(parser, BatchSettings)
+    programs.add_params(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    settings = load(BatchSettings, vars(args))
+    plan = programs.plan(settings, dict(args.param))
+    table = rows.read(args.input, documents.read_text)
+    if settings.sample:
+        table = rows.Table(table.rows[: settings.sample], table.format, table.columns)
+    if not table.rows:
+        raise UsageError(f"{args.input} has no rows.")
+    output = _output(settings, args.input, table)
+    prompt = _prompt(plan.words.prompt, settings.prompt, table)
+    tasks = prepare(table, plan.question, prompt)
+    keep = programs.server(settings, keep=settings.keep)
+    with connected(keep, programs.tell_starting, session=str(output.resolve()), priority="batch") as (
+        asker,
+        said,
+    ):
+        tasks = count(asker, tasks)
+        _name_errors(tasks)
+        parallel = settings.parallel or asker.lanes
+        if settings.dry_run:
+            return _dry_run(asker, tasks, parallel)
+        settled = {"prompt": prompt, "model": said.model or settings.model, **_configuration(plan.question)}
+        with Journal(output, settled, restart=settings.restart) as journal:
+            _run(
+                Batch(asker, journal, parallel=parallel, gone=_tell_gone),
+                tasks,
+                journal,
+                settings.retry_errors,
+            )
+            kept = [journal.answers[task.key] for task in tasks]
+            rows.write(output, rows.format_of(output, table), table, kept, plan.question.shape.columns)
+    failed = sum(record["error"] is not None for record in kept)
+    programs.tell(f"{output}: {len(kept) - failed} answers" + (f", {failed} errors." if failed else "."))
+    if failed:
+        raise RowsFailed(
+            f"{failed} of {len(kept)} rows have no whole answer.", "--retry-errors asks them again."
+        )
+    return ExitStatus.OK
+
+
+def _output(settings: BatchSettings, given: Path, table: rows.Table) -> Path:
+    if settings.output is None:
+        if settings.dry_run:
+            return given.with_name(given.stem + ".answers.jsonl")
+        raise UsageError("Where should the answers go?", "-o OUT.csv or -o OUT.jsonl")
+    output = settings.output.expanduser()
+    rows.format_of(output, table)
+    if output.resolve() == given.resolve():
+        raise UsageError(f"{output} is the input.", "Name another file with -o.")
+    if not output.parent.is_dir():
+        raise UsageError(f"There is no folder {output.parent}.")
+    return output
+
+
+def _prompt(template: str, given: str | None, table: rows.Table) -> str:
+    """The prompt of a row: `--prompt`, put into the template where there is one; else the only column."""
+    if table.format == "openai":
+        return ""
+    if given is None and template != "{input}":
+        given = _only_column(table)
+    if given is None:
+        raise UsageError("What should be asked?", "--prompt 'Translate: {text}' or -t TEMPLATE")
+    return template.replace("{input}", given) if "{input}" in template else template
+
+
+def _only_column(table: rows.Table) -> str:
+    for name in ("text", "input", "prompt"):
+        if name in table.columns:
+            return f"{{{name}}}"
+    if len(table.columns) == 1:
+        return f"{{{table.columns[0]}}}"
+    raise UsageError(
+        f"Which of the columns {', '.join(table.columns)} is the text?", "Name it: --prompt '{COLUMN}'"
+    )
+
+
+def _configuration(question: Question) -> Mapping[str, Any]:
+    return {
+        "system": question.system,
+        "schema": dict(question.shape.fields),
+        "sampling": dict(question.sampling),
+        "max_tokens": question.max_tokens,
+    }
+
+
+def _name_errors(tasks: Sequence[Task]) -> None:
+    wrong = [task for task in tasks if task.error]
+    for task in wrong[:SHOWN_ERRORS]:
+        assert task.error
+        programs.tell(f"row {task.row.name}: {task.error.message}")
+    if len(wrong) > SHOWN_ERRORS:
+        programs.tell(f"… and {len(wrong) - SHOWN_ERRORS} more rows that can't be asked.")
+
+
+def _dry_run(asker: Asker, tasks: Sequence[Task], parallel: int) -> int:
+    good = [task for task in tasks if not task.error]
+    if good:
+        for message in good[0].messages:
+            print(f"[{message['role']}]\n{message['content']}\n")  # noqa: T201
+        # A handful stands for all: to count every row of a large file takes long.
+        sizes = sorted(asker.tokens(task.messages) for task in good[:: max(1, len(good) // 20)])
+        print(f"about {sizes[len(sizes) // 2]} tokens a prompt, at most {sizes[-1]} in those counted")  # noqa: T201
+    print(f"{len(good)} rows to ask, {len(tasks) - len(good)} that can't be; {parallel} at once")  # noqa: T201
+    return ExitStatus.OK
+
+
+def _run(batch: Batch, tasks: Sequence[Task], kept: Kept, retry_errors: bool) -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    done = sum(task.key in kept.answers for task in tasks)
+    if done and sys.stderr.isatty():
+        programs.tell(f"{done} of {len(tasks)} rows are answered already.")
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress:
+        row = progress.add_task("rows", total=len(tasks), completed=done, rate="")
+        began = time.monotonic()
+        for asked, _ in enumerate(batch.run(tasks, retry_errors=retry_errors), 1):
+            rate = asked * 60 / (time.monotonic() - began)
+            progress.update(row, advance=1, rate=f"{rate:.0f} rows/min")
+
+
+def _tell_gone(error: LlamachatError) -> None:
+    programs.tell(f"{error.message} Waiting for it; Ctrl-C stops, and the same command goes on later.")

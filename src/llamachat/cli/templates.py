@@ -1,0 +1,33 @@
+"""`llamachat templates`: the named prompts, ours and the user's."""
+
+from __future__ import annotations
+
+import argparse
+
+from llamachat.cli import programs
+from llamachat.errors import ExitStatus, UsageError
+from llamachat.programs import templates
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help="show this one")
+    parser.add_argument(
+        "--lang", choices=("zh", "en", "auto"), default="auto", help="language of the descriptions"
+    )
+    parser.epilog = f"Templates of your own are .toml files in {programs.templates_folder()}."
+
+
+def run(args: argparse.Namespace) -> int:
+    lang = programs.language(args.lang)
+    every = templates.available(programs.templates_folder())
+    if args.name is None:
+        names = {named.name: named for named in reversed(every)}
+        width = max(map(len, names))
+        for name in sorted(names):
+            print(f"{name:{width}}  {names[name].template.words(lang).about}")  # noqa: T201
+        return ExitStatus.OK
+    named = next((named for named in every if named.name == args.name), None)
+    if named is None:
+        raise UsageError(f"There is no template {args.name!r}.", "`llamachat templates` lists them.")
+    print(named.source, end="")  # noqa: T201
+    return ExitStatus.OK

@@ -1,0 +1,111 @@
+"""What a batch has answered already: an append-only file beside its output, on the disk row by row.
+
+The first line names the configuration; every other is one row's answer under a key made from the row's
+content, so that an edited row is asked again and no other. A line that a power cut left unfinished is removed
+at the next start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from llamachat.errors import UsageError
+
+
+def fingerprint(*parts: object) -> str:
+    """The same for the same JSON, in whatever order its keys are."""
+    text = json.dumps(parts, ensure_ascii=False, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+class Journal:
+    """The journal of the output `path`, held by one process at a time.
+
+    Raises UsageError where another configuration has begun it, unless `restart` says to begin anew.
+    """
+
+    def __init__(self, path: Path, configuration: Mapping[str, Any], *, restart: bool = False) -> None:
+        self.path = path.with_name(path.name + ".journal")
+        self._output = path
+        self._lock = FileLock(f"{self.path}.lock")
+        self._head = {"configuration": dict(configuration), "fingerprint": fingerprint(configuration)}
+        self._restart = restart
+        self.answers: dict[str, dict[str, Any]] = {}
+
+    def __enter__(self) -> Journal:
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise UsageError(
+                f"Another batch is writing {self._output}.", "Wait for it, or name another -o."
+            ) from error
+        try:
+            if self._restart:
+                self.path.unlink(missing_ok=True)
+            whole = self._load()
+            self._file = self.path.open("ab")
+            self._file.truncate(whole)
+            if not whole:
+                self._append(self._head)
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._lock.release()
+
+    def add(self, key: str, answer: Mapping[str, Any]) -> None:
+        """Keep one row's answer; it is on the disk when this returns."""
+        self.answers[key] = dict(answer)
+        self._append({"key": key, **answer})
+
+    def _append(self, record: Mapping[str, Any]) -> None:
+        self._file.write(json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def _load(self) -> int:
+        """Take in what is there; the bytes of it that are whole lines."""
+        if not self.path.exists():
+            return 0
+        data = self.path.read_bytes()
+        end = data.rfind(b"\n") + 1
+        head, *records = data[:end].splitlines() or [b""]
+        if not head:
+            return 0
+        began = self._parse(head)
+        if began.get("fingerprint") != self._head["fingerprint"]:
+            raise UsageError(
+                f"{self._output} was begun with other settings: {self._changes(began)}.",
+                "--restart asks every row again; or name another -o.",
+            )
+        for line in records:
+            record = self._parse(line)
+            self.answers[record.pop("key")] = record
+        return end
+
+    def _parse(self, line: bytes) -> dict[str, Any]:
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise UsageError(
+                f"{self.path} is damaged.", "Move it away, or ask every row again with --restart."
+            ) from error
+        return record if isinstance(record, dict) else {}
+
+    def _changes(self, began: Mapping[str, Any]) -> str:
+        before, now = began.get("configuration") or {}, self._head["configuration"]
+        assert isinstance(now, dict)
+        return ", ".join(name for name in now if before.get(name) != now[name]) or "another version"

@@ -1,0 +1,92 @@
+"""A server of one's own, for a program that finds none: started, waited for, and ended with it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from types import TracebackType
+
+from llamachat.errors import ExitStatus, LlamachatError, ModelError, ServerError, UsageError
+
+_READY = re.compile(r"^Ready at (?P<url>\S+)")
+_KEY = re.compile(r"OPENAI_API_KEY=(?P<key>\S+)")
+_STOP_SECONDS = 10.0
+
+
+class OwnServer:
+    """`llamachat serve` as a child; `base_url` and `api_key` are known once it is entered.
+
+    `keep` leaves it running. Raises the LlamachatError that `serve` ended with.
+    """
+
+    def __init__(self, *arguments: str, keep: bool = False) -> None:
+        self._arguments, self._keep = arguments, keep
+        self.base_url = self.api_key = ""
+
+    def __enter__(self) -> OwnServer:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "llamachat", "serve", *self._arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=os.name == "posix",
+        )
+        said: list[str] = []
+        assert self._process.stdout and self._process.stderr
+        reader = threading.Thread(target=lambda: said.extend(self._process.stderr or ()), daemon=True)
+        reader.start()
+        try:
+            line = next((line for line in self._process.stdout if _READY.match(line)), "")
+        except BaseException:
+            self._end()
+            raise
+        if not line:
+            status = self._process.wait()
+            reader.join(1)
+            raise _error(status, said)
+        ready, key = _READY.match(line), _KEY.search(line)
+        assert ready
+        self.base_url, self.api_key = ready["url"], key["key"] if key else "not-needed"
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._keep:
+            self._end()
+
+    def _end(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for stream in (self._process.stdout, self._process.stderr):
+            with contextlib.suppress(OSError):
+                if stream:
+                    stream.close()
+
+
+def _error(status: int, said: list[str]) -> LlamachatError:
+    """What `serve` said last, with its exit status."""
+    line = next((text for text in reversed(said) if text.startswith("llamachat: ")), "")
+    message = line.removeprefix("llamachat: ").strip() or f"The server ended with status {status}."
+    kinds: dict[int, type[LlamachatError]] = {ExitStatus.MODEL: ModelError, ExitStatus.USAGE: UsageError}
+    return kinds.get(status, ServerError)(message)
+
+
+@contextlib.contextmanager
+def serve(model: str | None = None, **options: object) -> Iterator[OwnServer]:
+    """A server on `model`; `options` are those of `llamachat serve` (`n_ctx=4096`)."""
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value is not None]
+    with OwnServer("--port=0", *([f"--model={model}"] if model else []), *flags) as server:
+        yield server

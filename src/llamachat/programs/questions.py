@@ -1,0 +1,71 @@
+"""What is asked: a system message, a prompt with placeholders, and the shape of the answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from llamachat.errors import UsageError
+from llamachat.programs.shapes import AnyText, Shape
+
+SAMPLING: Mapping[str, Any] = {"temperature": 0.0, "repeat_penalty": 1.0, "seed": 0}
+"""A program wants the same answer to the same question; the chat's settings never reach it."""
+
+_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{(?P<name>[^{}\s][^{}]*)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What many requests share: `max_tokens` None leaves the answer all the room that the window has."""
+
+    system: str = ""
+    shape: Shape = field(default_factory=AnyText)
+    sampling: Mapping[str, Any] = field(default_factory=lambda: SAMPLING)
+    max_tokens: int | None = None
+    model: str = "local-model"
+
+    def messages(self, prompt: str, images: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+        """The messages that ask `prompt`; `images` are URLs. What many requests share comes first."""
+        system = "\n\n".join(filter(None, (self.system, self.shape.instruction)))
+        content: Any = prompt
+        if images:
+            content = [{"type": "text", "text": prompt}]
+            content += [{"type": "image_url", "image_url": {"url": url}} for url in images]
+        said = [{"role": "system", "content": system}] if system else []
+        return [*said, {"role": "user", "content": content}]
+
+    def body(self, messages: list[dict[str, Any]], max_tokens: int | None) -> dict[str, Any]:
+        """The request, without what streaming needs."""
+        room = {} if max_tokens is None else {"max_tokens": max_tokens}
+        return {"model": self.model, "messages": messages, **self.sampling, **self.shape.fields, **room}
+
+
+def placeholders(template: str) -> tuple[str, ...]:
+    """The names in braces, in order, each once."""
+    return tuple(dict.fromkeys(m["name"] for m in _PLACEHOLDER.finditer(template) if m["name"]))
+
+
+def fill(template: str, values: Mapping[str, Any], *, partly: bool = False) -> str:
+    """`template` with `{name}` replaced; `{{` and `}}` are braces.
+
+    Raises UsageError for an unknown name; `partly` leaves those, and double braces, for the next time.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        name = match["name"]
+        if name in values:
+            return "" if values[name] is None else _escaped(str(values[name]), partly)
+        if partly:
+            return match[0]
+        if name is None:
+            return match[0][0]
+        known = ", ".join(values) or "none"
+        raise UsageError(f"The prompt names {{{name}}}, which is not there.", f"There are: {known}.")
+
+    return _PLACEHOLDER.sub(value, template)
+
+
+def _escaped(text: str, escape: bool) -> str:
+    return text.replace("{", "{{").replace("}", "}}") if escape else text

@@ -1,0 +1,121 @@
+"""Templates: named prompts for what a local model is good for, ours and the user's, each a TOML file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from llamachat.core.presets import Lang
+from llamachat.errors import UsageError
+from llamachat.programs.long_texts import Long
+from llamachat.programs.questions import fill, placeholders
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+INPUT, QUESTION = "input", "question"
+
+
+class Words(BaseModel):
+    """What of a template is written in one language."""
+
+    model_config = ConfigDict(extra="forbid")
+    about: str = ""
+    system: str = ""
+    prompt: str = "{input}"
+
+
+class Template(BaseModel):
+    """One template. `{input}` in the prompt is the text, `{question}` what was typed beside it.
+
+    Any other name is a parameter (`-p NAME VALUE`).
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    en: Words
+    zh: Words | None = None
+    params: dict[str, str] = {}
+    schema_: str | dict[str, Any] | None = None
+    choices: str | list[str] | None = None
+    long: Long = "error"
+    extract: bool = False
+    max_tokens: int | None = None
+    picture: bool = False
+
+    def words(self, lang: Lang) -> Words:
+        return self.zh if lang == "zh" and self.zh else self.en
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    name: str
+    template: Template
+    source: str
+
+
+def find(name: str, folder: Path) -> Template:
+    """The template of that name, the user's before ours; `name` may be a file. Raises UsageError."""
+    path = Path(name).expanduser()
+    if path.suffix == ".toml" and path.is_file():
+        return _load(path.read_bytes(), str(path))
+    every = {named.name: named.template for named in reversed(available(folder))}
+    if name not in every:
+        raise UsageError(f"There is no template {name!r}.", f"There are: {', '.join(sorted(every))}.")
+    return every[name]
+
+
+def available(folder: Path) -> Sequence[Named]:
+    """All templates, those in the user's `folder` first: they win."""
+    users = sorted(folder.glob("*.toml")) if folder.is_dir() else []
+    ours = sorted((resources.files("llamachat.programs") / "templates").iterdir(), key=lambda r: r.name)
+    files = [*users, *(r for r in ours if r.name.endswith(".toml"))]
+    return [
+        Named(f.name.removesuffix(".toml"), _load(f.read_bytes(), str(f)), f.read_text("utf-8"))
+        for f in files
+    ]
+
+
+def compose(words: Words, params: Mapping[str, str], given: Mapping[str, str]) -> Words:
+    """`words` with every parameter in its place; `{input}` and `{question}` stay.
+
+    Raises UsageError where a parameter is missing or unknown.
+    """
+    wanted = [n for n in placeholders(words.prompt + words.system) if n not in (INPUT, QUESTION)]
+    for name in given:
+        if name not in wanted:
+            known = ", ".join(wanted) or "none"
+            raise UsageError(f"This template has no parameter {name!r}.", f"It has: {known}.")
+    missing = next((n for n in wanted if n not in params and n not in given), None)
+    if missing:
+        raise UsageError(
+            f"This template needs the parameter {missing!r}.", f"Give it with -p {missing} VALUE."
+        )
+    values = {**params, **given}
+    return words.model_copy(
+        update={
+            "system": fill(words.system, values, partly=True),
+            "prompt": fill(words.prompt, values, partly=True),
+        }
+    )
+
+
+def _load(data: bytes, where: str) -> Template:
+    try:
+        table = tomllib.loads(data.decode("utf-8"))
+        if "schema" in table:
+            table["schema_"] = table.pop("schema")
+        return Template.model_validate(table)
+    except (ValueError, tomllib.TOMLDecodeError, ValidationError) as error:
+        reason = str(error)
+        if isinstance(error, ValidationError):
+            first = error.errors(include_url=False)[0]
+            reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise UsageError(f"The template {where} can't be read: {reason}.") from error

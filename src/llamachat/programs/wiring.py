@@ -1,0 +1,48 @@
+"""From options to an `Asker`: the server that is there, or one of its own where none was named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from llamachat.client import ServerFacts, facts, http, survey
+from llamachat.client.completions import Completions
+from llamachat.errors import Unavailable
+from llamachat.programs.asking import Asker
+from llamachat.programs.own_server import OwnServer
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where to ask. `named` says that the user chose it, so that no other is started in its place."""
+
+    base_url: str
+    api_key: str
+    named: bool
+    model: str = "local-model"
+    keep: bool = False
+
+
+@contextmanager
+def connected(
+    server: Server, starting: Callable[[], None], *, session: str = "", priority: str = ""
+) -> Iterator[tuple[Asker, ServerFacts]]:
+    """An `Asker` and what its server says of itself. `starting` is told when one has to be started.
+
+    Raises Unavailable where the server that was named does not answer.
+    """
+    with ExitStack() as stack:
+        url, key = server.base_url, server.api_key
+        try:
+            said = facts.fetch(url, key)
+        except Unavailable:
+            if server.named:
+                raise
+            starting()
+            own = stack.enter_context(OwnServer("--port=0", keep=server.keep))
+            url, key = own.base_url, own.api_key
+            said = facts.fetch(url, key)
+        window = survey(lambda path, body: http.call(url, key, path, body)[1], server.model)
+        completions = stack.enter_context(Completions(url, key, session, priority))
+        yield Asker(completions, window, said.model, said.lanes or 1), said

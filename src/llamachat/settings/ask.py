@@ -1,0 +1,72 @@
+"""The options of `llamachat ask` and `llamachat batch`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from llamachat.settings.base import ApiKey, Options, StrList, option
+
+
+class ProgramSettings(Options):
+    """What both have: the server, the sampling, the shape of the answer."""
+
+    section: ClassVar[str] = "ask"
+
+    base_url: str = option("http://localhost:8000/v1", "address of the server", metavar="URL")
+    api_key: ApiKey = option("not-needed", "the server's key", metavar="KEY", min_length=1)
+    model: str = option("local-model", "model name to ask for", flags=("-m",))
+    system: str | None = option(None, "the system message", metavar="TEXT", flags=("-s",))
+    template: str | None = option(None, "a template's name or file", metavar="NAME", flags=("-t",))
+    schema_: str | None = option(
+        None,
+        "answer with JSON of this schema: JSON Schema, a file, 'name, age int, until date?', or module:Model",
+        metavar="SCHEMA",
+        flags=("--schema",),
+    )
+    choices: str | None = option(None, "answer with exactly one of these labels", metavar="A,B,…")
+    max_tokens: int | None = option(
+        None, "longest answer in tokens (default: what the window has room for)", ge=1
+    )
+    temperature: float = option(0.0, "randomness, 0 for none", ge=0, allow_inf_nan=False)
+    seed: int = option(0, "seed of the randomness", ge=0)
+    lang: Literal["zh", "en", "auto"] = option("auto", "language of the templates; auto: the system's")
+
+
+class AskSettings(ProgramSettings):
+    file: StrList = option(
+        (), "a file whose text comes before the question; may be repeated", metavar="FILE", flags=("-f",)
+    )
+    attach: StrList = option(
+        (), "a picture: a file, an address, or - for stdin; may be repeated", metavar="FILE", flags=("-a",)
+    )
+    long: Literal["error", "map", "reduce", "refine", "find"] | None = option(
+        None,
+        "a text longer than the window: part by part (map), summed up (reduce), refined, or searched (find)",
+    )
+    overlap: int = option(0, "tokens that two parts of a long text share", ge=0)
+    extract: bool = option(False, "print the first code block of the answer alone", flags=("-x",))
+    json_output: bool = option(False, "print answer, usage, timings and model as JSON", flags=("--json",))
+    continue_last: bool = option(False, "go on with the last conversation", flags=("-c", "--continue"))
+    store: bool = option(True, "keep question and answer in the transcripts")
+    transcripts: Path | None = option(
+        None, "the file of the transcripts (default: in the user's data folder)", metavar="FILE"
+    )
+    keep: bool = option(False, "leave a server that was started for this running")
+
+
+class BatchSettings(ProgramSettings):
+    section: ClassVar[str] = "batch"
+
+    output: Path | None = option(
+        None, "where the answers go: .csv, .tsv or .jsonl", metavar="OUT", flags=("-o",)
+    )
+    prompt: str | None = option(
+        None, "the prompt of a row, with columns in braces: 'Translate: {text}'", metavar="TEXT"
+    )
+    parallel: int | None = option(None, "rows at once (default: as many as the server has lanes)", ge=1)
+    retry_errors: bool = option(False, "ask rows that failed again")
+    restart: bool = option(False, "ask every row again")
+    dry_run: bool = option(False, "show the first prompt and what it would take, and ask nothing")
+    sample: int | None = option(None, "ask so many rows only", metavar="N", ge=1)
+    keep: bool = option(False, "leave a server that was started for this running")

@@ -1,0 +1,1 @@
+"""Text from files of any kind, and what is inside an answer."""

@@ -1,0 +1,127 @@
+"""Files as text (plain in any common encoding, HTML, subtitles, PDF, DOCX), and pictures as data URLs."""
+
+from __future__ import annotations
+
+import base64
+import importlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from llamachat.texts import encodings
+from llamachat.errors import UsageError
+
+MOST_BYTES = 64 * 2**20
+MOST_PICTURE_BYTES = 20 * 2**20
+_PICTURES: tuple[tuple[bytes, str], ...] = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF8", "image/gif"),
+    (b"BM", "image/bmp"),
+)
+
+
+def read_text(path: Path) -> str:
+    """The text of a file. Raises UsageError where it can't be read, or is not a text."""
+    data = read_bytes(path)
+    convert = _CONVERTERS.get(path.suffix.lower())
+    if convert is None and data.startswith(b"%PDF-"):
+        convert = _pdf
+    if convert is not None:
+        return convert(path, data)
+    return _plain(path, data)
+
+
+def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
+    try:
+        if not path.is_file():
+            raise UsageError(f"{path} is not a file." if path.exists() else f"There is no file {path}.")
+        if path.stat().st_size > most:
+            raise UsageError(f"{path} is larger than {most // 2**20} MiB.")
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror}.") from error
+
+
+def picture_url(data: bytes, name: str) -> str:
+    """A picture as a `data:` URL. Raises UsageError where the bytes are not a picture that models take."""
+    if len(data) > MOST_PICTURE_BYTES:
+        raise UsageError(f"{name} is larger than {MOST_PICTURE_BYTES // 2**20} MiB.", "Make it smaller.")
+    kind = next((kind for mark, kind in _PICTURES if data.startswith(mark)), None)
+    if kind is None and data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        raise UsageError(
+            f"{name} is a WebP picture, which the engine can't read.", "Convert it to PNG or JPEG."
+        )
+    if kind is None:
+        raise UsageError(f"{name} is not a picture.", "PNG, JPEG, GIF and BMP can be sent.")
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def _plain(path: Path, data: bytes) -> str:
+    text = encodings.decode(data)
+    if text is None:
+        raise UsageError(f"{path} is not a text file.")
+    return text
+
+
+def _library(name: str, path: Path) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UsageError(
+            f"Reading {path} needs the package {name}.", "Install it with: pip install 'llamachat[files]'"
+        ) from error
+
+
+def _pdf(path: Path, data: bytes) -> str:
+    import io
+
+    pypdf: Any = _library("pypdf", path)
+    try:
+        pages = [page.extract_text() for page in pypdf.PdfReader(io.BytesIO(data)).pages]
+    except Exception as error:
+        raise UsageError(f"{path} is not a PDF that can be read: {error}.") from error
+    text = "\n\n".join(pages)
+    if not text.strip():
+        raise UsageError(f"{path} holds no text.", "It may be a scan: send its pages as pictures with -a.")
+    return text
+
+
+def _docx(path: Path, data: bytes) -> str:
+    import io
+
+    mammoth: Any = _library("mammoth", path)
+    try:
+        return str(mammoth.extract_raw_text(io.BytesIO(data)).value)
+    except Exception as error:
+        raise UsageError(f"{path} is not a Word document that can be read: {error}.") from error
+
+
+def _html(path: Path, data: bytes) -> str:
+    bs4: Any = _library("bs4", path)
+    markdownify: Any = _library("markdownify", path)
+    soup = bs4.BeautifulSoup(_plain(path, data), "html.parser")
+    for tag in soup(["script", "style", "head", "img"]):
+        tag.decompose()
+    return str(markdownify.MarkdownConverter().convert_soup(soup)).strip()
+
+
+def _subtitles(path: Path, data: bytes) -> str:
+    pysubs2: Any = _library("pysubs2", path)
+    try:
+        lines = pysubs2.SSAFile.from_string(_plain(path, data))
+    except Exception as error:
+        raise UsageError(f"{path} is not a subtitle file that can be read: {error}.") from error
+    return "\n".join(line.plaintext for line in lines)
+
+
+_CONVERTERS: Mapping[str, Callable[[Path, bytes], str]] = {
+    ".pdf": _pdf,
+    ".docx": _docx,
+    ".html": _html,
+    ".htm": _html,
+    ".srt": _subtitles,
+    ".vtt": _subtitles,
+    ".ass": _subtitles,
+}
