@@ -10,8 +10,8 @@
     for row in batch(rows, prompt="Translate: {text}"):
         row.answer, row.error
 
-Where no `base_url` is given and no server answers at the default one, a server is started for the process, and
-ends with it. What goes wrong is an error of `llamachat.errors`.
+Where no `base_url` is given and no server answers at the default one, a server is started for the
+process, and ends with it. What goes wrong is an error of `llamachat.errors`.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ def batch(
 ) -> Iterator[RowAnswer]:
     """The rows with their answers, in their order, as soon as they are there.
 
-    `prompt` names columns in braces; a row that is a str is the column `text`. With a `journal`, the path of a
-    file, rows that it has answered already are not asked again.
+    `prompt` names columns in braces; a row that is a str is the column `text`. With a `journal`, the path of
+    a file, rows that it has answered already are not asked again.
     """
     question = _question(system, schema, choices, model, sampling)
     table = tables.from_values(rows)

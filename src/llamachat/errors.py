@@ -132,7 +132,7 @@ class TextTooLong(IncompleteError):
     def __init__(self, tokens: int, limit: int) -> None:
         super().__init__(
             f"The text has {tokens} tokens, and the window has room for {limit}.",
-            "Cut it in parts (--long map, reduce, refine or find), or start the server with a larger --n-ctx.",
+            "Cut it in parts with --long map|reduce|refine|find, or start the server with a larger --n-ctx.",
         )
         self.tokens = tokens
         self.limit = limit

@@ -55,12 +55,13 @@ def cut(text: str, tokens: int, count: Callable[[str], int], overlap: int = 0) -
 
     chunker: Any = chunkerify(count, max(tokens, 1))
     offsets: list[tuple[int, int]] = chunker(text, offsets=True, overlap=overlap or None)[1]
+    if not offsets:
+        return [Part(0, len(text))]
     starts = [0, *(start for start, _ in offsets[1:])]
     # What lies between two parts, and white space at the ends, goes with the part before it.
-    ends = [
-        max(end, following) for (_, end), following in zip(offsets, [*starts[1:], len(text)], strict=True)
-    ]
-    return [Part(start, end) for start, end in zip(starts, ends, strict=True)] or [Part(0, len(text))]
+    followers = [*starts[1:], len(text)]
+    ends = [max(end, follower) for (_, end), follower in zip(offsets, followers, strict=True)]
+    return [Part(start, end) for start, end in zip(starts, ends, strict=True)]
 
 
 class LongText:

@@ -134,7 +134,8 @@ def write(
             _write_csv(file, format, table, answers, parts)
         else:
             for row, answer in zip(table.rows, answers, strict=True):
-                line = _openai_line(row, answer) if format == "openai" else {**row.columns, **answer}
+                said = {"answer": answer["answer"], "error": answer["error"]}
+                line = _openai_line(row, answer) if format == "openai" else {**row.columns, **said}
                 file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
         file.flush()
         os.fsync(file.fileno())
