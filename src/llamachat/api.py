@@ -31,12 +31,12 @@ from llamachat.programs import rows as tables
 from llamachat.programs import shapes
 from llamachat.programs.asking import Asker
 from llamachat.programs.batch import Batch, InMemory, count, prepare
-from llamachat.texts.documents import picture_url, read_bytes
 from llamachat.programs.journal import Journal
 from llamachat.programs.long_texts import Long, LongText
 from llamachat.programs.own_server import OwnServer, serve
 from llamachat.programs.questions import SAMPLING, Question
 from llamachat.programs.wiring import Server, connected
+from llamachat.texts.documents import picture_url, read_bytes
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -26,6 +26,10 @@ def input_history_file() -> Path:
     return platformdirs.user_state_path(_NAME) / "input_history"
 
 
+def templates_folder() -> Path:
+    return platformdirs.user_config_path(_NAME) / "templates"
+
+
 def kv_cache_folder() -> Path:
     """Where the engine keeps KV state between starts."""
     return platformdirs.user_cache_path(_NAME) / "kv"

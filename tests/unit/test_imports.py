@@ -20,9 +20,12 @@ MAY_IMPORT = {
     "paths": set(),
     "settings": {"settings", "core", "paths", "errors"},
     "engine": {"engine", "core", "errors"},
-    "chat": {"chat", "client", "terminal", "store", "core", "errors"},
+    "texts": {"texts", "errors"},
+    "chat": {"chat", "client", "terminal", "store", "texts", "core", "errors"},
+    "programs": {"programs", "client", "store", "texts", "core", "errors"},
+    "api": {"programs", "client", "texts", "errors"},
     "doctor": {"doctor", "hub", "server", "core", "errors"},
-    "cli": {"cli", "chat", "doctor", "settings", "core", "paths", "errors", *ADAPTERS},
+    "cli": {"cli", "chat", "programs", "texts", "doctor", "settings", "core", "paths", "errors", *ADAPTERS},
     **{adapter: {adapter, "core", "paths", "errors"} for adapter in ADAPTERS},
 }
 OWNERS = {

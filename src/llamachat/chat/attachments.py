@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from llamachat.texts import encodings
 from llamachat.chat.session import Session
 from llamachat.client.counting import EstimatingCounter
 from llamachat.core.conversation import Message
 from llamachat.core.window import LEAST_ANSWER
 from llamachat.errors import UsageError
+from llamachat.texts import encodings
 
 _RANGE = re.compile(r"(?P<path>.+?):(?P<first>\d+)(?:-(?P<last>\d*))?\Z")
 _MOST_BYTES = 64 * 1024 * 1024

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from llamachat.texts.code_blocks import code_blocks
 from llamachat.cli import programs
 from llamachat.client.completions import fetch
 from llamachat.core.events import Done, Event, Progress, Queued, TextDelta
@@ -20,9 +19,10 @@ from llamachat.programs.long_texts import LongText
 from llamachat.programs.questions import fill
 from llamachat.programs.shapes import AnyText, Shape
 from llamachat.programs.wiring import connected
-from llamachat.texts import documents
 from llamachat.settings.ask import AskSettings
 from llamachat.settings.base import add_options, load
+from llamachat.texts import documents
+from llamachat.texts.code_blocks import code_blocks
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llamachat.cli import programs
+from llamachat.cli import console, programs
 from llamachat.errors import ExitStatus, LlamachatError, RowsFailed, UsageError
 from llamachat.programs import rows
 from llamachat.programs.asking import Asker
@@ -17,9 +17,9 @@ from llamachat.programs.batch import Batch, Kept, Task, count, prepare
 from llamachat.programs.journal import Journal
 from llamachat.programs.questions import Question
 from llamachat.programs.wiring import connected
-from llamachat.texts import documents
 from llamachat.settings.ask import BatchSettings
 from llamachat.settings.base import add_options, load
+from llamachat.texts import documents
 
 SHOWN_ERRORS = 5
 
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
             kept = [journal.answers[task.key] for task in tasks]
             rows.write(output, rows.format_of(output, table), table, kept, plan.question.shape.columns)
     failed = sum(record["error"] is not None for record in kept)
-    programs.tell(f"{output}: {len(kept) - failed} answers" + (f", {failed} errors." if failed else "."))
+    console.say(f"{output}: {len(kept) - failed} of {len(kept)} rows answered.")
     if failed:
         raise RowsFailed(
             f"{failed} of {len(kept)} rows have no whole answer.", "--retry-errors asks them again."
@@ -121,9 +121,9 @@ def _name_errors(tasks: Sequence[Task]) -> None:
     wrong = [task for task in tasks if task.error]
     for task in wrong[:SHOWN_ERRORS]:
         assert task.error
-        programs.tell(f"row {task.row.name}: {task.error.message}")
+        console.report(f"row {task.row.name}: {task.error.message}")
     if len(wrong) > SHOWN_ERRORS:
-        programs.tell(f"… and {len(wrong) - SHOWN_ERRORS} more rows that can't be asked.")
+        console.report(f"… and {len(wrong) - SHOWN_ERRORS} more rows that can't be asked.")
 
 
 def _dry_run(asker: Asker, tasks: Sequence[Task], parallel: int) -> int:
@@ -139,15 +139,13 @@ def _dry_run(asker: Asker, tasks: Sequence[Task], parallel: int) -> int:
 
 
 def _run(batch: Batch, tasks: Sequence[Task], kept: Kept, retry_errors: bool) -> None:
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     done = sum(task.key in kept.answers for task in tasks)
     if done and sys.stderr.isatty():
-        programs.tell(f"{done} of {len(tasks)} rows are answered already.")
-    console = Console(stderr=True)
+        console.report(f"{done} of {len(tasks)} rows are answered already.")
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress:
+    with Progress(*columns, console=console.stderr(), disable=not sys.stderr.isatty()) as progress:
         row = progress.add_task("rows", total=len(tasks), completed=done, rate="")
         began = time.monotonic()
         for asked, _ in enumerate(batch.run(tasks, retry_errors=retry_errors), 1):
@@ -156,4 +154,4 @@ def _run(batch: Batch, tasks: Sequence[Task], kept: Kept, retry_errors: bool) ->
 
 
 def _tell_gone(error: LlamachatError) -> None:
-    programs.tell(f"{error.message} Waiting for it; Ctrl-C stops, and the same command goes on later.")
+    console.report(f"{error.message} Waiting for it; Ctrl-C stops, and the same command goes on later.")

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import locale
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-import platformdirs
-
-from llamachat.core.presets import Lang
+from llamachat import paths
+from llamachat.cli import console
 from llamachat.errors import UsageError
 from llamachat.programs import shapes, templates
 from llamachat.programs.questions import SAMPLING, Question
@@ -52,9 +48,9 @@ def server(settings: ProgramSettings, *, keep: bool) -> Server:
 
 def plan(settings: ProgramSettings, params: Mapping[str, str]) -> Plan:
     """What is asked. Raises UsageError where template, schema or choices are wrong."""
-    lang = language(settings.lang)
+    lang = console.language(settings.lang)
     if settings.template:
-        template = templates.find(settings.template, templates_folder())
+        template = templates.find(settings.template, paths.templates_folder())
     else:
         template = templates.Template(en=templates.Words())
     words = templates.compose(template.words(lang), template.params, params)
@@ -79,21 +75,5 @@ def _shape(settings: ProgramSettings, template: templates.Template) -> shapes.Sh
     return shapes.from_schema(template.schema_) if template.schema_ else shapes.AnyText()
 
 
-def templates_folder() -> Path:
-    return platformdirs.user_config_path("llamachat") / "templates"
-
-
-def language(wanted: str) -> Lang:
-    """`auto` is Chinese where the system is."""
-    if wanted == "auto":
-        name = locale.getlocale()[0] or ""
-        return "zh" if name.lower().startswith(("zh", "chinese")) else "en"
-    return "zh" if wanted == "zh" else "en"
-
-
-def tell(text: str) -> None:
-    print(f"llamachat: {text}", file=sys.stderr)  # noqa: T201
-
-
 def tell_starting() -> None:
-    tell("No server is running: starting one for this. `llamachat serve` keeps one ready.")
+    console.report("No server is running: starting one for this. `llamachat serve` keeps one ready.")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from llamachat.cli import programs
+from llamachat import paths
+from llamachat.cli import console
 from llamachat.errors import ExitStatus, UsageError
 from llamachat.programs import templates
 
@@ -14,12 +15,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lang", choices=("zh", "en", "auto"), default="auto", help="language of the descriptions"
     )
-    parser.epilog = f"Templates of your own are .toml files in {programs.templates_folder()}."
+    parser.epilog = f"Templates of your own are .toml files in {paths.templates_folder()}."
 
 
 def run(args: argparse.Namespace) -> int:
-    lang = programs.language(args.lang)
-    every = templates.available(programs.templates_folder())
+    lang = console.language(args.lang)
+    every = templates.available(paths.templates_folder())
     if args.name is None:
         names = {named.name: named for named in reversed(every)}
         width = max(map(len, names))

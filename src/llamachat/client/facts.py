@@ -64,12 +64,8 @@ def _read(said: Any) -> ServerFacts:
         model=one_line(model, 80) if isinstance(model, str) and model else None,
         n_ctx=_positive(said.get("n_ctx")),
         n_ctx_train=_positive(said.get("n_ctx_train")),
-<<<<<<< HEAD
-        bundled=said.get("bundled", said.get("embedded")) is True,
-=======
         lanes=_positive(said.get("lanes")),
-        embedded=said.get("embedded") is True,
->>>>>>> 9a2409e (Programs: ask, batch, templates and the Python API, a first working state)
+        bundled=said.get("bundled", said.get("embedded")) is True,
     )
 
 

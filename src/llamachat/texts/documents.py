@@ -9,8 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from llamachat.texts import encodings
 from llamachat.errors import UsageError
+from llamachat.texts import encodings
 
 MOST_BYTES = 64 * 2**20
 MOST_PICTURE_BYTES = 20 * 2**20
