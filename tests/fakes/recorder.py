@@ -39,31 +39,35 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        size = sum(4 + tokens(m["content"]) for m in body["messages"])
+        size = sum(4 + tokens(str(m["content"])) for m in body["messages"])
         if self.path.endswith("/count"):
             self._send({"count": size})
             return
         with self.lock, self.record.open("a", encoding="utf-8") as file:
             file.write(json.dumps({**body, "headers": dict(self.headers)}) + "\n")
         time.sleep(self.pause)
-        prompt = body["messages"][-1]["content"]
+        content = body["messages"][-1]["content"]
+        prompt = content if isinstance(content, str) else content[0]["text"]
         if "CRASH" in prompt:
             os._exit(1)
         said = self.answer if self.answer is not None else "answer to " + " ".join(prompt.split()[:4])
-        limit = body.get("max_tokens") or N_CTX
-        cut = said[: 4 * limit]
-        self._send(
-            {
-                "model": "recorder",
-                "choices": [
-                    {"message": {"content": cut}, "finish_reason": "stop" if cut == said else "length"}
-                ],
-                "usage": {"prompt_tokens": size, "completion_tokens": tokens(cut)},
-            }
-        )
+        cut = said[: 4 * (body.get("max_tokens") or N_CTX)]
+        usage = {"prompt_tokens": size, "completion_tokens": tokens(cut)}
+        reason = "stop" if cut == said else "length"
+        if body.get("stream"):
+            halves = (cut[: len(cut) // 2], cut[len(cut) // 2 :])
+            events: list[dict[str, Any]] = [{"choices": [{"delta": {"content": half}}]} for half in halves]
+            events.append({"choices": [{"delta": {}, "finish_reason": reason}], "usage": usage})
+            self._write("".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n")
+        else:
+            choice = {"message": {"content": cut}, "finish_reason": reason}
+            self._send({"model": "recorder", "choices": [choice], "usage": usage})
 
     def _send(self, value: Any) -> None:
-        data = json.dumps(value).encode()
+        self._write(json.dumps(value))
+
+    def _write(self, text: str) -> None:
+        data = text.encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))

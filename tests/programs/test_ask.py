@@ -112,7 +112,7 @@ def test_x_prints_the_first_code_block_alone(
     recorder: Callable[..., Recorder], env: dict[str, str], ask: Ask
 ) -> None:
     env["LLAMACHAT_BASE_URL"] = recorder("--answer", "Here:\n```python\nprint(1)\n```\nDone.").base_url
-    assert ask("-x", "code").stdout == "print(1)\n\n"
+    assert ask("-x", "code").stdout == "print(1)\n"
 
 
 def test_a_picture_goes_out_as_a_data_url(recorded: Recorder, ask: Ask, tmp_path: Path) -> None:

@@ -119,7 +119,8 @@ class _View:
             self._write(answer.text[len(self._printed) :] if answer.text.startswith(self._printed) else "")
             self._write("" if self._printed.endswith("\n") else "\n")
         else:
-            self._write(self._whole(answer) + "\n")
+            whole = self._whole(answer)
+            self._write(whole if whole.endswith("\n") else whole + "\n")
 
     def _whole(self, answer: Answer) -> str:
         if self._settings.json_output:
