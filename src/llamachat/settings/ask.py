@@ -47,11 +47,6 @@ class AskSettings(ProgramSettings):
     overlap: int = option(0, "tokens that two parts of a long text share", ge=0)
     extract: bool = option(False, "print the first code block of the answer alone", flags=("-x",))
     json_output: bool = option(False, "print answer, usage, timings and model as JSON", flags=("--json",))
-    continue_last: bool = option(False, "go on with the last conversation", flags=("-c", "--continue"))
-    store: bool = option(True, "keep question and answer in the transcripts")
-    transcripts: Path | None = option(
-        None, "the file of the transcripts (default: in the user's data folder)", metavar="FILE"
-    )
     keep: bool = option(False, "leave a server that was started for this running")
 
 

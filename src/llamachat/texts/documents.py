@@ -102,9 +102,9 @@ def _html(path: Path, data: bytes) -> str:
     bs4: Any = _library("bs4", path)
     markdownify: Any = _library("markdownify", path)
     soup = bs4.BeautifulSoup(_plain(path, data), "html.parser")
-    for tag in soup(["script", "style", "head", "img"]):
+    for tag in soup(["script", "style", "head", "title", "img"]):
         tag.decompose()
-    return str(markdownify.MarkdownConverter().convert_soup(soup)).strip()
+    return str(markdownify.MarkdownConverter(heading_style="atx").convert_soup(soup)).strip()
 
 
 def _subtitles(path: Path, data: bytes) -> str:
