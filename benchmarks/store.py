@@ -16,15 +16,16 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 
-from llamachat.core.conversation import Conversation
+from llamachat.core.conversation import Conversation, Message
 from llamachat.errors import StoreError
 from llamachat.store.journal import Journal
 from llamachat.store.segment import Finder
 from llamachat.store.transcripts import Transcripts
-from llamachat.store.values import Heading, Origin, Record, title_from
+from llamachat.store.values import Heading, title_from
 
 PER_CONVERSATION = 50
 HAN = [chr(0x4E00 + n) for n in random.Random(1).sample(range(20000), 3000)]
@@ -68,14 +69,14 @@ def fill(path: Path, made: Sequence[str]) -> None:
             parent = None
             for number, text in enumerate(made[start : start + PER_CONVERSATION]):
                 answer = number % 2 == 1
-                record = Record(
+                message = Message(
                     "assistant" if answer else "user",
                     text,
-                    moment + number,
+                    created_at=moment + number,
                     finish_reason="stop" if answer else None,
                     model="made-up" if answer else None,
                 )
-                parent = transcripts.append(conversation, parent, record)
+                parent = transcripts.append(conversation, parent, message)
             transcripts.change_heading(conversation, Heading(heading.title, None, parent, {}, moment, moment))
 
 
@@ -91,16 +92,28 @@ def measure(work: Callable[[], object], times: int = 15) -> tuple[float, float]:
 
 def turns(path: Path) -> list[tuple[str, float, float, str]]:
     with Journal(path, fail) as journal:
-        journal.start(Conversation().with_system("short"), {})
+        conversation = Conversation().with_system("short")
+        journal.start(conversation, {})
         text = "word 模型 " * 60
 
+        def ask() -> None:
+            nonlocal conversation
+            conversation = conversation.with_message(Message("user", text))
+            journal.save(conversation, title=text, wait=True)
+
         def answer() -> None:
-            journal.answer(Origin("made-up", "http://localhost:8000/v1"))
+            nonlocal conversation
+            message = Message("assistant", "", model="made-up", server="http://localhost:8000/v1")
+            conversation = conversation.with_message(message)
+            journal.save(conversation)
             for _ in range(100):
                 journal.write("word ")
-            journal.finish("stop")
+            assert conversation.head is not None
+            whole = replace(message, content="word " * 100, finish_reason="stop", finished_at=time.time())
+            conversation = conversation.changed(conversation.head, whole)
+            journal.save(conversation, wait=True)
 
-        asked = measure(lambda: journal.ask(text))
+        asked = measure(ask)
         answered = measure(answer)
         return [
             ("ask (question on the disk)", *asked, "1 message"),
@@ -120,7 +133,11 @@ def reads(path: Path, made: Sequence[str]) -> list[tuple[str, float, float, str]
             ("list all", *measure(transcripts.summaries), f"{len(transcripts.summaries())} conversations")
         )
         rows.append(
-            ("resume", *measure(lambda: transcripts.load(1)), f"{len(transcripts.load(1).path)} messages")
+            (
+                "resume",
+                *measure(lambda: transcripts.load(1)),
+                f"{len(transcripts.load(1).conversation.path)} messages",
+            )
         )
         for query in QUERIES:
             found = len(transcripts.search(query))

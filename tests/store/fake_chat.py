@@ -1,6 +1,6 @@
 """A chat without a model: stores made-up turns and prints each piece once the journal has taken it.
 
-    python fake_chat.py FILE TURNS [PAUSE] [LABEL]
+    python -m tests.store.fake_chat FILE TURNS [PAUSE] [LABEL]
 
 Lines on stdout: `Q<json>` a question (printed after `ask` returned), `A<time> <json>` a piece of an answer.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from llamachat.core.conversation import Conversation
 from llamachat.errors import StoreError
 from llamachat.store.journal import Journal
-from llamachat.store.values import Origin
+from tests.store.helpers import Talk
 
 
 def say(kind: str, value: object) -> None:
@@ -32,18 +32,18 @@ def main() -> None:
     pause = float(sys.argv[3]) if len(sys.argv) > 3 else 0.0
     label = sys.argv[4] if len(sys.argv) > 4 else "chat"
     with Journal(path, report) as journal:
-        journal.start(Conversation().with_system("short"), {"temperature": 0.7})
+        talk = Talk(journal, Conversation().with_system("short"), {"temperature": 0.7})
         for turn in range(turns):
             question = f"{label} question {turn} 第{turn}个问题"
-            journal.ask(question)
+            talk.ask(question)
             say("Q", question)
-            journal.answer(Origin("fake", "http://localhost:1/v1", {"temperature": 0.7}))
+            talk.answer()
             for n in range(12):
                 piece = f"{label} answer {turn}.{n} 模型 "
-                journal.write(piece)
+                talk.write(piece)
                 say("A", [time.time(), turn, piece])
                 time.sleep(pause)
-            journal.finish("stop", prompt_tokens=10, completion_tokens=12, timings={"predicted_n": 12})
+            talk.finish("stop", prompt_tokens=10, completion_tokens=12, timings={"predicted_n": 12})
     say("D", turns)
 
 

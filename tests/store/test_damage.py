@@ -22,11 +22,9 @@ from llamachat.errors import StoreError
 from llamachat.store import schema
 from llamachat.store.journal import Journal
 from llamachat.store.transcripts import Transcripts
-from llamachat.store.values import Origin
-from tests.store.helpers import Told, no_trouble
+from tests.store.helpers import Talk, Told, no_trouble
 
-FAKE_CHAT = Path(__file__).with_name("fake_chat.py")
-ORIGIN = Origin("small", "http://localhost:8000/v1")
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -36,9 +34,9 @@ def path(tmp_path: Path) -> Path:
 
 @contextmanager
 def fake_chat(path: Path, turns: int, pause: float, label: str = "chat") -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, str(FAKE_CHAT), str(path), str(turns), str(pause), label]
+    command = [sys.executable, "-m", "tests.store.fake_chat", str(path), str(turns), str(pause), label]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
     ) as process:
         try:
             yield process
@@ -65,11 +63,11 @@ def heard(journal: Journal, told: Told, lines: int = 1) -> bool:
     return len(told.lines) >= lines
 
 
-def say(journal: Journal, question: str) -> None:
-    journal.ask(question)
-    journal.answer(ORIGIN)
-    journal.write(f"answer to {question}")
-    journal.finish("stop")
+def say(talk: Talk, question: str) -> None:
+    talk.ask(question)
+    talk.answer()
+    talk.write(f"answer to {question}")
+    talk.finish()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9")
@@ -96,34 +94,31 @@ def test_killed_at_any_moment_of_a_hundred_turns_all_but_the_last_second_is_ther
         if moment < killed - 1:
             assert piece in answers[turn]
     with Journal(path, no_trouble) as journal:
-        resumed = journal.resume()
-        assert resumed.unanswered or resumed.conversation.messages[-1].finish_reason in (
-            "stop",
-            "interrupted",
-        )
-        assert all(m.finish_reason for m in resumed.conversation if m.role == "assistant")
+        resumed = journal.resume().conversation
+        assert resumed.unanswered or resumed.messages[-1].finish_reason in ("stop", "interrupted")
+        assert all(m.finish_reason for m in resumed if m.role == "assistant")
     assert all(reason for role, _, reason in contents(path) if role == "assistant")
 
 
 def test_what_streams_is_on_the_disk_while_the_model_pauses(path: Path) -> None:
     with Journal(path, no_trouble, interval=0.02) as journal:
-        journal.start(Conversation(), {})
-        journal.ask("one")
-        journal.answer(ORIGIN)
-        journal.write("a word")
+        talk = Talk(journal)
+        talk.ask("one")
+        talk.answer()
+        talk.write("a word")
         until(lambda: contents(path)[-1] == ("assistant", "a word", None))
 
 
 def test_an_answer_that_was_never_finished_is_found(path: Path) -> None:
     with Journal(path, no_trouble, interval=0.02) as journal:
-        journal.start(Conversation(), {})
-        journal.ask("one")
-        journal.answer(ORIGIN)
-        journal.write("半个模型")
+        talk = Talk(journal)
+        talk.ask("one")
+        talk.answer()
+        talk.write("半个模型")
         until(lambda: len(contents(path)) == 2)
         with Transcripts.open(path, no_trouble) as transcripts:
             assert [hit.role for hit in transcripts.search("模型")] == ["assistant"]
-        journal.finish("stop")
+        talk.finish()
         with Transcripts.open(path, no_trouble) as transcripts:
             assert [hit.role for hit in transcripts.search("模型")] == ["assistant"]
 
@@ -144,13 +139,13 @@ def test_two_chats_at_once_lose_nothing_and_are_told_nothing(path: Path) -> None
 def test_a_locked_file_is_said_once_and_caught_up_with(path: Path) -> None:
     told = Told()
     with Journal(path, told, interval=0.02, retry=0.05) as journal:
-        journal.start(Conversation(), {})
-        say(journal, "before")
+        talk = Talk(journal)
+        say(talk, "before")
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            say(journal, "meanwhile")
+            say(talk, "meanwhile")
             until(lambda: heard(journal, told))
-            say(journal, "still")
+            say(talk, "still")
             assert len(told.lines) == 1 and "locked" in told.lines[0]
             other.execute("ROLLBACK")
         until(lambda: len(contents(path)) == 6)
@@ -170,11 +165,11 @@ def test_a_new_file_that_another_chat_is_preparing_is_waited_for(path: Path) -> 
 def test_what_could_not_be_stored_at_last_is_said(path: Path) -> None:
     told = Told()
     with Journal(path, told) as journal:
-        journal.start(Conversation(), {})
-        say(journal, "before")
+        talk = Talk(journal)
+        say(talk, "before")
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            say(journal, "meanwhile")
+            say(talk, "meanwhile")
             journal.close()
     assert "could not be stored: 2" in told.lines[-1] and len(told.lines) <= 2
 
@@ -183,26 +178,22 @@ def test_a_folder_that_can_not_be_made_is_said_and_the_chat_goes_on(tmp_path: Pa
     (tmp_path / "file").write_text("")
     told = Told()
     with Journal(tmp_path / "file" / "transcripts.db", told) as journal:
-        journal.start(Conversation(), {})
-        say(journal, "one")
-        say(journal, "two")
+        talk = Talk(journal)
+        say(talk, "one")
+        say(talk, "two")
     assert len(told.lines) == 2 and "can't be opened" in told.lines[0]
 
 
 FULL_DISK_CHAT = """
 import resource, sys
 from pathlib import Path
-from llamachat.core.conversation import Conversation
 from llamachat.store.journal import Journal
-from llamachat.store.values import Origin
+from tests.store.helpers import Talk
 path, limit = Path(sys.argv[1]), int(sys.argv[2])
 with Journal(path, lambda error: print(error), retry=0.01) as journal:
-    journal.start(Conversation(), {})
+    talk = Talk(journal)
     for turn in range(6):
-        journal.ask(f"question {turn}")
-        journal.answer(Origin("m", "s"))
-        journal.write("x" * 100_000)
-        journal.finish("stop")
+        talk.turn(f"question {turn}", "x" * 100_000)
         if turn == 1 and limit:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     if limit:
@@ -214,7 +205,7 @@ with Journal(path, lambda error: print(error), retry=0.01) as journal:
 
 def run_full(path: Path, limit: int) -> list[str]:
     command = [sys.executable, "-c", FULL_DISK_CHAT, str(path), str(limit)]
-    result = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120)
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", timeout=120)
     assert (result.returncode, result.stderr) == (0, "")
     return result.stdout.splitlines()
 
@@ -264,8 +255,8 @@ def test_a_disk_that_is_full_from_the_beginning_is_named(small_disk: Path, begun
             pass
     told = Told()
     with Journal(path, told) as journal:
-        journal.start(Conversation(), {})
-        say(journal, "one")
+        talk = Talk(journal)
+        say(talk, "one")
     assert len(told.lines) == 2 and all("disk is full" in line for line in told.lines)
 
 
@@ -273,8 +264,8 @@ def test_a_damaged_file_is_put_aside_and_a_new_one_begun(path: Path) -> None:
     path.write_bytes(b"this is no database, " * 500)
     told = Told()
     with Journal(path, told) as journal:
-        journal.start(Conversation(), {})
-        say(journal, "one")
+        talk = Talk(journal)
+        say(talk, "one")
     assert len(contents(path)) == 2
     (aside,) = path.parent.glob("transcripts.damaged-*.db")
     assert aside.read_bytes() == b"this is no database, " * 500
@@ -284,8 +275,8 @@ def test_a_damaged_file_is_put_aside_and_a_new_one_begun(path: Path) -> None:
 def test_a_file_damaged_during_the_chat_is_put_aside_and_the_chat_is_kept_whole(path: Path) -> None:
     told = Told()
     with Journal(path, told, retry=0.01) as journal:
-        journal.start(Conversation().with_system("short"), {})
-        say(journal, "before")
+        talk = Talk(journal, Conversation().with_system("short"))
+        say(talk, "before")
         with Transcripts.open(path, no_trouble) as transcripts, closing(sqlite3.connect(path)) as other:
             assert transcripts.summaries()
             other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -293,9 +284,9 @@ def test_a_file_damaged_during_the_chat_is_put_aside_and_the_chat_is_kept_whole(
         with path.open("r+b") as file:
             file.seek(100)
             file.write(b"\xff" * (size - 100))
-        say(journal, "after")
+        say(talk, "after")
         until(lambda: bool(list(path.parent.glob("*.damaged-*.db"))))
-        say(journal, "at last")
+        say(talk, "at last")
     assert [content for role, content, _ in contents(path) if role != "assistant"] == [
         "short",
         "before",
@@ -313,23 +304,23 @@ def test_a_file_of_a_newer_version_is_left_alone(path: Path) -> None:
         pass
     told = Told()
     with Journal(path, told) as journal:
-        journal.start(Conversation(), {})
-        say(journal, "one")
+        talk = Talk(journal)
+        say(talk, "one")
     assert "newer llamachat" in told.lines[0] and path.read_bytes() == before
 
 
 def test_a_file_whose_index_is_damaged_is_put_aside_and_the_chat_is_kept_whole(path: Path) -> None:
     with Journal(path, no_trouble) as journal:
-        journal.start(Conversation(), {})
-        say(journal, "earlier")
+        talk = Talk(journal)
+        say(talk, "earlier")
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("DELETE FROM message_search_data")
     told = Told()
     with Journal(path, told, retry=0.01) as journal:
-        journal.start(Conversation(), {})
-        say(journal, "one")
+        talk = Talk(journal)
+        say(talk, "one")
         until(lambda: heard(journal, told, 2))
-        say(journal, "two")
+        say(talk, "two")
     assert [content for role, content, _ in contents(path) if role == "user"] == ["one", "two"]
     assert len(list(path.parent.glob("transcripts.damaged-*.db"))) == 1
     assert len(told.lines) == 2 and "put aside" in told.lines[1]
@@ -345,8 +336,8 @@ def test_a_file_whose_index_is_damaged_is_put_aside_and_the_chat_is_kept_whole(p
 )
 def test_a_value_that_is_damaged_is_said_in_one_line(path: Path, change: str) -> None:
     with Journal(path, no_trouble) as journal:
-        journal.start(Conversation(), {})
-        say(journal, "one")
+        talk = Talk(journal)
+        say(talk, "one")
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(change)
     with Transcripts.open(path, no_trouble) as transcripts, pytest.raises(StoreError, match="is damaged"):

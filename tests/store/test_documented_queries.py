@@ -10,8 +10,7 @@ from pathlib import Path
 from llamachat.core.conversation import Conversation
 from llamachat.store import schema
 from llamachat.store.journal import Journal
-from llamachat.store.values import Origin
-from tests.store.helpers import no_trouble
+from tests.store.helpers import Talk, no_trouble
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "transcripts.md").read_text(encoding="utf-8")
 
@@ -19,12 +18,12 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "transcripts.md").read_text(enc
 def test_the_documented_queries_answer_what_they_promise(tmp_path: Path) -> None:
     path = tmp_path / "transcripts.db"
     with Journal(path, no_trouble) as journal:
-        journal.start(Conversation().with_system("short"), {})
+        talk = Talk(journal, Conversation().with_system("short"))
         for question, reason in (("one", "stop"), ("two", "length")):
-            journal.ask(question)
-            journal.answer(Origin("small", "http://localhost:8000/v1"))
-            journal.write("answer")
-            journal.finish(reason, completion_tokens=5, timings={"predicted_per_second": 20.0})
+            talk.ask(question)
+            talk.answer()
+            talk.write("answer")
+            talk.finish(reason, completion_tokens=5, timings={"predicted_per_second": 20.0})
     speed, path_query, cut = re.findall(r"```sql\n(.*?)```", DOCUMENT, re.DOTALL)
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute(speed).fetchall() == [("small", 2, 10, 20.0)]

@@ -12,11 +12,10 @@ import pexpect
 import pyte
 import pytest
 
-from llamachat.core.conversation import Conversation, Message
+from llamachat.core.conversation import Conversation
 from llamachat.errors import ExitStatus
 from llamachat.store.journal import Journal
-from llamachat.store.values import Origin
-from tests.store.helpers import no_trouble
+from tests.store.helpers import Talk, no_trouble
 
 Result = subprocess.CompletedProcess[bytes]
 
@@ -27,15 +26,15 @@ def home(tmp_path: Path) -> Path:
     with Journal(tmp_path / "transcripts.db", no_trouble) as journal:
         seed = Conversation().with_system("Be short.")
         for questions in (["大模型是什么？", "What is llama.cpp?"], ["Why is the sky blue?"]):
-            journal.start(seed, {"temperature": 0.7})
+            talk = Talk(journal, seed, {"temperature": 0.7})
             for question in questions:
-                journal.ask(question)
-                journal.answer(Origin("small", "http://localhost:8000/v1", {"temperature": 0.7}))
-                journal.write(f"answer to {question}\n\x1b]0;owned\x07second line")
-                journal.finish("stop", prompt_tokens=9, completion_tokens=4)
+                talk.ask(question)
+                talk.answer()
+                talk.write(f"answer to {question}\n\x1b]0;owned\x07second line")
+                talk.finish(prompt_tokens=9, completion_tokens=4)
             if len(questions) == 2:
-                journal.save("models")
-                journal.align(seed.with_message(Message("user", "大模型是什么？")))
+                journal.name("models")
+                talk.go_to(talk.conversation.without_last_turn().at_last_question())
     return tmp_path
 
 
@@ -277,8 +276,7 @@ def test_a_terminal_gets_a_table_a_question_and_no_escape_of_the_model(home: Pat
 @pytest.mark.skipif(sys.platform == "win32", reason="no pty")
 def test_more_than_a_screen_goes_through_the_pager_and_a_hit_is_one_line(tmp_path: Path) -> None:
     with Journal(tmp_path / "transcripts.db", no_trouble) as journal:
-        journal.start(Conversation(), {})
-        journal.ask("a paragraph without end, " * 100)
+        Talk(journal).ask("a paragraph without end, " * 100)
 
     def shown(*words: str) -> str:
         more = {"PAGER": "sed s/^/paged:/", "MANPAGER": "sed s/^/wrong:/"}
@@ -304,8 +302,7 @@ def test_long_chinese_titles_leave_the_columns_aligned_and_whole(tmp_path: Path,
     titles = ["大模型的上下文窗口是什么？" * 5, "short", "mixed 中文 and English " * 4]
     with Journal(tmp_path / "transcripts.db", no_trouble) as journal:
         for title in titles:
-            journal.start(Conversation(), {})
-            journal.ask(title)
+            Talk(journal).ask(title)
     child = pexpect.spawn(
         sys.executable,
         ["-m", "llamachat", "history", "list"],

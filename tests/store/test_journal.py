@@ -5,19 +5,19 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from llamachat.core.conversation import Conversation, Message
 from llamachat.errors import StoreError
-from llamachat.store.journal import Journal
-from llamachat.store.protocol import AnyJournal, NoJournal
+from llamachat.store.journal import Journal, NoJournal
 from llamachat.store.transcripts import Transcripts
-from llamachat.store.values import Origin, Stored
-from tests.store.helpers import Told, no_trouble
+from llamachat.store.values import Stored
+from tests.store.helpers import PARAMETERS, SERVER, Talk, Told, no_trouble
+from tests.support import wait_for
 
-ORIGIN = Origin("small", "http://localhost:8000/v1", {"temperature": 0.7, "max_tokens": 512})
 SEED = Conversation().with_system("Be short.")
 
 
@@ -34,21 +34,12 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def journal(path: Path, told: Told) -> Iterator[Journal]:
     with Journal(path, told, interval=0.02, retry=0.05) as journal:
-        journal.start(SEED, {"temperature": 0.7})
         yield journal
 
 
-def turn(
-    journal: AnyJournal, question: str, answer: str, finish_reason: str = "stop"
-) -> tuple[Message, Message]:
-    journal.ask(question)
-    journal.answer(ORIGIN)
-    for piece in answer.split(" "):
-        journal.write(piece)
-    journal.finish(finish_reason, prompt_tokens=20, completion_tokens=5, timings={"predicted_n": 5})
-    return Message("user", question), Message(
-        "assistant", answer.replace(" ", ""), finish_reason=finish_reason
-    )
+@pytest.fixture
+def talk(journal: Journal) -> Talk:
+    return Talk(journal, SEED, {"temperature": 0.7})
 
 
 def load(path: Path, reference: str | None = None) -> Stored:
@@ -61,26 +52,29 @@ def rows(path: Path, sql: str) -> list[tuple[object, ...]]:
         return connection.execute(sql).fetchall()
 
 
-def test_a_turn_is_stored_with_all_that_is_known_of_it(journal: Journal, path: Path, told: Told) -> None:
-    turn(journal, "What is a GGUF?", "A file.")
+def count(path: Path) -> int:
+    (row,) = rows(path, "SELECT count(*) FROM message")
+    assert isinstance(row[0], int)
+    return row[0]
+
+
+def test_a_turn_is_stored_with_all_that_is_known_of_it(talk: Talk, path: Path, told: Told) -> None:
+    talk.turn("What is a GGUF?", "A file.")
     stored = load(path)
     assert [m.content for m in stored.conversation] == ["Be short.", "What is a GGUF?", "Afile."]
-    answer = stored.path[-1].record
-    assert (answer.model, answer.server, answer.parameters) == (
-        ORIGIN.model,
-        ORIGIN.server,
-        ORIGIN.parameters,
-    )
+    answer = stored.conversation.messages[-1]
+    assert (answer.model, answer.server, answer.parameters) == ("small", SERVER, PARAMETERS)
     assert (answer.prompt_tokens, answer.completion_tokens, answer.timings) == (20, 5, {"predicted_n": 5})
     assert answer.finish_reason == "stop" and answer.finished_at is not None
     assert stored.heading.title == "What is a GGUF?" and stored.heading.settings == {"temperature": 0.7}
-    assert stored.model == "small" and told.lines == []
+    assert stored.conversation.model == "small" and told.lines == []
 
 
-def test_the_question_is_on_the_disk_before_the_answer_begins(journal: Journal, path: Path) -> None:
-    journal.ask("你好")
-    stored = load(path)
-    assert stored.unanswered == "你好" and len(stored.conversation) == 1
+def test_the_question_is_on_the_disk_before_the_answer_begins(talk: Talk, path: Path) -> None:
+    talk.ask("你好")
+    conversation = load(path).conversation
+    assert conversation.unanswered and conversation.unanswered.content == "你好"
+    assert len(conversation.without_unanswered()) == 1
 
 
 def test_a_chat_in_which_nothing_was_said_leaves_no_row(path: Path, told: Told) -> None:
@@ -90,95 +84,121 @@ def test_a_chat_in_which_nothing_was_said_leaves_no_row(path: Path, told: Told) 
     assert not path.exists() or rows(path, "SELECT * FROM conversation") == []
 
 
-def test_the_introduction_gives_no_title(journal: Journal, path: Path) -> None:
-    journal.ask("Introduce yourself.", title="")
+def test_the_introduction_gives_no_title(talk: Talk, path: Path) -> None:
+    talk.ask("Introduce yourself.", title="")
     assert load(path).heading.title == ""
-    journal.ask("Why is the sky blue?\nI wonder.")
+    talk.ask("Why is the sky blue?\nI wonder.")
     assert load(path).heading.title == "Why is the sky blue? I wonder."
 
 
-def test_an_interrupted_answer_keeps_its_part_and_is_marked(journal: Journal, path: Path) -> None:
-    turn(journal, "Tell me", "Once upon", "interrupted")
+def test_an_interrupted_answer_keeps_its_part_and_is_marked(talk: Talk, path: Path) -> None:
+    talk.turn("Tell me", "Once upon", "interrupted")
     assert load(path).conversation.messages[-1] == Message(
         "assistant", "Onceupon", finish_reason="interrupted"
     )
 
 
-def test_an_answer_without_text_leaves_no_row(journal: Journal, path: Path) -> None:
-    turn(journal, "Tell me", "", "error")
-    assert rows(path, "SELECT count(*) FROM message WHERE role = 'assistant'") == [(0,)]
+def test_an_answer_that_nobody_ended_is_marked_and_whole(path: Path) -> None:
+    with Journal(path, no_trouble, interval=60) as journal:
+        talk = Talk(journal, SEED)
+        talk.ask("Tell me")
+        talk.answer()
+        talk.write("Once ")
+        talk.write("upon")
+    answer = load(path).conversation.messages[-1]
+    assert answer == Message("assistant", "Once upon", finish_reason="interrupted")
+    assert answer.finished_at is not None
 
 
-def test_a_cut_answer_goes_on_as_the_same_message(journal: Journal, path: Path) -> None:
-    turn(journal, "Count", "1 2", "length")
-    journal.more(ORIGIN)
-    journal.write("3")
-    journal.finish("stop", prompt_tokens=25, completion_tokens=1)
-    answer = load(path).path[-1].record
+def test_a_cut_answer_goes_on_as_the_same_message(talk: Talk, path: Path) -> None:
+    talk.turn("Count", "1 2", "length")
+    talk.more()
+    talk.write("3")
+    talk.finish("stop", prompt_tokens=25, completion_tokens=6)
+    answer = load(path).conversation.messages[-1]
     assert (answer.content, answer.finish_reason, answer.completion_tokens) == ("123", "stop", 6)
+    assert count(path) == 3
 
 
-def test_retry_undo_and_edit_leave_branches_that_can_be_reached(journal: Journal, path: Path) -> None:
-    first = SEED.with_turn(*turn(journal, "one", "1"))
-    turn(journal, "two", "2")
-    journal.align(first.with_message(Message("user", "two")))
-    journal.answer(ORIGIN)
-    journal.write("zwei")
-    journal.finish("stop")
-    journal.align(first)
-    turn(journal, "deux?", "3")
-    branches = journal.branches()
+def test_a_growing_answer_costs_the_file_only_what_came_and_is_not_written_over(
+    talk: Talk, path: Path
+) -> None:
+    """A row that is changed by hand meanwhile shows which columns are written."""
+    talk.ask("Count")
+    talk.answer()
+    talk.write("1")
+    wait_for(lambda: count(path) == 3, "the answer's row")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE message SET content = 'one', model = 'mine' WHERE role = 'assistant'")
+    talk.write("2")
+    wait_for(lambda: rows(path, "SELECT content FROM message")[-1] == ("one2",), "the next piece")
+    talk.write("3")
+    talk.finish()
+    assert rows(path, "SELECT content, model, finish_reason FROM message")[-1] == ("one23", "mine", "stop")
+
+
+def test_retry_undo_and_edit_leave_branches_that_can_be_reached(talk: Talk, path: Path) -> None:
+    talk.turn("one", "1")
+    talk.turn("two", "2")
+    talk.go_to(talk.conversation.at_last_question())
+    talk.answer()
+    talk.write("zwei")
+    talk.finish()
+    talk.go_to(talk.conversation.without_last_turn())
+    talk.turn("deux?", "3")
+    branches = talk.conversation.branches
     assert [(b.question, b.messages, b.current) for b in branches] == [
         ("deux?", 4, True),
         ("two", 4, False),
         ("two", 4, False),
     ]
-    back = journal.switch(branches[1].id)
-    assert [m.content for m in back.conversation] == ["Be short.", "one", "1", "two", "zwei"]
-    turn(journal, "three", "3")
-    assert [m.content for m in load(path).conversation][-2:] == ["three", "3"]
-    assert len(journal.branches()) == 3
+    talk.go_to(talk.conversation.at(branches[1].id))
+    assert [m.content for m in talk.conversation] == ["Be short.", "one", "1", "two", "zwei"]
+    talk.turn("three", "3")
+    stored = load(path).conversation
+    assert [m.content for m in stored][-3:] == ["zwei", "three", "3"]
+    assert len(stored.branches) == len(talk.conversation.branches) == 3
 
 
-def test_undo_alone_moves_the_head_and_keeps_the_branch(journal: Journal, path: Path) -> None:
-    conversation = SEED.with_turn(*turn(journal, "one", "1"))
-    turn(journal, "two", "2")
-    journal.align(conversation)
-    assert [(b.question, b.current) for b in journal.branches()] == [("two", False), ("one", True)]
-    assert load(path).conversation.messages[-1].content == "1"
+def test_undo_alone_moves_the_head_and_keeps_the_branch(talk: Talk, path: Path) -> None:
+    talk.turn("one", "1")
+    talk.turn("two", "2")
+    talk.go_to(talk.conversation.without_last_turn())
+    wait_for(lambda: load(path).conversation.messages[-1].content == "1", "the head")
+    assert [(b.question, b.current) for b in load(path).conversation.branches] == [
+        ("two", False),
+        ("one", True),
+    ]
 
 
-def test_aligning_to_the_same_conversation_changes_nothing(journal: Journal, path: Path) -> None:
-    question, answer = turn(journal, "one", "1 2")
-    before = rows(path, "SELECT id, content FROM message")
-    journal.align(SEED.with_turn(question, answer))
-    journal.branches()
-    assert rows(path, "SELECT id, content FROM message") == before
+def test_saving_the_same_conversation_again_changes_nothing(talk: Talk, journal: Journal, path: Path) -> None:
+    talk.turn("one", "1 2")
+    before = rows(path, "SELECT * FROM message"), rows(path, "SELECT * FROM conversation")
+    journal.save(talk.conversation, wait=True)
+    assert (rows(path, "SELECT * FROM message"), rows(path, "SELECT * FROM conversation")) == before
 
 
-def test_pins_notes_and_another_system_message_are_kept(journal: Journal, path: Path) -> None:
-    conversation = SEED.with_turn(*turn(journal, "one", "1")).with_pin(1)
+def test_pins_notes_and_another_system_message_are_kept(talk: Talk, journal: Journal, path: Path) -> None:
+    talk.turn("one", "1")
+    conversation = talk.conversation.with_pin(1)
     conversation = conversation.with_message(Message("system", "Summary: one.", pinned=True, note=True))
-    journal.align(conversation.with_system("Be long."))
+    talk.go_to(conversation.with_system("Be long."))
     journal.remember({"temperature": 0.1})
-    turn(journal, "two", "2")
+    talk.turn("two", "2")
     stored = load(path)
     assert [m.content for m in stored.conversation] == ["Be long.", "one", "1", "Summary: one.", "two", "2"]
     assert [m.pinned for m in stored.conversation] == [False, True, False, True, False, False]
     assert [m.note for m in stored.conversation] == [False, False, False, True, False, False]
     assert stored.heading.settings == {"temperature": 0.1}
-    journal.align(stored.conversation.with_system(""))
-    journal.branches()
+    journal.save(talk.conversation.with_system(""), wait=True)
     assert load(path).conversation.system is None
 
 
 def test_a_conversation_is_resumed_by_name_by_id_and_as_the_last_one(path: Path, told: Told) -> None:
     with Journal(path, told) as journal:
-        journal.start(SEED, {})
-        turn(journal, "one", "1")
-        journal.save("first")
-        journal.start(SEED, {})
-        turn(journal, "two", "2")
+        Talk(journal, SEED).turn("one", "1")
+        journal.name("first")
+        Talk(journal, SEED).turn("two", "2")
         assert journal.conversation_id is not None
         last = journal.conversation_id
     with Journal(path, told) as journal:
@@ -186,59 +206,99 @@ def test_a_conversation_is_resumed_by_name_by_id_and_as_the_last_one(path: Path,
         assert journal.resume(str(last)).id == last
         stored = journal.resume("first")
         assert stored.heading.name == "first"
-        turn(journal, "and then", "3")
-        journal.align(stored.conversation)
+        conversation = stored.conversation.with_message(Message("user", "and then"))
+        journal.save(conversation.with_message(Message("assistant", "3", finish_reason="stop")), wait=True)
+        journal.save(stored.conversation)
     assert len(rows(path, "SELECT * FROM conversation")) == 2
-    assert len(rows(path, "SELECT * FROM message")) == 8
+    assert count(path) == 8
+    assert [m.content for m in load(path, "first").conversation] == ["Be short.", "one", "1"]
+
+
+def test_a_resumed_conversation_has_all_its_branches_under_their_ids_in_the_file(
+    path: Path, told: Told
+) -> None:
+    with Journal(path, told) as journal:
+        Talk(journal, SEED).turn("other", "0")
+        talk = Talk(journal, SEED)
+        talk.turn("one", "1")
+        talk.go_to(talk.conversation.without_last_turn())
+        talk.turn("two", "2")
+        ids = {journal.message_ids[branch.id] for branch in talk.conversation.branches}
+    with Journal(path, told) as journal:
+        resumed = journal.resume().conversation
+        assert {branch.id for branch in resumed.branches} == ids
+        journal.save(resumed.at(min(ids)).with_message(Message("user", "three")), wait=True)
+        assert [m.content for m in load(path).conversation] == ["Be short.", "one", "1", "three"]
 
 
 @pytest.mark.parametrize("name", ["", "12", "taken"])
 def test_a_name_that_can_not_be_is_refused(journal: Journal, name: str) -> None:
-    turn(journal, "one", "1")
-    journal.save("taken")
-    journal.start(SEED, {})
-    turn(journal, "two", "2")
+    Talk(journal, SEED).turn("one", "1")
+    journal.name("taken")
+    Talk(journal, SEED).turn("two", "2")
     with pytest.raises(StoreError, match="name"):
-        journal.save(name)
+        journal.name(name)
 
 
-def test_an_unknown_conversation_is_said(journal: Journal) -> None:
-    turn(journal, "one", "1")
+def test_an_unknown_conversation_is_said(talk: Talk, journal: Journal) -> None:
+    talk.turn("one", "1")
     for reference in ("nobody", "99", "9" * 40):
         with pytest.raises(StoreError, match="No conversation"):
             journal.resume(reference)
 
 
-def test_a_conversation_removed_meanwhile_goes_on_as_a_new_one(
-    journal: Journal, path: Path, told: Told
-) -> None:
-    turn(journal, "secret", "1")
+def test_a_conversation_removed_meanwhile_goes_on_as_a_new_one(talk: Talk, path: Path, told: Told) -> None:
+    talk.turn("secret", "1")
     with Transcripts.open(path, told) as transcripts:
         transcripts.remove([transcripts.find(None)])
-    turn(journal, "two", "2")
+    talk.turn("two", "2")
     assert [m.content for m in load(path).conversation] == ["two", "2"]
     assert load(path).heading.title == "two" and told.lines == []
 
 
-def test_text_that_is_no_unicode_is_stored_without_what_is_not(journal: Journal, path: Path) -> None:
-    turn(journal, "bad \ud800 half", "nul\0byte")
-    assert [m.content for m in load(path).conversation][1:] == ["bad ? half", "nul\0byte"]
+def test_a_conversation_removed_in_an_answer_keeps_that_answer_whole(talk: Talk, path: Path) -> None:
+    talk.ask("secret")
+    talk.answer()
+    talk.write("one ")
+    wait_for(lambda: count(path) == 3, "the answer's row")
+    with Transcripts.open(path, no_trouble) as transcripts:
+        transcripts.remove([transcripts.find(None)])
+    talk.write("two")
+    talk.finish()
+    assert [m.content for m in load(path).conversation] == ["one two"]
+
+
+def test_text_that_is_no_unicode_is_stored_without_what_is_not(talk: Talk, path: Path) -> None:
+    talk.turn("bad \ud800 half", "nul\0byte")
+    talk.more()
+    talk.write("\0 more \ud800")
+    wait_for(lambda: load(path).conversation.messages[-1].content == "nul\0byte\0 more ?", "the piece")
+    talk.finish()
+    assert [m.content for m in load(path).conversation][1:] == ["bad ? half", "nul\0byte\0 more ?"]
+
+
+def test_a_pin_alone_leaves_the_search_as_it_is(talk: Talk, path: Path) -> None:
+    talk.turn("模型", "1")
+    talk.go_to(talk.conversation.with_pin(1))
+    node = talk.conversation.seen[1]
+    talk.go_to(talk.conversation.changed(node.id, replace(node.message, content="学习")))
+    wait_for(lambda: load(path).conversation.messages[1].content == "学习", "the change")
+    with Transcripts.open(path, no_trouble) as transcripts:
+        assert [hit.line for hit in transcripts.search("学习")] == ["学习"]
+        assert transcripts.search("模型") == []
+        assert transcripts.load(transcripts.find(None)).conversation.messages[1].pinned
 
 
 def test_without_a_store_the_same_calls_keep_nothing(tmp_path: Path) -> None:
-    journal: AnyJournal = NoJournal()
-    journal.start(SEED, {})
-    turn(journal, "one", "1")
-    journal.more(ORIGIN)
-    journal.align(SEED)
+    journal = NoJournal()
+    talk = Talk(journal, SEED)
+    talk.turn("one", "1")
+    talk.more()
+    talk.go_to(SEED)
     journal.remember({})
     with pytest.raises(StoreError, match="--no-store"):
-        journal.save("x")
+        journal.name("x")
     with pytest.raises(StoreError, match="--no-store"):
         journal.resume()
-    with pytest.raises(StoreError, match="--no-store"):
-        journal.branches()
-    with pytest.raises(StoreError, match="--no-store"):
-        journal.switch(1)
     journal.close()
     assert list(tmp_path.iterdir()) == []

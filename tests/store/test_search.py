@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from llamachat.core.conversation import Message
 from llamachat.store.segment import Finder
 from llamachat.store.transcripts import Transcripts
-from llamachat.store.values import Heading, Record
+from llamachat.store.values import Heading
 from tests.store.helpers import no_trouble
 
 CHINESE = ["大模型", "模型", "学习", "上下文", "窗口", "的", "是", "了", "我们", "问题"]
@@ -42,7 +43,7 @@ def test_search_finds_what_a_scan_finds(tmp_path: Path, seed: int) -> None:
                 words = chance.choices([*CHINESE, *ENGLISH, "->", "\n"], k=chance.randint(1, 8))
                 text = chance.choice(["", " ", "，"]).join(words)
                 reason = chance.choice(["stop", None])
-                record = Record("assistant", text, 0.0, finish_reason=reason)
+                record = Message("assistant", text, created_at=0.0, finish_reason=reason)
                 texts[transcripts.append(conversation, None, record)] = text
         for query in QUERIES:
             finder = Finder(query)
@@ -95,7 +96,7 @@ def test_search_finds_what_a_reader_would(tmp_path: Path, seed: int) -> None:
             conversation = transcripts.create(Heading())
             for _ in range(400):
                 text = "".join(chance.choices(PIECES, k=chance.randint(1, 12)))
-                texts[transcripts.append(conversation, None, Record("user", text, 0.0))] = text
+                texts[transcripts.append(conversation, None, Message("user", text, created_at=0.0))] = text
         for query in [*DENSE, *WORDS]:
             holds = begins_a_word if query in WORDS else holds_it
             wanted = [n for n, text in texts.items() if holds(plain(query), plain(text))]

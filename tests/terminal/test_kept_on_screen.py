@@ -334,10 +334,14 @@ def test_nothing_is_kept_where_nothing_is_to_be(
     one = chat(*arguments, **more)
     one.ask("hello")
     one.see("you said 5: hello")
-    for command in ("/save it", "/branches", "/export"):
+    for command in ("/save it", "/export"):
         one.ask(command)
+        one.see("--no-store")
         one.prompt(command)
         one.type("\x15")
+    one.ask("/undo")
+    one.ask("/branches")
+    one.see("/branches ID goes")
     leave(one)
     assert not path.parent.exists()
     files = [file for file in tmp_path.rglob("*") if file.is_file()]

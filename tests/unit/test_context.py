@@ -21,7 +21,7 @@ def make_context() -> Context:
 
 def grown(context: Context, turns: int, length: int = 40) -> Conversation:
     """A conversation of so many answered turns, each of which was sent through `context`."""
-    conversation = Conversation((Message("system", "s"),))
+    conversation = Conversation.of((Message("system", "s"),))
     for number in range(turns):
         question = Message("user", f"{number}".ljust(length, "?"))
         fitted = context.fit(conversation.with_message(question))
@@ -142,7 +142,7 @@ def test_without_numbers_each_try_is_tighter(context: Context) -> None:
 
 def test_a_message_over_the_window_is_refused(context: Context) -> None:
     with pytest.raises(MessageTooLarge):
-        context.fit(Conversation((Message("user", "x" * 2100),)))
+        context.fit(Conversation.of((Message("user", "x" * 2100),)))
 
 
 def test_every_message_is_listed_with_its_tokens_and_whether_it_is_seen(context: Context) -> None:

@@ -9,7 +9,7 @@ from llamachat.chat.session import Session
 from llamachat.client import ChatClient
 from llamachat.core import presets
 from llamachat.errors import ExitStatus
-from llamachat.store.protocol import NoJournal
+from llamachat.store.journal import NoJournal
 from llamachat.terminal.base import Look
 from llamachat.terminal.plain import PlainTerminal
 

@@ -21,7 +21,7 @@ def text(length: int) -> str:
 
 def turns(*lengths: int, system: int = 10) -> Conversation:
     """A conversation of turns whose messages have the given lengths, and one question at the end."""
-    conversation = Conversation((Message("system", text(system)),))
+    conversation = Conversation.of((Message("system", text(system)),))
     for length in lengths:
         conversation = conversation.with_turn(
             Message("user", text(length)), Message("assistant", text(length))
@@ -41,7 +41,7 @@ def conversations(draw: st.DrawFn) -> Conversation:
             Message("user", text(draw(lengths)), pinned=draw(st.integers(0, 15)) == 0, note=note),
             Message("assistant", text(draw(lengths)), pinned=draw(st.integers(0, 15)) == 0, note=note),
         ]
-    return Conversation((*messages, Message("user", text(draw(lengths)))))
+    return Conversation.of((*messages, Message("user", text(draw(lengths)))))
 
 
 budgets = st.builds(Budget, st.integers(64, 1000), st.integers(1, 1200), st.integers(0, 20))
@@ -92,7 +92,7 @@ def test_what_was_dropped_stays_dropped_as_the_conversation_grows(
 ) -> None:
     dropped: set[int] = set()
     for end in range(1, len(conversation) + 1):
-        prefix = Conversation(conversation.messages[:end])
+        prefix = Conversation.of(conversation.messages[:end])
         # A pin counts from the moment that it is set, which a prefix that ends before its turn can't know.
         turn = conversation.messages[end - 1 : end + 1]
         fitted = fitted_or_none(prefix, budget)
@@ -108,7 +108,7 @@ def test_the_same_input_gives_the_same_output(conversation: Conversation, budget
 
 @given(conversations(), budgets)
 def test_nothing_is_dropped_that_fits(conversation: Conversation, budget: Budget) -> None:
-    spoken = Conversation(tuple(m for m in conversation if not m.note))
+    spoken = Conversation.of(tuple(m for m in conversation if not m.note))
     if budget.overhead + sum(map(count, spoken)) <= budget.prompt_limit:
         assert fit(spoken, budget, count).dropped == ()
 
@@ -136,14 +136,14 @@ def test_a_block_leaves_about_sixty_percent_of_the_window() -> None:
 
 
 def test_a_message_that_leaves_no_room_for_an_answer_is_refused_with_its_size() -> None:
-    conversation = Conversation((Message("system", text(10)), Message("user", text(990))))
+    conversation = Conversation.of((Message("system", text(10)), Message("user", text(990))))
     with pytest.raises(MessageTooLarge) as caught:
         fit(conversation, Budget(n_ctx=1000, max_tokens=250), count)
     assert (caught.value.tokens, caught.value.others, caught.value.limit) == (994, 14, 968)
 
 
 def test_a_message_that_takes_of_the_answers_room_is_sent_with_what_is_left() -> None:
-    conversation = Conversation((Message("user", text(850)),))
+    conversation = Conversation.of((Message("user", text(850)),))
     assert fit(conversation, Budget(n_ctx=1000, max_tokens=250), count).max_tokens == 146 - OVERRUN
 
 

@@ -202,7 +202,7 @@ class Context:
         *before, answer = conversation.messages or (Message("user", ""),)
         if answer.role != "assistant":
             return None
-        asked = self.fit(Conversation(tuple(before)), max_tokens)
+        asked = self.fit(Conversation.of(before), max_tokens)
         tokens = asked.prompt_tokens + self.counter.message(answer)
         if tokens > self.n_ctx:
             return None

@@ -6,7 +6,7 @@ from llamachat.chat import turn
 from llamachat.chat.room import look_at_server
 from llamachat.chat.session import Session
 from llamachat.core import presets
-from llamachat.core.conversation import Conversation, Message
+from llamachat.core.conversation import Message
 from llamachat.errors import LlamachatError, UsageError
 
 
@@ -47,15 +47,14 @@ def lang(session: Session, argument: str) -> None:
 
 
 def retry(session: Session, argument: str) -> None:
-    question = _last_question(session)
-    candidate = session.conversation.without_last_turn().with_message(question)
-    session.journal.align(candidate)
+    _last_question(session)
+    candidate = session.conversation.at_last_question()
     look_at_server(session)
     try:
         turn.answer_to(session, candidate)
     except LlamachatError:
         # The old answer stands; what came of the new one is a branch.
-        session.journal.align(session.conversation)
+        session.journal.save(session.conversation)
         raise
 
 
@@ -69,15 +68,17 @@ def edit(session: Session, argument: str) -> None:
 
 
 def go_on(session: Session, argument: str) -> None:
-    messages = session.conversation.messages
-    if session.cut:
-        question = session.cut.conversation.last_question
-        turn.go_on(session, session.cut.conversation, session.cut.part)
+    conversation = session.conversation
+    if session.cut is not None:
+        system = conversation.system
+        taken_up = conversation.at(session.cut).with_system(system.content if system else "")
+        turn.go_on(session, taken_up)
         # What was attached to the question is with it in the conversation now.
+        question = taken_up.last_question
         sent = question.content if question else ""
         session.attached = [text for text in session.attached if text not in sent]
-    elif messages and messages[-1].role == "assistant" and not messages[-1].note:
-        turn.go_on(session, Conversation(messages[:-1]), messages[-1])
+    elif conversation.last and conversation.last.message.is_answer:
+        turn.go_on(session, conversation)
     else:
         raise UsageError("There is no answer to go on with.")
 
@@ -87,7 +88,7 @@ def _rewind(session: Session) -> Message:
     question = _last_question(session)
     session.conversation = session.conversation.without_last_turn()
     session.cut = None
-    session.journal.align(session.conversation)
+    session.journal.save(session.conversation)
     session.look_at_window()
     return question
 

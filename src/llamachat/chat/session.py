@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from llamachat.chat.context import Context
 from llamachat.client import ChatClient, ServerFacts
-from llamachat.core.conversation import Conversation, Message
+from llamachat.core.conversation import Conversation
 from llamachat.core.presets import Lang
 from llamachat.core.sampling import Sampling
 from llamachat.errors import ExitStatus
-from llamachat.store.protocol import AnyJournal
-from llamachat.store.values import Origin
+from llamachat.store.journal import NoJournal
 from llamachat.terminal.base import Terminal
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """An answer that broke off, and the conversation up to its question; `/continue` takes it up."""
-
-    conversation: Conversation
-    part: Message
 
 
 @dataclass(slots=True)
 class Session:
     """`draft` is given back for editing at the next prompt; `attached` goes out with the next message.
+
+    `cut` is the node of an answer that broke off: it is in no turn, and /continue takes it up.
 
     `served` names the model that the server says it has, None where it says nothing; `model` is the one that
     requests name; `facts` is what the server said of itself last; `transcripts` is the file that other
@@ -38,7 +31,7 @@ class Session:
     terminal: Terminal
     client: ChatClient
     context: Context
-    journal: AnyJournal
+    journal: NoJournal
     transcripts: Path
     conversation: Conversation
     model: str
@@ -51,16 +44,14 @@ class Session:
     stats: str = ""
     draft: str = ""
     attached: list[str] = field(default_factory=list)
-    cut: Cut | None = None
+    cut: int | None = None
     leaving: bool = False
     exit_status: ExitStatus = ExitStatus.OK
 
     def revise(self, change: Callable[[Conversation], Conversation]) -> None:
-        """Change what was said; in an answer that broke off and can go on, too."""
+        """Change what was said."""
         self.conversation = change(self.conversation)
-        if self.cut:
-            self.cut = replace(self.cut, conversation=change(self.cut.conversation))
-        self.journal.align(self.conversation)
+        self.journal.save(self.conversation)
 
     def look_at_window(self) -> None:
         """The conversation is another one than was sent last: see anew what fits, and say how full it is."""
@@ -71,10 +62,6 @@ class Session:
     def answering(self) -> str:
         """The model that answers, as far as is known."""
         return self.served or self.model
-
-    def origin(self, sampling: Mapping[str, Any]) -> Origin:
-        """Where an answer comes from, and all that its request says beside the messages."""
-        return Origin(self.answering, self.client.base_url, {"model": self.model, **sampling})
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from llamachat.chat.context import ON_FULL
 from llamachat.chat.session import Session
 from llamachat.core import presets
+from llamachat.core.conversation import Conversation
 from llamachat.core.events import Done, TextDelta
 from llamachat.core.sampling import Sampling
 from llamachat.errors import StoreError, UsageError
@@ -29,27 +30,32 @@ def take_up(session: Session, stored: Stored, keep: Sequence[str] = ()) -> None:
     Settings that this version does not know, which an import can bring, are left out.
     """
     before = stored.heading.settings
-    session.conversation = stored.conversation
-    session.cut = None
     if "lang" not in keep and before.get("lang") in tuple(presets.SYSTEM):
         session.lang = before["lang"]
     session.sampling = _sampling(session.sampling, before.get("sampling"), keep)
     if "on_full" not in keep and before.get("on_full") in ON_FULL:
         session.context.on_full = before["on_full"]
+    _go_on_from(session, stored.conversation)
+
+
+def _go_on_from(session: Session, conversation: Conversation) -> None:
+    """Show where `conversation` stands; a question that it ends with comes back for editing."""
+    session.conversation = conversation.without_unanswered()
+    session.cut = None
     session.look_at_window()
     if session.terminal.interactive:
-        _show_last_turns(session, stored)
-    if stored.model and stored.model != session.answering:
-        session.terminal.notice(f"[{stored.model} answered so far; now it is {session.answering}]")
-    if stored.unanswered and session.terminal.interactive:
-        session.draft = stored.unanswered
+        _show_last_turns(session)
+    if conversation.model and conversation.model != session.answering:
+        session.terminal.notice(f"[{conversation.model} answered so far; now it is {session.answering}]")
+    if conversation.unanswered and session.terminal.interactive:
+        session.draft = conversation.unanswered.content
         session.terminal.notice("[the last question has no answer yet: Enter sends it]")
 
 
 def save(session: Session, argument: str) -> None:
     if not argument:
         raise UsageError("Which name should it have?", "/save NAME")
-    session.journal.save(argument)
+    session.journal.name(argument)
     session.terminal.notice(f"This conversation is called {argument!r}: /load {argument} takes it up again.")
 
 
@@ -97,14 +103,18 @@ def export(session: Session, argument: str) -> None:
 
 def branches(session: Session, argument: str) -> None:
     """List the branches of this conversation, or go to the end of one."""
+    conversation, ids = session.conversation, session.journal.message_ids
     if argument:
-        if not argument.isdecimal():
-            raise UsageError(f"{argument!r} is no number of a branch.", "/branches lists them.")
-        take_up(session, session.journal.switch(int(argument)))
+        wanted = next((i for i in conversation.nodes if str(ids.get(i, i)) == argument), None)
+        if wanted is None:
+            raise UsageError(f"There is no branch {argument!r}.", "/branches lists them.")
+        session.journal.save(conversation.at(wanted))
+        _go_on_from(session, conversation.at(wanted))
         return
-    found = session.journal.branches()
+    found = conversation.branches
     session.terminal.listing(
-        (str(b.id), "now" if b.current else "", f"{b.messages} messages", b.question) for b in found
+        (str(ids.get(b.id, b.id)), "now" if b.current else "", f"{b.messages} messages", b.question)
+        for b in found
     )
     if len(found) > 1:
         session.terminal.notice("/branches ID goes to the end of another one.")
@@ -126,8 +136,8 @@ def _sampling(now: Sampling, before: object, keep: Sequence[str]) -> Sampling:
     return now
 
 
-def _show_last_turns(session: Session, stored: Stored) -> None:
-    spoken = [m for m in stored.conversation if m.role != "system" and not m.note]
+def _show_last_turns(session: Session) -> None:
+    spoken = [m for m in session.conversation if m.role != "system" and not m.note]
     if len(spoken) > 2 * TURNS_SHOWN:
         session.terminal.notice(f"[{len(spoken) - 2 * TURNS_SHOWN} earlier messages: /context lists them]")
     for message in spoken[-2 * TURNS_SHOWN :]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from llamachat.chat.room import Stopped, let_decide, look_at_server, make_room, tell
-from llamachat.chat.session import Cut, Session
+from llamachat.chat.session import Session
 from llamachat.chat.stats import footer
 from llamachat.client import Request
 from llamachat.client.counting import requests
@@ -18,9 +18,15 @@ from llamachat.errors import BrokenAnswer, ContextExceeded, LlamachatError, Mess
 
 @dataclass(slots=True)
 class Reply:
-    """What has come of an answer; `first` and `last` are seconds from the request to pieces of its text."""
+    """What has come of an answer. `conversation` ends with its question, then with the answer itself.
 
+    `first` and `last` are seconds from the request to pieces of its text.
+    """
+
+    conversation: Conversation
+    goes_on: bool = False
     parts: list[str] = field(default_factory=list)
+    begun: bool = False
     done: Done | None = None
     first: float | None = None
     last: float = 0.0
@@ -29,58 +35,102 @@ class Reply:
     def text(self) -> str:
         return "".join(self.parts)
 
+    def begin(self, answer: Message) -> None:
+        """The first text came: a new answer is in the conversation; one that goes on grows from here."""
+        self.begun = True
+        node = self.conversation.last
+        if self.goes_on and node:
+            tokens = node.message.completion_tokens
+            answer = replace(
+                answer,
+                content=node.message.content,
+                pinned=node.message.pinned,
+                created_at=node.message.created_at,
+                completion_tokens=tokens,
+            )
+            self.conversation = self.conversation.changed(node.id, answer)
+        else:
+            self.conversation = self.conversation.with_message(answer)
+
+    def end(self, finish_reason: str) -> None:
+        """The answer is over, and in the conversation where it came to anything."""
+        node = self.conversation.last
+        if not self.begun or node is None:
+            return
+        usage = self.done.usage if self.done else None
+        before = node.message.completion_tokens
+        answer = replace(
+            node.message,
+            content=node.message.content + self.text,
+            finish_reason=finish_reason,
+            prompt_tokens=usage.prompt_tokens if usage else None,
+            completion_tokens=usage.completion_tokens + (before or 0) if usage else before,
+            timings=self.done.timings if self.done else None,
+            finished_at=time.time(),
+        )
+        self.conversation = self.conversation.changed(node.id, answer)
+
 
 def ask(session: Session, text: str, *, titled: bool = True) -> None:
     """Send `text` as the next message. On any error the conversation stays as it was."""
     question = Message("user", "\n\n".join([*session.attached, text]))
     session.conversation = make_room(session, question)
-    # A turn that failed is still in the journal, as a branch of its own from here on.
-    session.journal.align(session.conversation)
-    session.journal.ask(question.content, title=text if titled else "")
-    answer_to(session, session.conversation.with_message(question))
+    answer_to(session, session.conversation.with_message(question), title=text if titled else "")
     session.attached.clear()
 
 
-def answer_to(session: Session, candidate: Conversation) -> None:
+def answer_to(session: Session, candidate: Conversation, *, title: str = "") -> None:
     """Let the model answer the last message of `candidate`, which becomes the conversation if it does."""
-    reply = Reply()
-    try:
-        _stream(session, candidate, reply)
-    except LlamachatError as error:
-        _keep_part(session, candidate, reply, error)
-        raise
-    answer = _finish(session, candidate, reply)
-    session.conversation = candidate.with_message(answer)
-    session.cut = None
+    session.journal.save(candidate, title=title, wait=True)
+    _answer(session, Reply(candidate))
 
 
-def go_on(session: Session, before: Conversation, part: Message) -> None:
-    """Let the model go on with `part`, its own last message, as the same message."""
-    reply = Reply()
+def go_on(session: Session, conversation: Conversation) -> None:
+    """Let the model go on with its own answer that `conversation` ends with, as the same message."""
     look_at_server(session)
-    session.journal.align(before.with_message(part))
+    session.journal.save(conversation)
+    _answer(session, Reply(conversation, goes_on=True))
+
+
+def _answer(session: Session, reply: Reply) -> None:
+    before = session.conversation
     try:
-        _stream(session, before.with_message(part), reply, prefill=True)
-    except LlamachatError as error:
-        _keep_part(session, before, reply, error, part.content)
+        _stream(session, reply)
+    except BaseException as error:
+        failed = isinstance(error, LlamachatError)
+        _end(session, reply, "error" if failed else "interrupted")
+        # A turn that failed is a branch; in the file it is the head until something else is said.
+        session.conversation = reply.conversation.at(before.head)
+        if isinstance(error, LlamachatError):
+            _keep_part(session, reply, error)
         raise
-    answer = _finish(session, before, reply, part.content)
-    session.conversation = before.with_message(answer)
-    session.cut = None
+    assert reply.done
+    _end(session, reply, reply.done.finish_reason)
+    if not reply.text.strip() and not reply.goes_on:
+        session.conversation = reply.conversation.at(before.head)
+        raise _no_answer(reply.done.finish_reason)
+    session.conversation, session.cut = reply.conversation, None
+    _say_how_it_ended(session, reply, reply.done)
 
 
-def _stream(session: Session, candidate: Conversation, reply: Reply, *, prefill: bool = False) -> None:
-    """Fit and send `candidate`; once more and tighter, where the server says that it does not fit."""
+def _end(session: Session, reply: Reply, finish_reason: str) -> None:
+    reply.end(finish_reason)
+    session.journal.save(reply.conversation, wait=True)
+
+
+def _stream(session: Session, reply: Reply) -> None:
+    """Fit and send the conversation; once more and tighter, where the server says that it does not fit."""
+    candidate = reply.conversation
     fitted = session.context.fit(candidate, session.sampling.max_tokens)
     let_decide(session, candidate, fitted)
     tell(session, candidate, fitted)
     try:
-        _send(session, fitted, reply, prefill=prefill)
+        _send(session, fitted, reply)
     except (ContextExceeded, BrokenAnswer) as error:
         if not _is_overflow(session, error):
             raise
         fitted = _tighter(session, candidate, fitted, error)
-        _send(session, fitted, reply, prefill=prefill)
+        _send(session, fitted, reply)
     assert reply.done
     usage = reply.done.usage
     session.context.sent(
@@ -123,17 +173,21 @@ def _tighter(
     return smaller
 
 
-def _send(session: Session, fitted: Fitted, reply: Reply, *, prefill: bool) -> None:
+def _send(session: Session, fitted: Fitted, reply: Reply) -> None:
     sampling = session.sampling.given() | {"max_tokens": fitted.max_tokens}
-    request = Request(requests(fitted.messages), session.model, sampling, prefill)
-    if not prefill and not reply.parts:
-        session.journal.answer(session.origin(sampling))
+    request = Request(requests(fitted.messages), session.model, sampling, reply.goes_on)
+    parameters = {"model": session.model, **sampling}
+    answer = Message(
+        "assistant", "", model=session.answering, server=session.client.base_url, parameters=parameters
+    )
     began = time.monotonic()
     with session.client.stream(request) as stream, session.terminal.answer(stream.cancel) as view:
         for event in stream:
-            if prefill and not reply.parts and isinstance(event, (TextDelta, Done)):
-                # Not before: an answer that could not go on stays what it was.
-                session.journal.more(session.origin(sampling))
+            # Not before: an answer that could not go on stays what it was.
+            starts = isinstance(event, TextDelta) or (reply.goes_on and isinstance(event, Done))
+            if starts and not reply.begun:
+                reply.begin(answer)
+                session.journal.save(reply.conversation)
             if isinstance(event, TextDelta):
                 reply.last = time.monotonic() - began
                 reply.first = reply.last if reply.first is None else reply.first
@@ -144,42 +198,30 @@ def _send(session: Session, fitted: Fitted, reply: Reply, *, prefill: bool) -> N
             view.show(event)
 
 
-def _finish(session: Session, candidate: Conversation, reply: Reply, before: str = "") -> Message:
-    """The answer as a message. Raises ServerError where there is none."""
-    assert reply.done
-    reason, usage = reply.done.finish_reason, reply.done.usage
-    session.journal.finish(
-        reason,
-        prompt_tokens=usage.prompt_tokens if usage else None,
-        completion_tokens=usage.completion_tokens if usage else None,
-        timings=reply.done.timings,
-    )
-    if not reply.text.strip() and not before:
-        if reason == "interrupted":
-            raise Stopped("Stopped before an answer came.")
-        if reason == "length":
-            raise ServerError("The answer had no room for a word.", "/set max_tokens gives it more.")
-        raise ServerError("The model gave an empty answer.", "Send the message again, or change it.")
-    answer = Message("assistant", before + reply.text, finish_reason=reason)
-    session.stats = footer(reply.done, reply.first, reply.last, session.context.status)
+def _no_answer(finish_reason: str) -> LlamachatError:
+    if finish_reason == "interrupted":
+        return Stopped("Stopped before an answer came.")
+    if finish_reason == "length":
+        return ServerError("The answer had no room for a word.", "/set max_tokens gives it more.")
+    return ServerError("The model gave an empty answer.", "Send the message again, or change it.")
+
+
+def _say_how_it_ended(session: Session, reply: Reply, done: Done) -> None:
+    session.stats = footer(done, reply.first, reply.last, session.context.status)
     if not reply.text.strip():
         session.terminal.notice("[the model has nothing to add]")
-    elif reason == "interrupted":
+    elif done.finish_reason == "interrupted":
         session.terminal.notice("[stopped: /continue goes on from there]")
-    elif reason == "length":
+    elif done.finish_reason == "length":
         session.terminal.notice("[cut at its greatest length: /continue goes on from there]")
     if session.show_stats and session.stats:
         session.terminal.notice(session.stats)
-    return answer
 
 
-def _keep_part(
-    session: Session, candidate: Conversation, reply: Reply, error: LlamachatError, before: str = ""
-) -> None:
+def _keep_part(session: Session, reply: Reply, error: LlamachatError) -> None:
     """An answer that broke off is no part of the conversation, but it can be taken up."""
     if isinstance(error, ServerError) and not _looks_like_overflow(error):
         session.context.forget_server()
-    session.journal.finish("error")
-    if reply.text.strip():
-        session.cut = Cut(candidate, Message("assistant", before + reply.text, finish_reason="error"))
+    if reply.text.strip() and reply.conversation.last:
+        session.cut = reply.conversation.last.id
         session.terminal.notice("[broken off: /continue goes on from there]")

@@ -19,8 +19,7 @@ from llamachat.core.sampling import Sampling
 from llamachat.errors import ServerError
 from llamachat.settings import base
 from llamachat.settings.chat import ChatSettings
-from llamachat.store.journal import Journal
-from llamachat.store.protocol import AnyJournal, NoJournal
+from llamachat.store.journal import Journal, NoJournal
 from llamachat.terminal.base import Look, Terminal
 from llamachat.terminal.interactive import open_terminal
 from llamachat.terminal.plain import PlainTerminal, use_utf8
@@ -49,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         client.close()
 
 
-def _journal(options: ChatSettings, terminal: Terminal) -> AnyJournal:
+def _journal(options: ChatSettings, terminal: Terminal) -> NoJournal:
     if not options.store:
         return NoJournal()
     return Journal(paths.transcripts_file(options.transcripts), lambda error: terminal.error(str(error)))
@@ -66,7 +65,7 @@ def _begin(session: Session, options: ChatSettings) -> bool:
 
 
 def _session(
-    options: ChatSettings, terminal: Terminal, client: ChatClient, said: ServerFacts, journal: AnyJournal
+    options: ChatSettings, terminal: Terminal, client: ChatClient, said: ServerFacts, journal: NoJournal
 ) -> Session:
     auto: presets.Lang = "en" if said.bundled else "zh"
     lang = auto if options.lang == "auto" else options.lang

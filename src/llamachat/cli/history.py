@@ -78,7 +78,7 @@ def _list(transcripts: Transcripts, settings: HistorySettings, words: list[str])
 def _show(transcripts: Transcripts, settings: HistorySettings, words: list[str]) -> int:
     stored = transcripts.load(transcripts.find(words[0] if words else None), settings.branch)
     if settings.json_output:
-        messages = [{"id": n.id, **exchange.record_value(n.record)} for n in stored.path]
+        messages = [{"id": n.id, **exchange.message_value(n.message)} for n in stored.conversation.path]
         name, title = stored.heading.name, stored.heading.title
         output.print_json({"id": stored.id, "name": name, "title": title, "messages": messages})
     else:

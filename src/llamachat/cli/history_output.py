@@ -140,9 +140,9 @@ def _shows_styles(console: Console) -> bool:
 
 def _turns(stored: Stored) -> list[tuple[str, str]]:
     turns = []
-    for node in stored.path:
-        message = node.record.message
-        cut = f" ({message.finish_reason})" if message.finish_reason not in (None, "stop") else ""
+    for node in stored.conversation.path:
+        message = node.message
+        cut = f" ({message.cut})" if message.cut else ""
         turns.append((("note" if message.note else message.role) + cut, message.content))
     return turns
 

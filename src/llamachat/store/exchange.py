@@ -16,14 +16,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from llamachat.core.conversation import Message
+from llamachat.core.conversation import Message, Node
 from llamachat.errors import StoreError, UsageError
 from llamachat.store.transcripts import Transcripts
 from llamachat.store.values import (
-    RECORD_COLUMNS,
+    MESSAGE_COLUMNS,
     Heading,
-    Node,
-    Record,
     Stored,
     from_iso,
     title_from,
@@ -48,12 +46,12 @@ def to_markdown(stored: Stored) -> str:
     heading = stored.heading
     facts = [
         to_iso(heading.created_at)[:16].replace("T", " ") + " UTC",
-        *([stored.model] if stored.model else []),
+        *([stored.conversation.model] if stored.conversation.model else []),
     ]
     parts = [f"# {heading.name or heading.title or 'Conversation'}", " · ".join(facts)]
-    for node in stored.path:
-        message = node.record.message
-        cut = f" ({message.finish_reason})" if message.finish_reason not in (None, "stop") else ""
+    for node in stored.conversation.path:
+        message = node.message
+        cut = f" ({message.cut})" if message.cut else ""
         title = "Note" if message.note else message.role.capitalize()
         parts += [f"## {title}{cut}", message.content.strip()]
     return "\n\n".join(parts) + "\n"
@@ -72,8 +70,6 @@ def to_json(trees: Sequence[Tree]) -> str:
 def to_jsonl(stored: Stored) -> str:
     """One line in OpenAI's messages form: what was said, under the system message that holds now."""
     messages = [m.as_request() for m in stored.conversation if not m.note]
-    if stored.unanswered is not None:
-        messages.append(Message("user", stored.unanswered).as_request())
     return json.dumps({"messages": messages}, ensure_ascii=False) + "\n"
 
 
@@ -117,9 +113,9 @@ def write_new(path: Path, text: str) -> None:
         raise StoreError(f"{path} can't be written: {error.strerror}.", "Choose another name.") from error
 
 
-def record_value(record: Record) -> dict[str, Any]:
-    """A record as JSON: what is not known is left out, times are ISO 8601."""
-    values = {name: getattr(record, name) for name in RECORD_COLUMNS}
+def message_value(message: Message) -> dict[str, Any]:
+    """A message as JSON: what is not known is left out, times are ISO 8601."""
+    values = {name: getattr(message, name) for name in MESSAGE_COLUMNS}
     return _with_iso({k: v for k, v in values.items() if v is not None and v is not False})
 
 
@@ -127,7 +123,7 @@ def _add(transcripts: Transcripts, heading: Heading, nodes: Sequence[Node]) -> i
     conversation_id = transcripts.create(Heading(**{**_fields(heading), "head_id": None}))
     ids: dict[int | None, int] = {}
     for node in nodes:
-        ids[node.id] = transcripts.append(conversation_id, ids.get(node.parent_id), node.record)
+        ids[node.id] = transcripts.append(conversation_id, ids.get(node.parent), node.message)
     head = Heading(**{**_fields(heading), "head_id": ids.get(heading.head_id)})
     transcripts.change_heading(conversation_id, head)
     return conversation_id
@@ -139,7 +135,7 @@ def _fields(heading: Heading) -> dict[str, Any]:
 
 def _tree_value(heading: Heading, nodes: Sequence[Node]) -> dict[str, Any]:
     values = _with_iso({k: v for k, v in _fields(heading).items() if v is not None and k != "head_id"})
-    messages = [{"id": n.id, "parent": n.parent_id, **record_value(n.record)} for n in nodes]
+    messages = [{"id": n.id, "parent": n.parent, **message_value(n.message)} for n in nodes]
     return {**values, "head": heading.head_id, "messages": messages}
 
 
@@ -179,7 +175,7 @@ def _read_tree(value: Any, where: str, now: float) -> Tree:
         raise StoreError(f"{where} has no list of messages.")
     nodes = list(_read_nodes(value["messages"], where, now))
     known = {node.id for node in nodes}
-    first = next((n.record.content for n in nodes if n.record.role == "user"), "")
+    first = next((n.message.content for n in nodes if n.message.role == "user"), "")
     last = nodes[-1].id if nodes else None
     try:
         heading = Heading(
@@ -205,12 +201,12 @@ def _read_nodes(messages: list[Any], where: str, now: float) -> Iterator[Node]:
         parent = value.get("parent") if "parent" in value else before
         if not isinstance(node_id, int) or not isinstance(parent, int | None):
             raise StoreError(f"{place} has an id that is no number.")
-        yield Node(node_id, parent, _read_record(value, place, now))
+        yield Node(node_id, parent, _read_message(value, place, now))
         before = node_id
 
 
-def _read_record(value: dict[str, Any], place: str, now: float) -> Record:
-    known = {k: v for k, v in value.items() if k in RECORD_COLUMNS and v is not None}
+def _read_message(value: dict[str, Any], place: str, now: float) -> Message:
+    known = {k: v for k, v in value.items() if k in MESSAGE_COLUMNS and v is not None}
     known["content"] = _text(value.get("content"), place)
     for name, kind in _KINDS.items():
         if not isinstance(known.get(name), kind | None) or _too_large(known.get(name)):
@@ -224,7 +220,7 @@ def _read_record(value: dict[str, Any], place: str, now: float) -> Record:
     known.setdefault("created_at", now)
     if value["role"] == "assistant" and "created_at" not in value:
         known.setdefault("finish_reason", "stop")
-    return Record(**known)
+    return Message(**known)
 
 
 def _text(content: Any, place: str) -> str:

@@ -2,28 +2,27 @@
 
     with Journal(path, report) as journal:                   # or NoJournal(), for --no-store
         journal.start(conversation, settings)                # nothing is written before the first question
-        journal.ask(text)                                    # on the disk when it returns
-        journal.answer(Origin(model, server, parameters))
+        conversation = conversation.with_message(question)
+        journal.save(conversation, wait=True)                # on the disk when it returns
+        journal.save(conversation := conversation.with_message(answer))
         for event in stream:
             journal.write(event.text)                        # on the disk within `interval`
-        journal.finish("stop", prompt_tokens=…, completion_tokens=…, timings=…)
+        journal.save(conversation.changed(answer, …), wait=True)
 
-The journal follows one conversation. Whatever else changes it is told with `align(conversation)`, which
-compares: what both have is kept, the head goes back to where they part, what is new is added there. So /undo,
-/retry and /edit leave their old branch in the tree, and pins, notes and another system message are stored.
-For /retry, align to the conversation with the question as its last message, then `answer` again.
-`more(origin)` lets the last answer grow (/continue).
+The journal follows one conversation. `save` takes it as it is now, and what of it the file does not have yet
+is written: new nodes, what changed in the others, the head.
 
-One thread writes. `ask` and `finish` wait for it, for half a second at most. Where the file is locked, gone
-or damaged or the disk is full, the chat is told once through `report` (in the caller's thread, never amid an
-answer); the journal remembers what is missing, and writes it when that works; `close` says what never was.
+One thread writes. `save(…, wait=True)` waits for it, for half a second at most. Where the file is locked,
+gone or damaged or the disk is full, the chat is told once through `report` (in the caller's thread, never
+amid an answer); the journal remembers what is missing, and writes it when that works; `close` says what never
+was.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -33,36 +32,62 @@ from typing import Any
 from llamachat.core.conversation import Conversation
 from llamachat.errors import StoreError
 from llamachat.store.database import Report
-from llamachat.store.keeper import Keeper
-from llamachat.store.session import Entry, Session
 from llamachat.store.transcripts import Transcripts
-from llamachat.store.values import Branch, Heading, Origin, Record, Stored, is_system, title_from
-from llamachat.store.writer import Writer
+from llamachat.store.values import Heading, Stored, title_from
+from llamachat.store.writer import Kept, Saved, Writer
 
 _WAIT = 0.5
 """Longest time in seconds for which the chat waits for the writer; at the end, ten times that."""
 
 
-class Journal:
-    """See the module's text. `interval` and `retry` are seconds, `now` gives the time of day."""
+class NoJournal:
+    """The calls of a journal. This one keeps nothing; what needs something kept raises StoreError."""
 
-    def __init__(
-        self,
-        path: Path,
-        report: Report,
-        *,
-        interval: float = 0.5,
-        retry: float = 2.0,
-        now: Callable[[], float] = time.time,
-    ) -> None:
+    @property
+    def conversation_id(self) -> int | None:
+        """None as long as nothing of the conversation is stored."""
+        return None
+
+    @property
+    def message_ids(self) -> Mapping[int, int]:
+        """The ids in the file of the nodes that are stored."""
+        return {}
+
+    def start(self, conversation: Conversation, settings: Mapping[str, Any]) -> None:
+        """Begin a new conversation; `settings` is what `resume` gives back in `heading.settings`."""
+
+    def save(self, conversation: Conversation, *, title: str = "", wait: bool = False) -> None:
+        """The conversation is now this one. The first `title` is kept; `wait` until it is on the disk."""
+
+    def write(self, text: str) -> None:
+        """The next piece of the answer that the saved conversation ends with, stored within `interval`."""
+
+    def remember(self, settings: Mapping[str, Any]) -> None:
+        """What the conversation is to be taken up with again."""
+
+    def name(self, name: str) -> None:
+        """Give the conversation a name. Raises StoreError where it is taken or nothing was said yet."""
+        raise StoreError("This chat keeps nothing.", "Start it without --no-store.")
+
+    def resume(self, reference: str | None = None) -> Stored:
+        """Go on with the conversation of that id or name, or with the last one."""
+        raise StoreError("This chat keeps nothing.", "Start it without --no-store.")
+
+    def close(self) -> None:
+        """Write what is left; say what could not be written."""
+
+
+class Journal(NoJournal):
+    """See the module's text. `interval` and `retry` are seconds."""
+
+    def __init__(self, path: Path, report: Report, *, interval: float = 0.5, retry: float = 2.0) -> None:
         self.path = path
-        self._report, self._now = report, now
+        self._report = report
         self._lock = threading.Lock()
-        self._session = Session(Heading())
-        self._growing: Entry | None = None
+        self._kept = Kept(Conversation(), Heading())
+        self._pieces: list[str] = []
         self._closed = False
-        self._keeper = Keeper(path, self._lock, self._session)
-        self._writer = Writer(self._keeper.write, self._keeper.close, interval=interval, retry=retry)
+        self._writer = Writer(path, self._lock, self._settle, interval=interval, retry=retry)
 
     def __enter__(self) -> Journal:
         return self
@@ -74,153 +99,100 @@ class Journal:
 
     @property
     def conversation_id(self) -> int | None:
-        """None as long as nothing of the conversation is stored."""
-        return self._session.id
+        return self._kept.saved.id
+
+    @property
+    def message_ids(self) -> Mapping[int, int]:
+        return self._kept.saved.rows
 
     def start(self, conversation: Conversation, settings: Mapping[str, Any]) -> None:
-        """Begin a new conversation; `settings` is what `resume` gives back in `heading.settings`."""
-        now = self._now()
-        session = Session(Heading(settings=dict(settings), created_at=now, updated_at=now))
-        session.align(conversation, now)
-        self._go_to(session)
+        now = time.time()
+        heading = Heading(settings=dict(settings), created_at=now, updated_at=now)
+        self._go_to(Kept(conversation, heading))
 
-    def align(self, conversation: Conversation) -> None:
-        """The conversation is now this one: see the module's text."""
+    def save(self, conversation: Conversation, *, title: str = "", wait: bool = False) -> None:
         with self._lock:
-            self._end_growth()
-            self._session.align(conversation, self._now())
-        self._soon()
+            self._pieces.clear()
+            kept = self._kept
+            kept.conversation = conversation
+            kept.heading = replace(
+                kept.heading,
+                title=kept.heading.title or title_from(title),
+                updated_at=max(kept.heading.updated_at, _last_word(conversation)),
+            )
+        if wait:
+            self._flush()
+        else:
+            self._soon()
+
+    def write(self, text: str) -> None:
+        with self._lock:
+            self._pieces.append(text)
+        self._writer.soon()
 
     def remember(self, settings: Mapping[str, Any]) -> None:
         with self._lock:
-            self._session.heading = replace(self._session.heading, settings=dict(settings))
+            self._kept.heading = replace(self._kept.heading, settings=dict(settings))
         self._soon()
 
-    def ask(self, text: str, *, title: str | None = None) -> None:
-        """The user's message, stored when this returns; the first `title` is kept: by default, `text`."""
-        with self._lock:
-            self._end_growth()
-            now, heading = self._now(), self._session.heading
-            title = heading.title or title_from(text if title is None else title)
-            self._session.heading = replace(heading, title=title, updated_at=now)
-            self._session.add(Record("user", text, now))
+    def name(self, name: str) -> None:
         self._flush()
-
-    def answer(self, origin: Origin) -> None:
-        """An answer begins; it becomes a row with its first text."""
-        with self._lock:
-            self._end_growth()
-            self._growing = self._session.add(_from(Record("assistant", "", self._now()), origin))
-
-    def more(self, origin: Origin) -> None:
-        """The last answer goes on as the same message."""
-        with self._lock:
-            self._end_growth()
-            self._growing = self._session.last_answer
-            if self._growing is not None:
-                self._growing.record = _from(self._growing.settle(), origin)
-
-    def write(self, text: str) -> None:
-        """The next piece of the answer, stored within `interval`."""
-        with self._lock:
-            if self._growing is not None:
-                self._growing.pieces.append(text)
-        self._writer.soon()
-
-    def finish(
-        self,
-        finish_reason: str,
-        *,
-        prompt_tokens: int | None = None,
-        completion_tokens: int | None = None,
-        timings: Mapping[str, Any] | None = None,
-    ) -> None:
-        """The answer is over; it is no row where it has no text. `completion_tokens`: this request's."""
-        with self._lock:
-            entry, now = self._growing, self._now()
-            if entry is None or not self._end_growth():
-                return
-            before = entry.record.completion_tokens
-            entry.record = replace(
-                entry.record,
-                finish_reason=finish_reason,
-                prompt_tokens=prompt_tokens,
-                completion_tokens=before if completion_tokens is None else completion_tokens + (before or 0),
-                timings=timings,
-                finished_at=now,
-            )
-            self._session.heading = replace(self._session.heading, updated_at=now)
-        self._flush()
-
-    def save(self, name: str) -> None:
-        """Give the conversation a name. Raises StoreError where it is taken or nothing was said yet."""
-        self._flush()
-        if self._session.id is None:
+        if self._kept.saved.id is None:
             raise self._writer.trouble or StoreError("There is nothing to name yet.", "Say something first.")
         with self._reading() as transcripts:
-            transcripts.name(self._session.id, name)
+            transcripts.name(self._kept.saved.id, name)
         with self._lock:
-            self._session.heading = replace(self._session.heading, name=name)
+            self._kept.heading = replace(self._kept.heading, name=name)
 
     def resume(self, reference: str | None = None) -> Stored:
-        """Go on with the conversation of that id or name, or with the last one."""
         self._flush()
         with self._reading() as transcripts:
             stored = transcripts.load(transcripts.find(reference))
-        self._go_to(Session.of(stored))
-        return stored
-
-    def branches(self) -> tuple[Branch, ...]:
-        """The branches of this conversation, the newest first."""
-        self._flush()
-        if self._session.id is None:
-            return ()
-        with self._reading() as transcripts:
-            return tuple(transcripts.branches(self._session.id))
-
-    def switch(self, branch_id: int) -> Stored:
-        """Go on at the end of another branch, by its `Branch.id`."""
-        self._flush()
-        if self._session.id is None:
-            raise StoreError("There are no branches yet.", "Say something first.")
-        with self._reading() as transcripts:
-            stored = transcripts.load(self._session.id, branch_id)
-            transcripts.set_head(stored.id, branch_id)
-        self._go_to(Session.of(stored))
-        return stored
+        kept = Kept(stored.conversation, stored.heading, Saved.of(stored))
+        # An answer that was never finished is one that the program's end interrupted.
+        for node in stored.conversation.path:
+            if node.message.role == "assistant" and node.message.finish_reason is None:
+                ended = replace(node.message, finish_reason="interrupted")
+                kept.conversation = kept.conversation.changed(node.id, ended)
+        self._go_to(kept)
+        return replace(stored, conversation=kept.conversation)
 
     def close(self) -> None:
-        """Write what is left; say what could not be written."""
         if self._closed:
             return
         self._closed = True
         with self._lock:
-            self._end_growth()
+            self._end_answer()
         self._writer.stop(10 * _WAIT)
-        with self._lock:
-            unsaved = sum(not is_system(r) for _, batch in self._keeper.batches() for _, r in batch.records)
-        if not unsaved:
+        if not self._writer.unsaved:
             self._tell()
             return
         reason = self._writer.trouble or StoreError(f"{self.path} does not take them in time.")
-        self._report(StoreError(f"Messages that could not be stored: {unsaved}. {reason.message}"))
+        count = self._writer.unsaved
+        self._report(StoreError(f"Messages that could not be stored: {count}. {reason.message}"))
 
-    def _end_growth(self) -> bool:
-        """The answer grows no more, interrupted as far as is known; whether it came to anything."""
-        entry, self._growing = self._growing, None
-        if entry is not None and entry.empty:
-            self._session.drop_last()
-            return False
-        if entry is not None:
-            entry.record = replace(entry.record, finish_reason="interrupted", finished_at=self._now())
-        return True
-
-    def _go_to(self, session: Session) -> None:
+    def _go_to(self, kept: Kept) -> None:
         with self._lock:
-            self._end_growth()
-            self._keeper.sessions.append(session)
-            self._session = session
+            self._end_answer()
+            self._kept = kept
+            self._writer.conversations.append(kept)
         self._soon()
+
+    def _settle(self) -> None:
+        """Put the pieces of an answer together; under the lock."""
+        last = self._kept.conversation.last
+        if self._pieces and last is not None:
+            grown = replace(last.message, content=last.message.content + "".join(self._pieces))
+            self._kept.conversation = self._kept.conversation.changed(last.id, grown)
+        self._pieces.clear()
+
+    def _end_answer(self) -> None:
+        """The chat goes elsewhere: an answer that still grew is interrupted; under the lock."""
+        self._settle()
+        last = self._kept.conversation.last
+        if last is not None and last.message.is_answer and last.message.finish_reason is None:
+            ended = replace(last.message, finish_reason="interrupted", finished_at=time.time())
+            self._kept.conversation = self._kept.conversation.changed(last.id, ended)
 
     def _soon(self) -> None:
         self._writer.soon()
@@ -231,19 +203,13 @@ class Journal:
         self._tell()
 
     def _tell(self) -> None:
-        for error in self._keeper.news():
+        for error in self._writer.news():
             self._report(error)
 
     def _reading(self) -> AbstractContextManager[Transcripts]:
         return Transcripts.open(self.path, self._report)
 
 
-def _from(record: Record, origin: Origin) -> Record:
-    return replace(
-        record,
-        finish_reason=None,
-        finished_at=None,
-        model=origin.model,
-        server=origin.server,
-        parameters=dict(origin.parameters),
-    )
+def _last_word(conversation: Conversation) -> float:
+    spoken = (n.message for n in conversation.nodes.values() if n.message.role != "system")
+    return max((m.finished_at or m.created_at for m in spoken), default=0.0)

@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
+from llamachat.core.conversation import Conversation, Message, Node
 from llamachat.errors import StoreError
 from llamachat.store import index, segment
 from llamachat.store.database import GoneError, Report, connect, transaction, translated
 from llamachat.store.values import (
-    RECORD_COLUMNS,
-    Branch,
+    HEADING_COLUMNS,
+    MESSAGE_COLUMNS,
     Heading,
     Hit,
-    Node,
-    Record,
     Stored,
     Summary,
-    branches_of,
     from_column,
     from_iso,
-    path_to,
     to_column,
     to_iso,
 )
 
-_HEADING_COLUMNS = tuple(f.name for f in fields(Heading))
-_MARKS = ", ".join("?" * len(RECORD_COLUMNS))
 _SUMMARY = """
     SELECT id, title, name,
         (SELECT count(*) FROM message WHERE conversation_id = conversation.id AND role <> 'system'),
@@ -71,44 +66,62 @@ class Transcripts:
         """A new conversation; its id. A name that another one has, or that looks like an id, is left out."""
         if heading.name and (heading.name.isdecimal() or self._holder(heading.name) is not None):
             heading = replace(heading, name=None)
-        values = [to_column(c, getattr(heading, c)) for c in _HEADING_COLUMNS]
-        marks = ", ".join("?" * len(values))
-        cursor = self._connection.execute(
-            f"INSERT INTO conversation ({', '.join(_HEADING_COLUMNS)}) VALUES ({marks})", values
-        )
-        return _new_id(cursor)
+        return self._insert("conversation", {c: getattr(heading, c) for c in HEADING_COLUMNS})
 
-    def change_heading(self, conversation_id: int, heading: Heading) -> None:
-        """Everything but the name, which is `name`'s."""
-        columns = [c for c in _HEADING_COLUMNS if c != "name"]
-        values = [to_column(c, getattr(heading, c)) for c in columns]
-        self._update("conversation", ", ".join(f"{c} = ?" for c in columns), values, conversation_id)
+    def change_heading(self, conversation_id: int, heading: Heading, before: Heading | None = None) -> None:
+        """Everything that differs from `before`, but for the name, which is `name`'s."""
+        changed = [c for c in HEADING_COLUMNS if c != "name" and _differs(c, heading, before)]
+        self._update("conversation", conversation_id, {c: getattr(heading, c) for c in changed})
 
-    def append(self, conversation_id: int, parent_id: int | None, record: Record) -> int:
+    def append(self, conversation_id: int, parent_id: int | None, message: Message) -> int:
         """A new message under `parent_id`; its id."""
-        values = [to_column(c, getattr(record, c)) for c in RECORD_COLUMNS]
-        cursor = self._connection.execute(
-            f"INSERT INTO message (conversation_id, parent_id, {', '.join(RECORD_COLUMNS)})"
-            f" VALUES (?, ?, {_MARKS})",
-            (conversation_id, parent_id, *values),
-        )
-        message_id = _new_id(cursor)
-        self._index(message_id, record)
+        place = {"conversation_id": conversation_id, "parent_id": parent_id}
+        values = {c: getattr(message, c) for c in MESSAGE_COLUMNS}
+        message_id = self._insert("message", {**place, **values})
+        self._index(message_id, message)
         return message_id
 
-    def change(self, message_id: int, record: Record) -> None:
-        index.remove(self._connection, message_id)
-        values = [to_column(c, getattr(record, c)) for c in RECORD_COLUMNS]
-        self._update("message", ", ".join(f"{c} = ?" for c in RECORD_COLUMNS), values, message_id)
-        self._index(message_id, record)
+    def change(self, message_id: int, message: Message, before: Message) -> None:
+        """Write what differs from `before`, which is stored; of an answer that grew, only the end."""
+        values = {c: getattr(message, c) for c in MESSAGE_COLUMNS if _differs(c, message, before)}
+        if "content" in values:
+            index.remove(self._connection, message_id)
+            if message.content.startswith(before.content):
+                self._add_text(message_id, message.content[len(before.content) :])
+                del values["content"]
+        self._update("message", message_id, values)
+        self._index(message_id, message)
 
-    def _index(self, message_id: int, record: Record) -> None:
+    def _index(self, message_id: int, message: Message) -> None:
         """An answer that still grows is not indexed: that would be undone and done again every second."""
-        if record.role == "user" or record.finish_reason:
+        if message.role == "user" or message.finish_reason:
             index.add(self._connection, message_id)
 
-    def _update(self, table: str, assignments: str, values: Sequence[object], row: int) -> None:
-        cursor = self._connection.execute(f"UPDATE {table} SET {assignments} WHERE id = ?", (*values, row))
+    def _insert(self, table: str, values: Mapping[str, object]) -> int:
+        columns, marks = ", ".join(values), ", ".join("?" * len(values))
+        cursor = self._connection.execute(
+            f"INSERT INTO {table} ({columns}) VALUES ({marks})", [to_column(c, v) for c, v in values.items()]
+        )
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
+    def _add_text(self, message_id: int, text: str) -> None:
+        cursor = self._connection.execute(
+            "UPDATE message SET content = content || ? WHERE id = ?", (to_column("content", text), message_id)
+        )
+        self._must_be_there(cursor)
+
+    def _update(self, table: str, row: int, values: Mapping[str, object]) -> None:
+        """Raises GoneError where there is no such row."""
+        changes = [(c, to_column(c, v)) for c, v in values.items()]
+        # Nothing to change is written too: it finds out that the row is gone.
+        assignments = ", ".join(f"{c} = ?" for c, _ in changes) or "id = id"
+        cursor = self._connection.execute(
+            f"UPDATE {table} SET {assignments} WHERE id = ?", (*(v for _, v in changes), row)
+        )
+        self._must_be_there(cursor)
+
+    def _must_be_there(self, cursor: sqlite3.Cursor) -> None:
         if cursor.rowcount == 0:
             raise GoneError(f"The conversation is no longer in {self.path}.")
 
@@ -152,33 +165,31 @@ class Transcripts:
         return int(row[0])
 
     def load(self, conversation_id: int, branch_id: int | None = None) -> Stored:
-        """The conversation up to its head, or to the message `branch_id`."""
+        """The conversation with all its branches, at its head or at the message `branch_id`."""
         heading, nodes = self.tree(conversation_id)
+        by_id = {node.id: node for node in nodes}
         end = heading.head_id if branch_id is None else branch_id
-        path = path_to(nodes, end)
-        if branch_id is not None and not path:
-            raise StoreError(f"Conversation {conversation_id} has no branch {branch_id}.")
-        return Stored(conversation_id, heading, path)
+        if end not in by_id:
+            if branch_id is not None:
+                raise StoreError(f"Conversation {conversation_id} has no branch {branch_id}.")
+            end = None
+        return Stored(conversation_id, heading, Conversation(by_id, end))
 
     def tree(self, conversation_id: int) -> tuple[Heading, Sequence[Node]]:
         """All branches: every message in the order of its writing."""
         with translated(self.path):
             row = self._connection.execute(
-                f"SELECT {', '.join(_HEADING_COLUMNS)} FROM conversation WHERE id = ?", (conversation_id,)
+                f"SELECT {', '.join(HEADING_COLUMNS)} FROM conversation WHERE id = ?", (conversation_id,)
             ).fetchone()
             rows = self._connection.execute(
-                f"SELECT id, parent_id, {', '.join(RECORD_COLUMNS)} FROM message"
+                f"SELECT id, parent_id, {', '.join(MESSAGE_COLUMNS)} FROM message"
                 " WHERE conversation_id = ? ORDER BY id",
                 (conversation_id,),
             ).fetchall()
             if row is None:
                 raise StoreError(f"No conversation {conversation_id}.", "See `llamachat history list`.")
-            heading = Heading(**{c: from_column(c, v) for c, v in zip(_HEADING_COLUMNS, row, strict=True)})
+            heading = Heading(**{c: from_column(c, v) for c, v in zip(HEADING_COLUMNS, row, strict=True)})
             return heading, [_node(values) for values in rows]
-
-    def branches(self, conversation_id: int) -> Sequence[Branch]:
-        """The ends of the tree and the head, the newest first."""
-        return branches_of(*self.tree(conversation_id))
 
     def search(self, query: str, limit: int = 50) -> Sequence[Hit]:
         """The newest messages that hold every word of `query`, in all conversations and branches."""
@@ -206,11 +217,7 @@ class Transcripts:
             holder = self._holder(name)
             if holder not in (None, conversation_id):
                 raise StoreError(f"The name {name!r} belongs to conversation {holder}.", "Choose another.")
-            self._update("conversation", "name = ?", [name], conversation_id)
-
-    def set_head(self, conversation_id: int, head_id: int) -> None:
-        with self.changes():
-            self._update("conversation", "head_id = ?", [head_id], conversation_id)
+            self._update("conversation", conversation_id, {"name": name})
 
     def remove(self, conversation_ids: Sequence[int]) -> None:
         """Remove conversations so that no page of the file holds their words any more."""
@@ -229,11 +236,10 @@ class Transcripts:
 
 def _node(values: Sequence[object]) -> Node:
     message_id, parent_id, *rest = values
-    record = Record(**{c: from_column(c, v) for c, v in zip(RECORD_COLUMNS, rest, strict=True)})
+    message = Message(**{c: from_column(c, v) for c, v in zip(MESSAGE_COLUMNS, rest, strict=True)})
     assert isinstance(message_id, int) and (parent_id is None or isinstance(parent_id, int))
-    return Node(message_id, parent_id, record)
+    return Node(message_id, parent_id, message)
 
 
-def _new_id(cursor: sqlite3.Cursor) -> int:
-    assert cursor.lastrowid is not None
-    return cursor.lastrowid
+def _differs(column: str, now: object, before: object) -> bool:
+    return before is None or getattr(now, column) != getattr(before, column)
