@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import pkgutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import llamachat.settings
 from llamachat.errors import ExitStatus
-from tests.support import llamachat
+from llamachat.settings.base import SECTIONS, Options
+from tests.support import llamachat as run
 
 
 def served_n_ctx(env: dict[str, str], cwd: Path, *args: str) -> str:
-    done = llamachat("serve", "--print-command", *args, env=env, cwd=cwd)
+    done = run("serve", "--print-command", *args, env=env, cwd=cwd)
     assert done.returncode == 0, done.stderr
     return done.stdout.split("--n_ctx ")[1].split()[0]
 
@@ -34,18 +40,22 @@ def test_the_file_lies_in_the_users_config_folder(env: dict[str, str], tmp_path:
     folder = Path(env["XDG_CONFIG_HOME"]) / "llamachat"
     folder.mkdir(parents=True)
     (folder / "config.toml").write_text('[chat]\nbase_url = "nonsense"\n')
-    done = llamachat("chat", env=env, cwd=tmp_path)
-    assert (done.returncode, "'nonsense' is no address" in done.stderr) == (ExitStatus.USAGE, True)
+    done = run("chat", env=env, cwd=tmp_path)
+    assert (done.returncode, "chat.base_url: 'nonsense': not an address" in done.stderr) == (
+        ExitStatus.USAGE,
+        True,
+    )
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("[serve]\nprot = 1\n", "[serve] has no option 'prot'; there are model, host, port"),
+        ("[serve]\nprot = 1\n", "[serve] has no option 'prot'; the options are model, host, port"),
         ('[serve]\nport = "x"\n', "serve.port: 'x'"),
         ("serve = 1\n", "[serve] must be a table"),
         ("<html>", "can't be read"),
-        (None, "There is no "),
+        ("[sevre]\nport = 1\n", "unknown section [sevre]. There are [serve], [chat]"),
+        (None, "does not exist"),
     ],
 )
 def test_a_wrong_file_is_named_in_one_line(
@@ -54,22 +64,57 @@ def test_a_wrong_file_is_named_in_one_line(
     file = tmp_path / "c.toml"
     if content is not None:
         file.write_text(content)
-    done = llamachat("serve", "--print-command", env=env | {"LLAMACHAT_CONFIG": str(file)}, cwd=tmp_path)
+    done = run("serve", "--print-command", env=env | {"LLAMACHAT_CONFIG": str(file)}, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (ExitStatus.USAGE, "")
     (line,) = done.stderr.splitlines()
     assert str(file) in line and words in line
 
 
 def test_a_wrong_variable_is_named_in_one_line(env: dict[str, str], tmp_path: Path) -> None:
-    done = llamachat("serve", env=env | {"LLAMACHAT_PORT": "zzz"}, cwd=tmp_path)
+    done = run("serve", env=env | {"LLAMACHAT_PORT": "zzz"}, cwd=tmp_path)
     assert done.returncode == ExitStatus.USAGE
     assert done.stderr.startswith("llamachat: LLAMACHAT_PORT: 'zzz': ") and done.stderr.count("\n") == 1
+
+
+def test_a_wrong_address_of_the_server_is_reported_under_its_variable(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    done = run("chat", env=env | {"LLAMACHAT_BASE_URL": "localhost:8000"}, cwd=tmp_path)
+    assert done.returncode == ExitStatus.USAGE
+    assert done.stderr.startswith("llamachat: LLAMACHAT_BASE_URL: 'localhost:8000': not an address")
+
+
+@pytest.mark.parametrize("by", ["flag", "variable", "negated variable", "file", "new flag"])
+def test_the_former_name_of_an_option_still_works(by: str, tmp_path: Path) -> None:
+    """`--history` became `--input-history`, because `llamachat history` is about conversations."""
+    (tmp_path / "c.toml").write_text("[chat]\nhistory = false\n" if by == "file" else "")
+    code = (
+        "import argparse; from llamachat.settings import base, chat; parser = argparse.ArgumentParser();"
+        "base.add_options(parser, chat.ChatSettings); print('--history' in parser.format_help());"
+        "print(base.load(chat.ChatSettings, vars(parser.parse_args())).input_history)"
+    )
+    arguments = {"flag": ["--no-history"], "new flag": ["--no-input-history"]}.get(by, [])
+    variables = {
+        "variable": {"LLAMACHAT_HISTORY": "false"},
+        "negated variable": {"LLAMACHAT_NO_HISTORY": "1"},
+    }.get(by, {})
+    environ = {**os.environ, "LLAMACHAT_CONFIG": str(tmp_path / "c.toml"), **variables}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], env=environ, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["False", "False"]
+
+
+def test_every_class_of_options_has_a_section_in_the_file() -> None:
+    for module in pkgutil.iter_modules(llamachat.settings.__path__, "llamachat.settings."):
+        importlib.import_module(module.name)
+    assert {options.section for options in Options.__subclasses__()} == set(SECTIONS)
 
 
 def test_a_wrong_value_for_the_chat_is_said_before_the_model_is_loaded(
     env: dict[str, str], tmp_path: Path
 ) -> None:
-    done = llamachat("serve", "--chat", "--port", "0", env=env | {"LLAMACHAT_LANG": "fr"}, cwd=tmp_path)
+    done = run("serve", "--chat", "--port", "0", env=env | {"LLAMACHAT_LANG": "fr"}, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (ExitStatus.USAGE, "")
     assert done.stderr.startswith("llamachat: LLAMACHAT_LANG: 'fr': ") and done.stderr.count("\n") == 1
 
@@ -87,7 +132,11 @@ def test_a_wrong_value_for_the_chat_is_said_before_the_model_is_loaded(
         (("chat", "--temperature", "inf"), "--temperature: 'inf'"),
         (("chat", "--api-key", ""), "--api-key: ''"),
         (("chat", "--api-key", "密码"), "plain ASCII"),
-        (("chat", "--base-url", "http://主机:8000/v1"), "is no address"),
+        (("chat", "--temperature", "50"), "--temperature: '50': input should be less than or equal to 10."),
+        (
+            ("chat", "--base-url", "http://主机:8000/v1"),
+            "--base-url: 'http://主机:8000/v1': not an address like http://localhost:8000/v1.",
+        ),
         (("history", "search"), "`llamachat history search --help`"),
         (("bogus",), "Unknown command 'bogus' for `llamachat`. See `llamachat --help`."),
         (("server",), "Unknown command 'server' for `llamachat`. Did you mean serve?"),
@@ -97,7 +146,7 @@ def test_a_wrong_value_for_the_chat_is_said_before_the_model_is_loaded(
 def test_a_wrong_command_line_is_one_line(
     env: dict[str, str], tmp_path: Path, args: tuple[str, ...], words: str
 ) -> None:
-    done = llamachat(*args, env=env, cwd=tmp_path)
+    done = run(*args, env=env, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (ExitStatus.USAGE, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith("llamachat: ") and words in line
@@ -106,6 +155,6 @@ def test_a_wrong_command_line_is_one_line(
 def test_what_needs_no_command_imports_nothing_heavy(env: dict[str, str], tmp_path: Path) -> None:
     heavy = {"openai", "llama_cpp", "huggingface_hub", "prompt_toolkit", "rich", "pydantic", "fastapi"}
     for flag in ("--help", "--version"):
-        done = llamachat(flag, env=env | {"PYTHONPROFILEIMPORTTIME": "1"}, cwd=tmp_path)
+        done = run(flag, env=env | {"PYTHONPROFILEIMPORTTIME": "1"}, cwd=tmp_path)
         imported = {line.split("|")[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
         assert "llamachat" in imported and not heavy & imported

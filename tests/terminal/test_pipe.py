@@ -58,7 +58,7 @@ def test_what_the_user_got_wrong_is_one_line_each(env: dict[str, str], fake: Fak
         for arguments, said, status in (
             ((nobody,), "No server answers at", 5),
             (("http://no.such.host.invalid/v1",), "is not known", 5),
-            (("localhost:8000",), "is no address", 2),
+            (("localhost:8000",), "not an address like", 2),
             ((fake.url, "--temperature", "hot"), "--temperature", 2),
             ((fake.url.replace("/v1", "/v2"), "--model", "missing"), "The server has no model 'missing'", 3),
             ((locked.url, "--api-key", "wrong"), "The server refused the key.", 6),

@@ -6,17 +6,14 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
 
 from llamachat.client import ServerWindow
 from llamachat.client.counting import TokenCounter
 from llamachat.client.window import CannotCount
 from llamachat.core.conversation import Conversation, Message
-from llamachat.core.window import OVERRUN, Budget, Fitted, fit
+from llamachat.core.presets import Lang
+from llamachat.core.window import OVERRUN, Budget, Fitted, OnFull, fit
 from llamachat.errors import BrokenAnswer, ContextExceeded, LlamachatError, MessageTooLarge
-
-OnFull = Literal["drop", "summarise", "stop"]
-ON_FULL: tuple[OnFull, ...] = get_args(OnFull)
 
 DEFAULT_N_CTX = 2048
 """llama_cpp.server's own default."""
@@ -240,7 +237,7 @@ class WindowFull(LlamachatError):
         )
 
 
-def _language(conversation: Conversation) -> Literal["zh", "en"]:
+def _language(conversation: Conversation) -> Lang:
     """The language of most of what was said: a Chinese character counts as much as an English word."""
     text = "".join(m.content for m in conversation if m.role != "system")
     chinese = len(re.findall(r"[\u4e00-\u9fff]", text))

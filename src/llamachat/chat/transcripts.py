@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from llamachat.chat.context import ON_FULL
 from llamachat.chat.session import Session
 from llamachat.core import presets
 from llamachat.core.conversation import Conversation
 from llamachat.core.events import Done, TextDelta
 from llamachat.core.sampling import Sampling
+from llamachat.core.window import ON_FULL
 from llamachat.errors import StoreError, UsageError
 from llamachat.store import exchange
 from llamachat.store.transcripts import Transcripts

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from llamachat.chat.context import ON_FULL
 from llamachat.chat.session import Session
 from llamachat.core import sampling
+from llamachat.core.window import ON_FULL
 from llamachat.errors import UsageError
 
 

@@ -13,7 +13,7 @@ from llamachat.chat import commands, repl, transcripts
 from llamachat.chat.context import Context
 from llamachat.chat.session import Session
 from llamachat.cli import console
-from llamachat.client import ChatClient, ServerFacts, address, facts
+from llamachat.client import ChatClient, ServerFacts, facts
 from llamachat.core import presets
 from llamachat.core.sampling import Sampling
 from llamachat.errors import ServerError
@@ -30,8 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    options = base.load(ChatSettings, vars(args))
-    url = address.check(options.base_url)
+    return chat(base.load(ChatSettings, vars(args)))
+
+
+def chat(options: ChatSettings) -> int:
+    """A chat with these settings, until the user leaves; the exit status."""
+    url = options.base_url
     use_utf8(sys.stdin, sys.stdout, sys.stderr)
     said = facts.wait(url, options.api_key, options.wait, _tell_waiting)
     client = ChatClient(url, options.api_key)
@@ -100,7 +104,7 @@ def _terminal(options: ChatSettings) -> Iterator[Terminal]:
         yield PlainTerminal(sys.stdin, sys.stdout, sys.stderr, look)
         return
     # What is typed is what is said: a chat that keeps nothing does not keep that either.
-    kept = options.history and options.store
+    kept = options.input_history and options.store
     history = paths.input_history_file() if kept else None
     with open_terminal(sys.stdin, sys.stdout, sys.stderr, look, history, tuple(commands.hints())) as terminal:
         yield terminal

@@ -63,6 +63,11 @@ class Plan:
     def base_url(self) -> str:
         return address.base_url(self.options.scheme, self.endpoint.host, self.options.port)
 
+    @property
+    def connection(self) -> dict[str, str]:
+        """What a chat's settings need to say to reach the server."""
+        return {"base_url": self.base_url, "api_key": self.api_key or "not-needed"}
+
     def launch(self) -> Child:
         plain = self.settings.plain
         engine = None if plain else _engine_options(self)
@@ -81,11 +86,11 @@ def run(args: argparse.Namespace) -> int:
         model = local.resolve(settings.model, _folders())
         print(command.quote(command.plain_command(_options(settings, model, settings.port, extra))))  # noqa: T201
         return ExitStatus.OK
-    if settings.chat:
-        load(ChatSettings, {})  # what is wrong with them is said before the model is loaded
     plan = _plan(settings, extra)
+    # Here, so that what is wrong with them is reported before the model is loaded.
+    chat = load(ChatSettings, plan.connection) if settings.chat else None
     with Signals().caught() as signals:
-        return _serve(plan, signals)
+        return _serve(plan, chat, signals)
 
 
 def _settings(given: dict[str, Any]) -> ServeSettings:
@@ -169,7 +174,7 @@ def _check_memory(model: local.LocalModel, header: GGUFHeader, n_ctx: int) -> No
         )
 
 
-def _serve(plan: Plan, signals: Signals) -> int:
+def _serve(plan: Plan, chat: ChatSettings | None, signals: Signals) -> int:
     supervisor = Supervisor(plan.launch, plan.endpoint, console.say)
     with supervisor:
         with LoadingBar(plan.model.name, plan.weight_bytes, plain=plan.settings.verbose) as bar:
@@ -182,8 +187,8 @@ def _serve(plan: Plan, signals: Signals) -> int:
         if not ready:
             return ExitStatus.INTERRUPTED if signals.interrupted else ExitStatus.OK
         _announce(plan)
-        if plan.settings.chat:
-            return _chat(plan, supervisor, signals)
+        if chat is not None:
+            return _chat(chat, supervisor, signals)
         supervisor.watch(lambda: signals.received is not None)
     return ExitStatus.OK
 
@@ -210,15 +215,14 @@ def _announce(plan: Plan) -> None:
         print(f"From another computer: {given}llamachat chat --base-url {url}", flush=True)  # noqa: T201
 
 
-def _chat(plan: Plan, supervisor: Supervisor, signals: Signals) -> int:
+def _chat(settings: ChatSettings, supervisor: Supervisor, signals: Signals) -> int:
     """The chat in this terminal, which gets Ctrl-C back; the child is watched behind it."""
-    from llamachat.cli import main
+    from llamachat.cli.chat import chat
 
     supervisor.silence()
-    os.environ[KEY_VARIABLE] = plan.api_key or "not-needed"
     with _watched(supervisor), signals.given_back():
         try:
-            return main(["chat", "--base-url", plan.base_url])
+            return chat(settings)
         except SystemExit:  # the chat's way out at a stop signal, which is a server's proper end
             return ExitStatus.OK
 

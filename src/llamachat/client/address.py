@@ -5,24 +5,16 @@ from __future__ import annotations
 import ipaddress
 from urllib.parse import urlsplit
 
+from llamachat.core.base_url import checked
 from llamachat.errors import UsageError
 
 
 def check(base_url: str) -> str:
-    """`base_url` without a slash at its end; UsageError where it is no http address."""
-    url = base_url.strip().rstrip("/")
+    """`base_url` without a slash at its end; UsageError where it is not an http address."""
     try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        # Nothing else goes into the head of a request: a name in other letters has an ASCII form, xn--….
-        usable = usable and url.isascii() and url.isprintable() and " " not in url
-    except ValueError:
-        usable = False
-    if not usable:
-        raise UsageError(
-            f"--base-url: {base_url!r} is no address.", "It looks like http://localhost:8000/v1."
-        )
-    return url
+        return checked(base_url)
+    except ValueError as error:
+        raise UsageError(f"{base_url!r} is {error}.") from error
 
 
 def root(base_url: str) -> str:

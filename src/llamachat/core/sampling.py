@@ -31,7 +31,8 @@ class Sampling:
         """This with `name` read from `text`; `default` leaves it to the server. Raises UsageError."""
         if text.lower() in ("default", "none"):
             return replace(self, **{name: None})
-        parse, lowest, highest = _PARSERS[name]
+        parse = _PARSERS[name]
+        lowest, highest = BOUNDS.get(name, (-_ANY, _ANY))
         try:
             value: Any = parse(text)
         except ValueError as error:
@@ -59,14 +60,24 @@ def _stops(text: str) -> tuple[str, ...]:
 
 
 _ANY = float("inf")
-_PARSERS: Mapping[str, tuple[Callable[[str], object], float, float]] = {
-    "temperature": (float, 0, 10),
-    "top_p": (float, 0, 1),
-    "top_k": (int, 0, _ANY),
-    "min_p": (float, 0, 1),
-    "repeat_penalty": (float, 0, 10),
-    "max_tokens": (int, 1, _ANY),
-    "seed": (int, 0, 2**32 - 1),
-    "stop": (_stops, 0, _ANY),
+BOUNDS: Mapping[str, tuple[float, float]] = {
+    "temperature": (0, 10),
+    "top_p": (0, 1),
+    "top_k": (0, _ANY),
+    "min_p": (0, 1),
+    "repeat_penalty": (0, 10),
+    "max_tokens": (1, _ANY),
+    "seed": (0, 2**32 - 1),
+}
+"""The lowest and the highest value, for `/set` as for flags and requests."""
+_PARSERS: Mapping[str, Callable[[str], object]] = {
+    "temperature": float,
+    "top_p": float,
+    "top_k": int,
+    "min_p": float,
+    "repeat_penalty": float,
+    "max_tokens": int,
+    "seed": int,
+    "stop": _stops,
 }
 NAMES = tuple(_PARSERS)

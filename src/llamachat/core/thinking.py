@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from llamachat.core.events import TextDelta, ThinkingDelta
+
+Think = Literal["fold", "show", "hide"]
+"""What is shown of it: one line, all, or nothing."""
 
 OPEN, CLOSE = "<think>", "</think>"
 

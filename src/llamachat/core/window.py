@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from llamachat.core.conversation import Conversation, Message
 from llamachat.errors import MessageTooLarge
@@ -21,6 +22,9 @@ LEAST_ANSWER = 32
 """Tokens below which the room for an answer never falls: a longer prompt is refused."""
 OVERRUN = 3
 """Tokens that `llama_cpp` writes beyond `max_tokens`, to end a character of several that it has begun."""
+
+OnFull = Literal["drop", "summarise", "stop"]
+ON_FULL: tuple[OnFull, ...] = get_args(OnFull)
 
 Count = Callable[[Message], int]
 

@@ -1,10 +1,13 @@
-"""How an option that is declared once becomes a flag, an environment variable and a line of config.toml."""
+"""How an option that is declared once becomes a flag, an environment variable and a line of config.toml.
+
+The environment and the file are read by pydantic-settings' own sources. The flags are not: CliSettingsSource
+runs a parser of its own for one class, and has no hidden former names and no refusals that name the nearest.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import UnionType
@@ -18,17 +21,16 @@ from pydantic_settings import (
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    TomlConfigSettingsSource,
 )
 
 from llamachat import paths
+from llamachat.core.sampling import BOUNDS
 from llamachat.errors import UsageError
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 ENV_PREFIX = "LLAMACHAT_"
+SECTIONS = ("serve", "chat", "pull", "models", "doctor", "history")
+"""The tables of config.toml, one for each subcommand."""
 
 
 def _split(value: object) -> object:
@@ -42,7 +44,7 @@ StrList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 def _sendable(key: str) -> str:
     if not key.isascii() or not key.isprintable() or key != key.strip():
         raise ValueError(
-            "a key travels in a header of HTTP, and must be plain ASCII without blanks around it"
+            "a key is sent in an HTTP header, so it must be plain ASCII without spaces around it"
         )
     return key
 
@@ -56,16 +58,22 @@ def option(
     *,
     metavar: str | None = None,
     flags: tuple[str, ...] = (),
-    positional: bool = False,
+    formerly: str = "",
     **constraints: Any,
 ) -> Any:
     """A field that is also a flag.
 
-    `flags` are further spellings; `constraints` are those of `pydantic.Field` (ge, le, …).
-    A bool becomes `--name/--no-name`.
+    `flags` are further spellings; `formerly` is a former name that still works and is not shown;
+    `constraints` are those of `pydantic.Field` (ge, le, …). A bool becomes `--name/--no-name`.
     """
-    extra: dict[str, Any] = {"metavar": metavar, "flags": list(flags), "positional": positional}
+    extra: dict[str, Any] = {"metavar": metavar, "flags": list(flags), "formerly": formerly}
     return Field(default, description=help, json_schema_extra=extra, **constraints)
+
+
+def sampling_bounds(name: str) -> dict[str, Any]:
+    """The constraints of a sampling value."""
+    lowest, highest = BOUNDS[name]
+    return {"ge": lowest} if highest == float("inf") else {"ge": lowest, "le": highest}
 
 
 class Options(BaseSettings):
@@ -83,9 +91,10 @@ class Options(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        negated = InitSettingsSource(settings_cls, _negated_environment(settings_cls.model_fields))
-        file = InitSettingsSource(settings_cls, _config_table(cls.section))
-        return init_settings, negated, env_settings, file
+        fields = settings_cls.model_fields
+        others = InitSettingsSource(settings_cls, _other_variables(fields))
+        file = InitSettingsSource(settings_cls, _config_table(settings_cls, cls.section))
+        return init_settings, others, env_settings, file
 
 
 OptionsT = TypeVar("OptionsT", bound=Options)
@@ -125,9 +134,6 @@ def _add_option(parser: argparse.ArgumentParser, name: str, field: FieldInfo) ->
         text += f" (default: {field.default})"
     kind = _plain_type(field.annotation)
     arguments: dict[str, Any] = {"help": text, "default": argparse.SUPPRESS, "metavar": extra["metavar"]}
-    if extra["positional"]:
-        parser.add_argument(name, nargs="?", **arguments)
-        return
     flags = extra["flags"]
     assert isinstance(flags, list)
     kebab = f"--{name.replace('_', '-')}"
@@ -135,6 +141,9 @@ def _add_option(parser: argparse.ArgumentParser, name: str, field: FieldInfo) ->
         del arguments["metavar"]
         action = argparse.BooleanOptionalAction
         parser.add_argument(kebab, *map(str, flags), dest=name, action=action, **arguments)
+        if extra["formerly"]:
+            hidden = {**arguments, "help": argparse.SUPPRESS}
+            parser.add_argument(f"--{extra['formerly']}", dest=name, action=action, **hidden)
         return
     if get_origin(kind) is Literal:
         arguments["choices"] = get_args(kind)
@@ -153,30 +162,45 @@ def _plain_type(annotation: Any) -> Any:
     return annotation
 
 
-def _negated_environment(fields: Mapping[str, FieldInfo]) -> dict[str, Any]:
-    """`LLAMACHAT_NO_STORE=1` means the same as `--no-store`; so do the other switches."""
-    names = (n for n, f in fields.items() if _plain_type(f.annotation) is bool)
-    return {n: False for n in names if _is_set(os.environ.get(f"{ENV_PREFIX}NO_{n.upper()}", ""))}
+def _other_variables(fields: Mapping[str, FieldInfo]) -> dict[str, Any]:
+    """`LLAMACHAT_NO_STORE=1` means the same as `--no-store`, and former names are still read."""
+    found: dict[str, Any] = {}
+    for name, field in fields.items():
+        for spelling in filter(None, (_formerly(field), name)):
+            if value := os.environ.get(ENV_PREFIX + spelling.upper()) if spelling != name else None:
+                found[name] = value
+            if _plain_type(field.annotation) is bool and _is_set(
+                os.environ.get(f"{ENV_PREFIX}NO_{spelling.upper()}", "")
+            ):
+                found[name] = False
+    return found
+
+
+def _formerly(field: FieldInfo) -> str:
+    return str(field.json_schema_extra["formerly"]) if isinstance(field.json_schema_extra, dict) else ""
 
 
 def _is_set(value: str) -> bool:
     return value.strip().lower() not in ("", "0", "false", "no", "off")
 
 
-def _config_table(section: str) -> dict[str, Any]:
+def _config_table(options: type[BaseSettings], section: str) -> dict[str, Any]:
     path = config_path()
     try:
-        with path.open("rb") as file:
-            table = tomllib.load(file).get(section, {})
-    except FileNotFoundError:
-        if os.environ.get(ENV_PREFIX + "CONFIG"):
-            raise UsageError(f"There is no {path}, which LLAMACHAT_CONFIG names.") from None
-        return {}
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path} can't be read: {error}.", "Mend it, or set LLAMACHAT_CONFIG.") from error
+        if os.environ.get(ENV_PREFIX + "CONFIG") and not path.is_file():
+            raise UsageError(f"{path} does not exist; LLAMACHAT_CONFIG names it.")
+        tables = TomlConfigSettingsSource(options, path).toml_data
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} can't be read: {error}.", "Correct it, or set LLAMACHAT_CONFIG.") from error
+    if unknown := set(tables) - set(SECTIONS):
+        there = ", ".join(f"[{name}]" for name in SECTIONS)
+        raise UsageError(f"{path}: unknown section [{min(unknown)}].", f"There are {there}.")
+    table = tables.get(section, {})
     if not isinstance(table, dict):
         raise UsageError(f"{path}: [{section}] must be a table.")
-    return {key.replace("-", "_"): value for key, value in table.items()}
+    former = {_formerly(field): name for name, field in options.model_fields.items()}
+    names = ((key.replace("-", "_"), value) for key, value in table.items())
+    return {former.get(name, name): value for name, value in names}
 
 
 def _explain(options: type[Options], error: ValidationError, given: Mapping[str, Any]) -> str:
@@ -185,7 +209,7 @@ def _explain(options: type[Options], error: ValidationError, given: Mapping[str,
     name = str(first["loc"][0]) if first["loc"] else ""
     if first["type"] == "extra_forbidden":
         known = ", ".join(options.model_fields)
-        return f"{config_path()}: [{options.section}] has no option {name!r}; there are {known}."
+        return f"{config_path()}: [{options.section}] has no option {name!r}; the options are {known}."
     reason = str(first["msg"]).removeprefix("Value error, ").rstrip(".")
     return f"{_where(options, name, given)}: {first['input']!r}: {reason[:1].lower()}{reason[1:]}."
 
@@ -193,9 +217,7 @@ def _explain(options: type[Options], error: ValidationError, given: Mapping[str,
 def _where(options: type[Options], name: str, given: Mapping[str, Any]) -> str:
     variable = f"{ENV_PREFIX}{name.upper()}"
     if name in given:
-        extra = options.model_fields[name].json_schema_extra
-        positional = isinstance(extra, dict) and extra["positional"]
-        return name.upper() if positional else f"--{name.replace('_', '-')}"
+        return f"--{name.replace('_', '-')}"
     if any(key.upper() == variable for key in os.environ):
         return variable
     return f"{config_path()}: {options.section}.{name}"

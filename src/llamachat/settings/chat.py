@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from llamachat.settings.base import ApiKey, Options, option
+from pydantic import AfterValidator
+
+from llamachat.core.base_url import checked
+from llamachat.core.presets import Lang
+from llamachat.core.sampling import Sampling
+from llamachat.core.thinking import Think
+from llamachat.core.window import OnFull
+from llamachat.settings.base import ApiKey, Options, option, sampling_bounds
+
+BaseUrl = Annotated[str, AfterValidator(checked)]
 
 
 class ChatSettings(Options):
     section: ClassVar[str] = "chat"
 
-    base_url: str = option("http://localhost:8000/v1", "address of the server", metavar="URL")
+    base_url: BaseUrl = option("http://localhost:8000/v1", "address of the server", metavar="URL")
     api_key: ApiKey = option("not-needed", "the server's key", metavar="KEY", min_length=1)
-    model: str = option("local-model", "model name to ask for")
-    temperature: float = option(0.7, "randomness, 0 for none", ge=0, allow_inf_nan=False)
-    max_tokens: int | None = option(None, "longest answer in tokens (default: a quarter of the window)", ge=1)
+    model: str = option("local-model", "model name to ask for", flags=("-m",))
+    temperature: float = option(
+        Sampling().temperature, "randomness, 0 for none", **sampling_bounds("temperature")
+    )
+    max_tokens: int | None = option(
+        None, "longest answer in tokens (default: a quarter of the window)", **sampling_bounds("max_tokens")
+    )
     n_ctx: int | None = option(None, "the window, where the server does not say it (default: 2048)", ge=1)
-    on_full: Literal["drop", "summarise", "stop"] = option(
+    on_full: OnFull = option(
         "drop", "when the window is full: drop the oldest turns, sum them up first, or stop and ask"
     )
-    lang: Literal["zh", "en", "auto"] = option(
+    lang: Literal[Lang, "auto"] = option(
         "auto", "language of the seeded history; auto: Chinese, but English for the bundled model"
     )
     system: str | None = option(None, "another system message", metavar="TEXT")
@@ -29,11 +42,11 @@ class ChatSettings(Options):
         "auto", "colours; auto: in a terminal, without NO_COLOR"
     )
     markdown: Literal["auto", "always", "never"] = option("auto", "draw Markdown; auto: in a terminal")
-    think: Literal["fold", "show", "hide"] = option(
-        "fold", "what the model thinks: one line, all of it, or none"
-    )
+    think: Think = option("fold", "what the model thinks: one line, all of it, or none")
     stats: bool = option(False, "numbers after each answer: tokens, speed, first-token time, window")
-    history: bool = option(True, "keep what is typed for the next chat's up key and Ctrl-R")
+    input_history: bool = option(
+        True, "keep what is typed for the next chat's up key and Ctrl-R", formerly="history"
+    )
     store: bool = option(True, "keep what is said in the transcripts")
     transcripts: Path | None = option(
         None, "the file of the transcripts (default: in the user's data folder)", metavar="FILE"

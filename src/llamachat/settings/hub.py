@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from llamachat.core.presets import Lang
 from llamachat.settings.base import Options, option
 
 
@@ -15,7 +16,7 @@ class PullSettings(Options):
     n_ctx: int = option(2048, "context window to reckon the memory for", flags=("--n_ctx",), ge=1, le=1 << 50)
     connections: int = option(4, "connections at once, where the server allows ranges", ge=1, le=16)
     mirror: bool = option(False, "use hf-mirror.com (HF_ENDPOINT names any other)")
-    lang: Literal["zh", "en", "auto"] = option("auto", "language that the recommended model should speak")
+    lang: Literal[Lang, "auto"] = option("auto", "language that the recommended model should speak")
     yes: bool = option(False, "answer every question with yes, that for the licence too")
     force: bool = option(False, "fetch what does not fit into the memory")
     quiet: bool = option(False, "no progress, only errors and the path at the end")
@@ -27,7 +28,7 @@ class ModelsSettings(Options):
 
     folder: str | None = option(None, "the models folder", metavar="DIR")
     n_ctx: int = option(2048, "context window to reckon the memory for", flags=("--n_ctx",), ge=1, le=1 << 50)
-    lang: Literal["zh", "en", "auto"] = option("auto", "language of explanations")
+    lang: Literal[Lang, "auto"] = option("auto", "language of explanations")
     yes: bool = option(False, "remove without asking")
 
 

@@ -15,6 +15,7 @@ class ServeSettings(Options):
     model: str | None = option(
         None,
         "a GGUF file, or the name of one in the models folder (default: the only one, else the bundled)",
+        flags=("-m",),
     )
     host: str = option("127.0.0.1", "address to listen on; anything but loopback needs an API key")
     port: int = option(8000, "port to listen on", ge=0, le=65535)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from llamachat.core.events import Event
-
-Think = Literal["fold", "show", "hide"]
+from llamachat.core.thinking import Think
 
 
 @dataclass(frozen=True, slots=True)
