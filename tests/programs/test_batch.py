@@ -234,3 +234,27 @@ def test_what_is_wrong_is_said_in_one_line(batch: Run, tmp_path: Path, args: lis
     done = batch(*args)
     (line,) = done.stderr.splitlines()
     assert (done.returncode, words in line) == (ExitStatus.USAGE, True), line
+
+
+def test_a_row_longer_than_the_window_is_cut_where_it_says_so(
+    server: Recorder, batch: Run, tmp_path: Path
+) -> None:
+    long = " ".join(f"word{i}" for i in range(3000))
+    source = table(tmp_path / "in.csv", ["short", long])
+    done = batch(source, "--prompt", "Row {id}: {text}", "--long", "map", "-o", "out.csv")
+    assert done.returncode == 0, done.stderr
+    first, *parts = server.prompts()
+    assert first == "Row 1: short" and len(parts) > 3
+    assert all(part.startswith("Row 2: ") for part in parts)
+    said = " ".join(part.removeprefix("Row 2: ") for part in parts)
+    assert said.split() == long.split()
+
+
+def test_x_keeps_the_code_alone(
+    recorder: Callable[..., Recorder], batch: Run, env: dict[str, str], tmp_path: Path
+) -> None:
+    env["LLAMACHAT_BASE_URL"] = recorder("--answer", "Here:\n```\nx = 1\n```\n").base_url
+    assert (
+        batch(table(tmp_path / "in.csv", ["a"]), "--prompt", "{text}", "-x", "-o", "out.csv").returncode == 0
+    )
+    assert answers(tmp_path / "out.csv")[0]["answer"] == "x = 1\n"

@@ -65,3 +65,11 @@ def test_anything_else_is_not_a_choice() -> None:
         shapes.from_choices("yes,no").read("maybe")
     with pytest.raises(UsageError, match="two labels"):
         shapes.from_choices("yes,yes")
+
+
+def test_a_quote_must_be_in_the_text() -> None:
+    source = "It ends  on\nMay 1st. Nothing else."
+    shapes.check_quotes({"quote": "It ends on May 1st.", "other": "x"}, source)
+    shapes.check_quotes([{"deep": {"quote": "Nothing else."}}, {"quote": None}], source)
+    with pytest.raises(ShapeError, match="'It ends on June"):
+        shapes.check_quotes([{"deep": {"quote": "It ends on June 1st."}}], source)

@@ -10,10 +10,9 @@ from llamachat.client.counting import EstimatingCounter
 from llamachat.core.conversation import Message
 from llamachat.core.window import LEAST_ANSWER
 from llamachat.errors import UsageError
-from llamachat.texts import encodings
+from llamachat.texts.documents import read_text
 
 _RANGE = re.compile(r"(?P<path>.+?):(?P<first>\d+)(?:-(?P<last>\d*))?\Z")
-_MOST_BYTES = 64 * 1024 * 1024
 DETACH = "off"
 FAR_TOO_LARGE = 16
 """How many windows a text must seem to fill before its tokens are no longer counted, only estimated."""
@@ -25,9 +24,7 @@ def file(session: Session, argument: str) -> None:
         session.terminal.notice("Nothing is attached any more.")
         return
     path, first, last = _parse(argument)
-    text = encodings.decode(_read(path))
-    if text is None:
-        raise UsageError(f"{path} is not a text file.")
+    text = read_text(path)
     if first is not None:
         lines = text.splitlines()
         if not 1 <= first <= len(lines) or (last is not None and last < first):
@@ -74,19 +71,6 @@ def _parse(argument: str) -> tuple[Path, int | None, int | None]:
     first = int(match["first"])
     last = first if match["last"] is None else int(match["last"]) if match["last"] else None
     return Path(match["path"].strip("\"'")).expanduser(), first, last
-
-
-def _read(path: Path) -> bytes:
-    try:
-        if not path.is_file():
-            raise UsageError(f"{path} is no file." if path.exists() else f"There is no file {path}.")
-        if path.stat().st_size > _MOST_BYTES:
-            raise UsageError(
-                f"{path} is larger than {_MOST_BYTES // 2**20} MiB.", "Attach lines of a smaller copy."
-            )
-        return path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path} can't be read: {error.strerror}.") from error
 
 
 def _quote(where: str, language: str, text: str) -> str:

@@ -22,7 +22,6 @@ from llamachat.programs.wiring import connected
 from llamachat.settings.ask import AskSettings
 from llamachat.settings.base import add_options, load
 from llamachat.texts import documents
-from llamachat.texts.code_blocks import code_blocks
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,7 +101,7 @@ class _View:
     """Streams plain text to stdout as it comes; anything else is printed whole, once it is valid."""
 
     def __init__(self, shape: Shape, settings: AskSettings) -> None:
-        self._streams = isinstance(shape, AnyText) and not settings.extract and not settings.json_output
+        self._streams = isinstance(shape, AnyText) and not settings.json_output
         self._settings = settings
         self._printed = ""
         self._bar = sys.stderr.isatty()
@@ -125,8 +124,6 @@ class _View:
     def _whole(self, answer: Answer) -> str:
         if self._settings.json_output:
             return json.dumps(answer.as_json(), ensure_ascii=False)
-        if self._settings.extract:
-            return next(iter(code_blocks(answer.text)), answer.text)
         value: Any = answer.as_json()["answer"]
         return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
 

@@ -48,19 +48,17 @@ def run(args: argparse.Namespace) -> int:
         asker,
         said,
     ):
-        tasks = count(asker, tasks)
+        long = settings.long or plan.template.long
+        if long == "error":
+            tasks = count(asker, tasks)
         _name_errors(tasks)
         parallel = settings.parallel or asker.lanes
         if settings.dry_run:
             return _dry_run(asker, tasks, parallel)
         settled = {"prompt": prompt, "model": said.model or settings.model, **_configuration(plan.question)}
         with Journal(output, settled, restart=settings.restart) as journal:
-            _run(
-                Batch(asker, journal, parallel=parallel, gone=_tell_gone),
-                tasks,
-                journal,
-                settings.retry_errors,
-            )
+            batch = Batch(asker, journal, parallel=parallel, long=long, gone=_tell_gone)
+            _run(batch, tasks, journal, settings.retry_errors)
             kept = [journal.answers[task.key] for task in tasks]
             rows.write(output, rows.format_of(output, table), table, kept, plan.question.shape.columns)
     failed = sum(record["error"] is not None for record in kept)

@@ -72,7 +72,9 @@ def _shape(settings: ProgramSettings, template: templates.Template) -> shapes.Sh
         return shapes.from_choices(template.choices)
     if isinstance(template.schema_, dict):
         return shapes.Json(template.schema_)
-    return shapes.from_schema(template.schema_) if template.schema_ else shapes.AnyText()
+    if template.schema_:
+        return shapes.from_schema(template.schema_)
+    return shapes.Code() if settings.extract or template.extract else shapes.AnyText()
 
 
 def tell_starting() -> None:

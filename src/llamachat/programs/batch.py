@@ -14,7 +14,8 @@ from llamachat.core.conversation import Message
 from llamachat.errors import BrokenAnswer, LlamachatError, TextTooLong, Unavailable
 from llamachat.programs.asking import Answer, Asker, Messages
 from llamachat.programs.journal import fingerprint
-from llamachat.programs.questions import Question, fill
+from llamachat.programs.long_texts import Compose, Long, LongText
+from llamachat.programs.questions import Question, fill, placeholders
 from llamachat.programs.rows import Row, Table
 
 RETRY_SECONDS = 1.0
@@ -41,12 +42,17 @@ class InMemory:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One row ready to be sent, under the `key` of its content; `error` where it can't be sent."""
+    """One row ready to be sent, under the `key` of its content; `error` where it can't be sent.
+
+    `compose` makes the prompt of the row's `text`, or of a part of it; a row of OpenAI's form has `messages`.
+    """
 
     row: Row
     key: str
     question: Question
     messages: Messages
+    text: str = ""
+    compose: Compose | None = None
     error: LlamachatError | None = None
 
 
@@ -60,29 +66,44 @@ class Result:
 
 def prepare(table: Table, question: Question, prompt: str) -> list[Task]:
     """A task for each row. Raises UsageError where `prompt` names a column that is not there."""
-    return [_task(row, question, prompt) for row in table.rows]
+    return [
+        _openai_task(row, question) if row.body is not None else _task(row, question, prompt)
+        for row in table.rows
+    ]
 
 
 def _task(row: Row, question: Question, prompt: str) -> Task:
     if row.error is not None:
-        return Task(
-            row,
-            fingerprint(row.name, row.error),
-            question,
-            [],
-            LlamachatError(f"The row can't be read: {row.error}."),
-        )
-    if row.body is not None:
-        fields = {name: row.body[name] for name in _OF_BODY if name in row.body}
-        room = (
-            fields.pop("max_completion_tokens", None) or fields.pop("max_tokens", None) or question.max_tokens
-        )
-        question = replace(question, sampling={**question.sampling, **fields}, max_tokens=room)
-        messages = [dict(m) for m in row.body["messages"]]
-    else:
-        messages = question.messages(fill(prompt, row.columns))
-    key = fingerprint(row.name, question.body(messages, question.max_tokens))
-    return Task(row, key, question, messages)
+        return _unreadable(row, question)
+    messages = question.messages(fill(prompt, row.columns))
+    # What is cut where a row is longer than the window: the longest column that the prompt names.
+    longest = max(placeholders(prompt), key=lambda name: len(str(row.columns[name])), default=None)
+    text = str(row.columns[longest]) if longest is not None else ""
+
+    def compose(part: str) -> str:
+        return fill(prompt, {**row.columns, longest: part} if longest is not None else row.columns)
+
+    return Task(row, _key(row, question, messages), question, messages, text, compose)
+
+
+def _openai_task(row: Row, question: Question) -> Task:
+    if row.error is not None:
+        return _unreadable(row, question)
+    assert row.body is not None
+    fields = {name: row.body[name] for name in _OF_BODY if name in row.body}
+    room = fields.pop("max_completion_tokens", None) or fields.pop("max_tokens", None) or question.max_tokens
+    question = replace(question, sampling={**question.sampling, **fields}, max_tokens=room)
+    messages = [dict(m) for m in row.body["messages"]]
+    return Task(row, _key(row, question, messages), question, messages)
+
+
+def _unreadable(row: Row, question: Question) -> Task:
+    error = LlamachatError(f"The row can't be read: {row.error}.")
+    return Task(row, fingerprint(row.name, row.error), question, [], error=error)
+
+
+def _key(row: Row, question: Question, messages: Messages) -> str:
+    return fingerprint(row.name, question.body(messages, question.max_tokens))
 
 
 def count(asker: Asker, tasks: Sequence[Task]) -> list[Task]:
@@ -125,9 +146,11 @@ class Batch:
         kept: Kept,
         *,
         parallel: int,
+        long: Long = "error",
         gone: Callable[[LlamachatError], None] = lambda _: None,
     ) -> None:
         self._asker, self._kept, self._parallel, self._gone = asker, kept, max(parallel, 1), gone
+        self._long: Long = long
         self._stopped = threading.Event()
         self._told = threading.Lock()
         self._away = False
@@ -177,7 +200,7 @@ class Batch:
         tries = 0
         while True:
             try:
-                answer = self._asker.ask(task.question, task.messages)
+                answer = self._answer(task)
             except (Unavailable, BrokenAnswer) as error:
                 # A row that brings the server down each time must not do so for ever.
                 tries += isinstance(error, BrokenAnswer)
@@ -190,6 +213,11 @@ class Batch:
             else:
                 self._away = False
                 return answer
+
+    def _answer(self, task: Task) -> Answer:
+        if task.compose is None:
+            return self._asker.ask(task.question, task.messages)
+        return LongText(self._asker, task.question, task.compose).ask(task.text, self._long)
 
     def _tell(self, error: LlamachatError) -> None:
         with self._told:

@@ -21,7 +21,7 @@ from llamachat.core.conversation import Message
 from llamachat.errors import TextTooLong
 from llamachat.programs.asking import Answer, Asker, Show
 from llamachat.programs.questions import Question
-from llamachat.programs.shapes import AnyText
+from llamachat.programs.shapes import AnyText, check_quotes
 from llamachat.store.segment import index_text
 
 Long = Literal["error", "map", "reduce", "refine", "find"]
@@ -80,7 +80,15 @@ class LongText:
         self._overlap, self._tell = overlap, tell
 
     def ask(self, text: str, mode: Long, show: Show | None = None) -> Answer:
-        """The answer; in one request where the text fits. Raises TextTooLong where `mode` is `error`."""
+        """The answer; in one request where the text fits. A `quote` in it must be in the text.
+
+        Raises TextTooLong where `mode` is `error`, and what `Asker.ask` raises.
+        """
+        answer = self._answer(text, mode, show)
+        check_quotes(answer.value, self._compose(text))
+        return answer
+
+    def _answer(self, text: str, mode: Long, show: Show | None) -> Answer:
         if mode == "error" or self._fits(self._compose(text)):
             return self._one(self._compose(text), show)
         if mode == "find":

@@ -11,12 +11,13 @@ import importlib
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from llamachat.errors import ShapeError, UsageError
+from llamachat.texts.code_blocks import code_blocks
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -54,6 +55,21 @@ class AnyText:
 
     def read(self, text: str) -> str:
         return text
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The first code block of the answer; all of it where there is none."""
+
+    instruction = ""
+    columns: tuple[str, ...] = ()
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        return {}
+
+    def read(self, text: str) -> str:
+        return next(iter(code_blocks(text)), text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +135,28 @@ class Choices:
             if said == label or said.casefold() == label.casefold():
                 return label
         raise ShapeError(f"The answer {said[:60]!r} is not one of {', '.join(self.labels)}.")
+
+
+def check_quotes(value: Any, source: str) -> None:
+    """Raises ShapeError where a `quote` in an answer is not in the source, but for its white space."""
+    if hasattr(value, "model_dump"):
+        value = value.model_dump()
+    words = " ".join(source.split())
+    for quote in _quotes(value):
+        if " ".join(quote.split()) not in words:
+            raise ShapeError(f"The answer quotes {quote[:60]!r}, which is not in the text.")
+
+
+def _quotes(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for name, part in value.items():
+            if name == "quote" and isinstance(part, str):
+                yield part
+            else:
+                yield from _quotes(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _quotes(part)
 
 
 def from_schema(given: str) -> Json:

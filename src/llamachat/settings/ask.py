@@ -30,6 +30,11 @@ class ProgramSettings(Options):
     )
     temperature: float = option(0.0, "randomness, 0 for none", ge=0, allow_inf_nan=False)
     seed: int = option(0, "seed of the randomness", ge=0)
+    long: Literal["error", "map", "reduce", "refine", "find"] | None = option(
+        None,
+        "a text longer than the window: part by part (map), summed up (reduce), refined, or searched (find)",
+    )
+    extract: bool = option(False, "take the first code block of the answer alone", flags=("-x",))
     lang: Literal["zh", "en", "auto"] = option("auto", "language of the templates; auto: the system's")
 
 
@@ -40,12 +45,7 @@ class AskSettings(ProgramSettings):
     attach: StrList = option(
         (), "a picture: a file, an address, or - for stdin; may be repeated", metavar="FILE", flags=("-a",)
     )
-    long: Literal["error", "map", "reduce", "refine", "find"] | None = option(
-        None,
-        "a text longer than the window: part by part (map), summed up (reduce), refined, or searched (find)",
-    )
     overlap: int = option(0, "tokens that two parts of a long text share", ge=0)
-    extract: bool = option(False, "print the first code block of the answer alone", flags=("-x",))
     json_output: bool = option(False, "print answer, usage, timings and model as JSON", flags=("--json",))
     keep: bool = option(False, "leave a server that was started for this running")
 
