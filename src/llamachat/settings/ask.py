@@ -5,17 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from llamachat.settings.base import ApiKey, Options, StrList, option
+from llamachat.core.presets import Lang
+from llamachat.settings.base import StrList, option, sampling_bounds
+from llamachat.settings.client import ClientOptions
 
 
-class ProgramSettings(Options):
+class ProgramSettings(ClientOptions):
     """What both have: the server, the sampling, the shape of the answer."""
 
     section: ClassVar[str] = "ask"
 
-    base_url: str = option("http://localhost:8000/v1", "address of the server", metavar="URL")
-    api_key: ApiKey = option("not-needed", "the server's key", metavar="KEY", min_length=1)
-    model: str = option("local-model", "model name to ask for", flags=("-m",))
     system: str | None = option(None, "the system message", metavar="TEXT", flags=("-s",))
     template: str | None = option(None, "a template's name or file", metavar="NAME", flags=("-t",))
     schema_: str | None = option(
@@ -26,16 +25,18 @@ class ProgramSettings(Options):
     )
     choices: str | None = option(None, "answer with exactly one of these labels", metavar="A,B,…")
     max_tokens: int | None = option(
-        None, "longest answer in tokens (default: what the window has room for)", ge=1
+        None,
+        "longest answer in tokens (default: what the window has room for)",
+        **sampling_bounds("max_tokens"),
     )
-    temperature: float = option(0.0, "randomness, 0 for none", ge=0, allow_inf_nan=False)
-    seed: int = option(0, "seed of the randomness", ge=0)
+    temperature: float = option(0.0, "randomness, 0 for none", **sampling_bounds("temperature"))
+    seed: int = option(0, "seed of the randomness", **sampling_bounds("seed"))
     long: Literal["error", "map", "reduce", "refine", "find"] | None = option(
         None,
         "a text longer than the window: part by part (map), summed up (reduce), refined, or searched (find)",
     )
     extract: bool = option(False, "take the first code block of the answer alone", flags=("-x",))
-    lang: Literal["zh", "en", "auto"] = option("auto", "language of the templates; auto: the system's")
+    lang: Literal[Lang, "auto"] = option("auto", "language of the templates; auto: the system's")
 
 
 class AskSettings(ProgramSettings):

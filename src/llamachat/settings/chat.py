@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import AfterValidator
-
-from llamachat.core.base_url import checked
 from llamachat.core.presets import Lang
 from llamachat.core.sampling import Sampling
 from llamachat.core.thinking import Think
 from llamachat.core.window import OnFull
-from llamachat.settings.base import ApiKey, Options, option, sampling_bounds
+from llamachat.settings.base import option, sampling_bounds
+from llamachat.settings.client import ClientOptions
 
-BaseUrl = Annotated[str, AfterValidator(checked)]
 
-
-class ChatSettings(Options):
+class ChatSettings(ClientOptions):
     section: ClassVar[str] = "chat"
 
-    base_url: BaseUrl = option("http://localhost:8000/v1", "address of the server", metavar="URL")
-    api_key: ApiKey = option("not-needed", "the server's key", metavar="KEY", min_length=1)
-    model: str = option("local-model", "model name to ask for", flags=("-m",))
     temperature: float = option(
         Sampling().temperature, "randomness, 0 for none", **sampling_bounds("temperature")
     )
