@@ -417,10 +417,15 @@ class Outcome:
     read_again: float
     first_p50: float
     first_p95: float
+    first_p99: float
     busy: float
     busiest: float
     most_connections: int
     took: float
+
+    def first(self) -> str:
+        shares = (self.first_p50, self.first_p95, self.first_p99)
+        return " / ".join(f"{value:.2f}" if value < 10 else f"{value:.0f}" for value in shares)
 
     @property
     def spread(self) -> float:
@@ -455,6 +460,7 @@ def simulate(
         read_again=again / max(prompts, 1),
         first_p50=quantile(0.5),
         first_p95=quantile(0.95),
+        first_p99=quantile(0.99),
         busy=float(rows.computed.mean() / elapsed),
         busiest=float(rows.computed.max() / elapsed),
         most_connections=int(most),
@@ -478,13 +484,9 @@ def carried(worker: Worker, policy: int, replicas: int, shape: Shape) -> float:
     return good / replicas
 
 
-def seconds(value: float) -> str:
-    return f"{value:.2f}" if value < 10 else f"{value:.0f}"
-
-
 def capacity(shape: Shape) -> list[str]:
     lines = [
-        "| replica | speeds | one chat alone: first token, 50 / 95 %, s | 1 replica | "
+        "| replica | speeds | one chat alone: first token, 50 / 95 / 99 %, s | 1 replica | "
         + " | ".join(f"8: {name}" for name in POLICIES) + " |",
         "|-|-|-:|-:|" + "-:|" * len(POLICIES),
     ]  # fmt: skip
@@ -493,15 +495,14 @@ def capacity(shape: Shape) -> list[str]:
         chats = [carried(worker, HASH, 1, shape)]
         chats += [carried(worker, policy, 8, shape) for policy in range(len(POLICIES))]
         cells = " | ".join(f"{n:.1f}" if n < 10 else f"{n:.0f}" for n in chats)
-        first = f"{seconds(alone.first_p50)} / {seconds(alone.first_p95)}"
-        lines.append(f"| {worker.name} | {worker.source} | {first} | {cells} |")
+        lines.append(f"| {worker.name} | {worker.source} | {alone.first()} | {cells} |")
     return lines
 
 
 def sizes(worker: Worker, chats: float, conversations: int, largest: int, shape: Shape) -> list[str]:
     """`conversations` at 10,000 replicas, in proportion below, four times that where sizes are small."""
     lines = [
-        "| replicas | open chats | policy | read again, % of prompt tokens | first token, 50 / 95 %, s "
+        "| replicas | open chats | policy | read again, % of prompt tokens | first token, 50 / 95 / 99 %, s "
         "| busy: mean / busiest, % | the busiest as × mean | most at one | questions/s | connections |",
         "|-:|-:|-|-:|-:|-:|-:|-:|-:|-:|",
     ]
@@ -510,11 +511,11 @@ def sizes(worker: Worker, chats: float, conversations: int, largest: int, shape:
         for policy, name in enumerate(POLICIES):
             if replicas == 1 and policy:
                 continue
-            many = 4 if replicas < 100 else 1  # small sizes are noisy
+            many = 4 if replicas < 20 else 1  # small sizes are noisy
             o = simulate(worker, policy, replicas, chats, share * replicas * many, shape)
             lines.append(
                 f"| {replicas:,} | {round(chats * replicas):,} | {name if replicas > 1 else '(any)'} "
-                f"| {100 * o.read_again:.1f} | {seconds(o.first_p50)} / {seconds(o.first_p95)} "
+                f"| {100 * o.read_again:.1f} | {o.first()} "
                 f"| {100 * o.busy:.0f} / {100 * o.busiest:.0f} | {o.spread:.2f} | {o.most_connections} "
                 f"| {o.questions_a_second:.3g} | {o.streams:.3g} |"
             )
@@ -524,15 +525,14 @@ def sizes(worker: Worker, chats: float, conversations: int, largest: int, shape:
 
 def memories(worker: Worker, shape: Shape) -> list[str]:
     lines = [
-        "| open chats a replica | cells a replica | read again, % | first token, 50 / 95 %, s | busiest, % |",
+        "| open chats a replica | cells each | read again, % | first token, 50 / 95 / 99 %, s | busiest, % |",
         "|-:|-:|-:|-:|-:|",
     ]
     for chats in (4, 6):
         for cells in (8_000, 16_000, 32_000, 64_000):
             o = simulate(replace(worker, cells=cells), REFUSING, 3, chats, 30_000, shape)
-            first = f"{seconds(o.first_p50)} / {seconds(o.first_p95)}"
             lines.append(
-                f"| {chats} | {cells:,} | {100 * o.read_again:.1f} | {first} | {100 * o.busiest:.0f} |"
+                f"| {chats} | {cells:,} | {100 * o.read_again:.1f} | {o.first()} | {100 * o.busiest:.0f} |"
             )
     return lines
 
