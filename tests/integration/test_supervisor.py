@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -15,7 +18,7 @@ from llamachat.server.child import Child
 from llamachat.server.readiness import Endpoint
 from llamachat.server.supervisor import MOST_RESTARTS, Supervisor
 from tests import fakes
-from tests.support import free_port
+from tests.support import free_port, wait_for
 
 FAKE = Path(fakes.__file__).parent / "dying_server.py"
 
@@ -76,6 +79,60 @@ def test_a_child_that_ignores_a_polite_end_is_killed() -> None:
         assert running.child is not None
         pid = running.child.pid
     assert not psutil.pid_exists(pid)
+
+
+def test_a_child_that_saves_as_slowly_as_it_may_is_not_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved = tmp_path / "saved"
+    monkeypatch.setenv("SAVED", str(saved))
+    with supervisor(["save"], []) as running:
+        assert running.start(going_on)
+    assert saved.read_text() == "all of it"
+
+
+def test_a_log_that_nobody_reads_any_more_does_not_stop_the_child() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    talkative = "import sys; [print('a' * 100) for _ in range(5000)]; sys.exit('llamachat: the end')"
+
+    def echo(line: str) -> None:
+        os.write(write, line.encode())
+
+    with Child([sys.executable, "-c", talkative], os.environ, watched=True, echo=echo) as child:
+        wait_for(lambda: not child.alive, "the end of the child")
+        assert child.cause_of_death() == "ended with status 1: the end"
+    os.close(write)
+
+
+def test_a_port_that_is_lost_while_the_child_is_down_is_waited_for() -> None:
+    said: list[str] = []
+    port = free_port()
+    with supervisor(["fine"], said, port) as running:
+        assert running.start(going_on)
+        assert running.child is not None
+        with ThreadPoolExecutor(1) as pool:
+            over = threading.Event()
+            with socket.socket() as other:
+                other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                psutil.Process(running.child.pid).kill()
+                wait_for(lambda: _takes(other, port), "the port")
+                watching = pool.submit(running.watch, over.is_set)
+                wait_for(lambda: any("in use by" in line for line in said) or watching.done(), "the loss")
+            wait_for(lambda: "The server is back." in said or watching.done(), "the server")
+            over.set()
+            watching.result()
+    assert said[1].startswith(f"Port {port} is in use by ") and said[1].endswith("Waiting for it to be free.")
+    assert said[-1] == "The server is back."
+
+
+def _takes(other: socket.socket, port: int) -> bool:
+    try:
+        other.bind(("127.0.0.1", port))
+    except OSError:
+        return False
+    other.listen()
+    return True
 
 
 def test_a_child_that_dies_later_is_started_again_with_the_cause() -> None:

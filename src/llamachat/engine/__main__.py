@@ -30,7 +30,7 @@ from llamachat.errors import LlamachatError
 # Installed in this order, each around those before it: `reading` watches what `kv_memory` reads. A guard that
 # misses the hook it needs raises ServerError, which stops the start.
 GUARDS: tuple[Callable[[EngineOptions], None], ...] = (
-    parent.install,
+    parent.watch,
     amx.install,
     kv_memory.install,
     pieces.install,

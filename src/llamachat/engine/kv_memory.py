@@ -19,6 +19,7 @@ import llama_cpp.server.app as server
 import numpy as np
 import psutil
 
+from llamachat.core import shutdown
 from llamachat.core.engine_options import EngineOptions
 from llamachat.engine import hooks
 from llamachat.engine.kv_identity import identity
@@ -30,9 +31,6 @@ from llamachat.engine.kv_state import Cells, require_hooks
 FREE_MEMORY_SHARE = 0.25
 SETTLE_TOKENS = 16
 """Read at once after a shift, which llama.cpp does with the next batch: stopped in it, the cells are lost."""
-SAVE_SECONDS = 2.0
-"""A launcher gives five seconds to stop, and the server's own stop needs some of them."""
-BUSY_SECONDS = 1.0
 
 
 def install(options: EngineOptions) -> None:
@@ -125,10 +123,10 @@ class Memory:
 
     def save(self) -> None:
         """Write the live and the most recent parked sequences to the folder, as far as the time allows."""
-        if self._keep is None or not self.lock.acquire(timeout=BUSY_SECONDS):
+        if self._keep is None or not self.lock.acquire(timeout=shutdown.BUSY):
             return
         try:
-            deadline = time.monotonic() + SAVE_SECONDS
+            deadline = time.monotonic() + shutdown.SAVE
             sequences = [*self._live_copy(), *(p for p in self._parked.by_recency() if p.state is not None)]
             written = [self._keep.write(sequence, deadline=deadline) for sequence in sequences]
             self._keep.finish([path for path in written if path], self._taken_files if all(written) else ())

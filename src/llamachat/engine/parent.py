@@ -1,4 +1,4 @@
-"""Guard: leave when the launcher is gone, however it went, so that no orphan keeps the port."""
+"""Leave when the launcher is gone, however it went, so that no orphan keeps the port."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import signal
 import sys
 import threading
 
+from llamachat.core import shutdown
 from llamachat.core.engine_options import EngineOptions
 
-GRACE_SECONDS = 3.0
 
-
-def install(options: EngineOptions) -> None:
+def watch(options: EngineOptions) -> None:
     """Watch standard input, a pipe whose other end only the launcher holds: the system closes it with it."""
     if options.parent_pid is not None:
         threading.Thread(target=_watch, args=(sys.stdin.fileno(),), name="parent-watch", daemon=True).start()
@@ -22,5 +21,5 @@ def _watch(pipe: int) -> None:
     while os.read(pipe, 1024):
         pass
     # The server may be deep in a long prompt, which no signal handler interrupts.
-    threading.Timer(GRACE_SECONDS, os._exit, args=(0,)).start()
+    threading.Timer(shutdown.ENGINE, os._exit, args=(0,)).start()
     signal.raise_signal(signal.SIGTERM)

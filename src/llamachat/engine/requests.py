@@ -21,6 +21,7 @@ from sse_starlette.sse import AppStatus
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from llamachat.core import shutdown
 from llamachat.core.engine_options import EngineOptions
 from llamachat.engine import call as calls
 from llamachat.engine import hooks, wishes
@@ -28,9 +29,6 @@ from llamachat.engine.failures import Refused, refusal
 from llamachat.engine.line import Line
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
-STOP_POLL_SECONDS = 0.2
-STOP_GRACE_SECONDS = 0.5
-"""For streams to tell that they end; then they are cut, as one is whose client reads no more."""
 
 
 @dataclass(frozen=True)
@@ -122,9 +120,9 @@ def _watching(receive: Receive, call: calls.Call, gone: anyio.Event) -> Iterator
 
     async def watch_server() -> None:
         while not _is_stopping():
-            await asyncio.sleep(STOP_POLL_SECONDS)
+            await asyncio.sleep(shutdown.POLL)
         call.cancel()
-        await asyncio.sleep(STOP_GRACE_SECONDS)
+        await asyncio.sleep(shutdown.GRACE)  # then streams are cut, as one is whose client reads no more
         AppStatus.should_exit = True
 
     tasks = [asyncio.create_task(watch_client()), asyncio.create_task(watch_server())]

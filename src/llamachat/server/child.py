@@ -14,11 +14,12 @@ from types import TracebackType
 
 import psutil
 
+from llamachat.core import shutdown
 from llamachat.server import cause
 
 LOG_LINES = 500
-POLITE_SECONDS = 3.5
-FIRM_SECONDS = 1.0
+DRAIN_SECONDS = 1.0
+"""For the last of its log, once it has ended."""
 
 # `--plain` has no guard that watches its parent. Linux can signal a child when its parent dies; this sets
 # that and becomes the command. macOS and Windows offer nothing that a bare command would obey.
@@ -120,11 +121,11 @@ class Child:
             with contextlib.suppress(OSError):
                 stdin.close()
         try:
-            self._process.wait(POLITE_SECONDS)
+            self._process.wait(shutdown.LAUNCHER)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._reader.join(FIRM_SECONDS)
+        self._reader.join(DRAIN_SECONDS)
 
     def _interrupt(self) -> None:
         """Ctrl-Break is what Windows has for a polite end."""
@@ -138,5 +139,8 @@ class Child:
             for raw in stream:
                 line = raw.decode("utf-8", "replace").rstrip()
                 self._log.append(line)
-                if self._echo:
-                    self._echo(line)
+                try:
+                    if self._echo:
+                        self._echo(line)
+                except OSError:  # nobody reads it any more; the child must not wait for a full pipe
+                    self._echo = None

@@ -34,9 +34,9 @@ def wait_until_ready(child: Child, endpoint: Endpoint, tick: Callable[[], bool])
     Raises ServerError where the child dies, or answers with an error; AddressError where the port went to
     somebody else while the model was loaded.
     """
-    while not (_listens(endpoint) and child.listens_on(endpoint.port)):
+    while not (listens(endpoint) and child.listens_on(endpoint.port)):
         if not child.alive:
-            if _listens(endpoint):
+            if listens(endpoint):
                 raise address.in_use(endpoint.port)
             raise ServerError(
                 f"The server did not start: {child.cause_of_death()}.", "--verbose shows its log."
@@ -74,7 +74,8 @@ def _connect(endpoint: Endpoint, timeout: float | None) -> http.client.HTTPConne
     return http.client.HTTPConnection(endpoint.host, endpoint.port, timeout=timeout)
 
 
-def _listens(endpoint: Endpoint) -> bool:
+def listens(endpoint: Endpoint) -> bool:
+    """Whether somebody does, the child or another program."""
     connection = _connect(endpoint, timeout=1)
     try:
         connection.connect()

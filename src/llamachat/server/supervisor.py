@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-from llamachat.errors import ServerError
+from llamachat.errors import AddressError, ServerError
 from llamachat.server.child import Child
-from llamachat.server.readiness import POLL_SECONDS, Endpoint, wait_until_ready
+from llamachat.server.readiness import POLL_SECONDS, Endpoint, listens, wait_until_ready
 
 MOST_RESTARTS = 3
 RESTART_WINDOW = 60.0
@@ -110,17 +110,25 @@ class Supervisor:
             time.sleep(POLL_SECONDS)
 
     def _restart(self, why: str, stopped: Callable[[], bool]) -> None:
-        while True:
+        while not stopped():
             self._count_restart(why)
             self._say(f"The server died: {why}. Starting it again.")
             try:
                 if self.start(lambda _: not stopped()):
                     self._say("The server is back.")
                 return
-            except ServerError as error:
+            except (ServerError, AddressError) as error:
                 why = error.message.rstrip(".")
                 if self.child is not None:
                     self.child.stop()
+                if isinstance(error, AddressError):
+                    self._say(f"{error.message} Waiting for it to be free.")
+                    self._wait_for_port(stopped)
+
+    def _wait_for_port(self, stopped: Callable[[], bool]) -> None:
+        """Somebody else took it while the child was down."""
+        while listens(self._endpoint) and not stopped():
+            time.sleep(POLL_SECONDS)
 
     def _count_restart(self, why: str) -> None:
         now = time.monotonic()
