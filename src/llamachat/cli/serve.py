@@ -17,15 +17,15 @@ from typing import Any
 
 from llamachat import paths
 from llamachat.cli import console
+from llamachat.cli.api_key import KEY_VARIABLE, hide_key
 from llamachat.cli.loading import LoadingBar
-from llamachat.cli.secret import KEY_VARIABLE, hide_key
 from llamachat.core.engine_options import EngineOptions
 from llamachat.core.units import size
 from llamachat.errors import ExitStatus, ModelError, UsageError
 from llamachat.hub import local, memory
 from llamachat.hub.gguf import GGUFHeader
 from llamachat.hub.machine import look
-from llamachat.server import address, command, machine
+from llamachat.server import bind, command, machine
 from llamachat.server.child import Child
 from llamachat.server.readiness import Endpoint
 from llamachat.server.supervisor import Signals, Supervisor
@@ -56,12 +56,12 @@ class Plan:
 
     @property
     def endpoint(self) -> Endpoint:
-        host = address.reachable_host(self.options.host)
+        host = bind.reachable_host(self.options.host)
         return Endpoint(self.options.scheme, host, self.options.port, self.api_key)
 
     @property
     def base_url(self) -> str:
-        return address.base_url(self.options.scheme, self.endpoint.host, self.options.port)
+        return bind.base_url(self.options.scheme, self.endpoint.host, self.options.port)
 
     @property
     def connection(self) -> dict[str, str]:
@@ -106,7 +106,7 @@ def _plan(settings: ServeSettings, extra: list[str]) -> Plan:
     """Check everything that can be known before the model is loaded."""
     model = local.resolve(settings.model, _folders())
     header = local.check(model)
-    port = address.claim(settings.host, settings.port)
+    port = bind.claim(settings.host, settings.port)
     options = _options(settings, model, port, extra)
     if not settings.force and not (options.n_gpu_layers and sys.platform != "darwin"):
         _check_memory(model, header, options.n_ctx)
@@ -115,7 +115,7 @@ def _plan(settings: ServeSettings, extra: list[str]) -> Plan:
         console.say(f"n_ctx {settings.n_ctx} is rounded up to {rounded}.")
     _check_window(header, options.n_ctx)
     key = settings.api_key
-    if not key and not address.is_loopback(settings.host):
+    if not key and not bind.is_loopback(settings.host):
         key = secrets.token_hex(16)
     return Plan(model, options, settings, key, header.weight_bytes)
 
@@ -210,8 +210,8 @@ def _announce(plan: Plan) -> None:
         f"others: OPENAI_BASE_URL={plan.base_url} OPENAI_API_KEY={key or 'not-needed'}",
     )
     print(" · ".join(parts), flush=True)  # noqa: T201
-    if not address.is_loopback(options.host):
-        url = address.base_url(options.scheme, address.outside_host(options.host), options.port)
+    if not bind.is_loopback(options.host):
+        url = bind.base_url(options.scheme, bind.outside_host(options.host), options.port)
         print(f"From another computer: {given}llamachat chat --base-url {url}", flush=True)  # noqa: T201
 
 

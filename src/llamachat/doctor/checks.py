@@ -15,7 +15,7 @@ from typing import Literal
 from llamachat.core.units import size
 from llamachat.errors import LlamachatError
 from llamachat.hub import local, machine
-from llamachat.server import address
+from llamachat.server import bind
 
 Level = Literal["good", "warning", "bad"]
 GIB = 1 << 30
@@ -76,7 +76,7 @@ def check_models(folders: Sequence[Path]) -> Finding:
 
 def check_port(port: int) -> Finding:
     try:
-        address.claim("127.0.0.1", port)
+        bind.claim("127.0.0.1", port)
     except LlamachatError as error:
         return Finding("port", "warning", error.message, error.hint)
     return Finding("port", "good", f"{port} is free")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from llamachat.errors import ServerError
-from llamachat.server import address
+from llamachat.server import bind
 from llamachat.server.child import Child
 
 POLL_SECONDS = 0.1
@@ -37,7 +37,7 @@ def wait_until_ready(child: Child, endpoint: Endpoint, tick: Callable[[], bool])
     while not (listens(endpoint) and child.listens_on(endpoint.port)):
         if not child.alive:
             if listens(endpoint):
-                raise address.in_use(endpoint.port)
+                raise bind.in_use(endpoint.port)
             raise ServerError(
                 f"The server did not start: {child.cause_of_death()}.", "--verbose shows its log."
             )

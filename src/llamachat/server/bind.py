@@ -1,4 +1,4 @@
-"""Addresses: which may be listened on, who has a port already, and how others reach us."""
+"""Which hosts and ports the server can bind, who has a port already, and how other computers reach it."""
 
 from __future__ import annotations
 
