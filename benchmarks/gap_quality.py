@@ -17,7 +17,7 @@ import numpy.typing as npt
 from engine import small_model
 
 from llamachat.core.engine_options import EngineOptions
-from llamachat.engine.kv_memory import remembering
+from llamachat.engine.engine import engine_class
 
 TURN = 400
 """Characters of documentation a turn."""
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=8)
     samples = parser.parse_args().samples
     options = EngineOptions(cache_dir=None, kv_park=0)
-    llama = remembering(llama_cpp.Llama, options, [])(str(small_model()), n_ctx=2048, verbose=False)
+    llama = engine_class(options)(str(small_model()), n_ctx=2048, verbose=False)
     measured = []
     for text in texts(samples):
         measured.append(compare(llama, text))

@@ -13,10 +13,9 @@ ON_AMX = """
 import sys
 import llama_cpp.llama_cpp as library
 library.llama_print_system_info = lambda: b"CPU : AVX512 = 1 | AMX_INT8 = {built} | "
-from llamachat.core.engine_options import EngineOptions
 from llamachat.engine import amx
 if {guarded}:
-    amx.install(EngineOptions())
+    amx.avoid()
 from llama_cpp import Llama
 llama = Llama(sys.argv[1], n_ctx=256, logits_all=False, verbose=False)
 print(llama.model_params.use_extra_bufts, len(llama("Hi", max_tokens=1)["choices"]))
@@ -45,18 +44,6 @@ def test_amx_buffers_are_off_where_the_library_has_amx(
     assert run(code, str(small_model)).split() == [str(extra_buffers), "1"]
 
 
-def test_a_library_without_the_switch_stops_the_start_with_a_clear_message() -> None:
-    code = """
-import llama_cpp.llama_cpp as library
-library.llama_print_system_info = lambda: b"AMX_INT8 = 1"
-del library.llama_model_default_params
-from llamachat.engine.__main__ import main
-raise SystemExit(main())
-"""
-    said = run(code, status=5)
-    assert said.startswith("llamachat: ") and "use_extra_bufts" in said and said.count("\n") == 1
-
-
 @pytest.mark.parametrize(
     ("holder", "name"),
     [
@@ -67,10 +54,11 @@ raise SystemExit(main())
         ("llama_cpp", "llama_set_abort_callback"),
         ("llama_cpp", "llama_vocab_get_attr"),
         ("llama_cpp", "llama_sampler_init_grammar"),
+        ("llama_cpp.llama_cpp", "llama_model_default_params"),
         ("llama_cpp.Llama", "detokenize"),
     ],
 )
-def test_a_missing_hook_stops_the_start_with_a_clear_message(holder: str, name: str) -> None:
+def test_a_missing_name_stops_the_start_with_a_clear_message(holder: str, name: str) -> None:
     code = f"""
 import llama_cpp, llama_cpp.server.app
 del {holder}.{name}
@@ -79,3 +67,15 @@ raise SystemExit(main())
 """
     said = run(code, status=5)
     assert said.startswith("llamachat: ") and name in said and said.count("\n") == 1
+
+
+def test_a_route_that_would_not_be_queued_stops_the_start() -> None:
+    code = """
+import llama_cpp.server.app as server
+@server.router.post("/v1/responses")
+def responses(): ...
+from llamachat.engine.__main__ import main
+raise SystemExit(main())
+"""
+    said = run(code, status=5)
+    assert said.startswith("llamachat: ") and "/v1/responses" in said

@@ -10,8 +10,10 @@ import socket
 import subprocess
 import sys
 import time
+import tracemalloc
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ import pytest
 from llamachat.core.engine_options import ENVIRONMENT_VARIABLE, EngineOptions
 from llamachat.engine.kv_keep import KeepFolder
 from llamachat.engine.kv_parked import Parked
-from tests.integration.test_kv_memory import CHUNK, Open, answer, chunks, fresh, open_llama, tiny_model
+from tests.integration.test_kv_cache import CHUNK, Open, answer, chunks, fresh, open_llama, tiny_model
 
 __all__ = ["open_llama", "tiny_model"]  # fixtures
 
@@ -46,7 +48,7 @@ def test_a_restart_reads_only_what_is_new(open_llama: Open, tiny_model: Path, tm
     options = EngineOptions(cache_dir=str(tmp_path / "kept"))
     llama = open_llama(tiny_model, options)
     replies = [answer(llama, chunks(1, 2, 3))[0], answer(llama, chunks(11, 12, 13))[0]]
-    llama.memories[0].save()
+    llama.save()
     restarted = open_llama(tiny_model, options)
     again = [answer(restarted, chunks(1, 2, 3)), answer(restarted, chunks(11, 12, 13))]
     assert [reply for reply, _ in again] == replies
@@ -60,17 +62,20 @@ def test_a_new_conversation_that_begins_alike_leaves_what_was_kept(
     for prompt in (chunks(1, 2, 3, 4, 5), chunks(1, 21)):
         llama = open_llama(tiny_model, options)
         answer(llama, prompt)
-        llama.memories[0].save()
+        llama.save()
     restarted = open_llama(tiny_model, options)
     assert answer(restarted, chunks(1, 21))[1] < 10
     assert answer(restarted, chunks(1, 2, 3, 4, 5))[1] < 10
 
 
 def test_without_keep_nothing_is_written(open_llama: Open, tiny_model: Path, tmp_path: Path) -> None:
-    llama = open_llama(tiny_model, EngineOptions(cache_dir=None))
-    answer(llama, chunks(1, 2, 3))
-    llama.memories[0].save()
-    assert list(tmp_path.iterdir()) == []
+    options = EngineOptions(cache_dir=str(tmp_path / "kept"))
+    for without in (replace(options, cache_dir=None), options):
+        assert not (tmp_path / "kept").exists()
+        llama = open_llama(tiny_model, without)
+        answer(llama, chunks(1, 2, 3))
+        llama.save()
+    assert len(list((tmp_path / "kept").iterdir())) == 1
 
 
 def test_another_window_does_not_fit_and_a_copy_of_the_model_does(
@@ -79,7 +84,7 @@ def test_another_window_does_not_fit_and_a_copy_of_the_model_does(
     options = EngineOptions(cache_dir=str(tmp_path / "kept"))
     llama = open_llama(tiny_model, options)
     answer(llama, chunks(1, 2, 3))
-    llama.memories[0].save()
+    llama.save()
     assert answer(open_llama(tiny_model, options, n_ctx=512), chunks(1, 2, 3))[1] > 3 * CHUNK
     copied = tmp_path / "copy.gguf"
     copied.write_bytes(tiny_model.read_bytes())
@@ -93,7 +98,7 @@ def test_a_damaged_file_is_removed_and_the_prompt_read(
     options = EngineOptions(cache_dir=str(tmp_path / "kept"))
     llama = open_llama(tiny_model, options)
     answer(llama, chunks(1, 2, 3))
-    llama.memories[0].save()
+    llama.save()
     (path,) = (tmp_path / "kept").iterdir()
     data = path.read_bytes()
     flipped = data[:-1] + bytes([data[-1] ^ 1])
@@ -108,7 +113,7 @@ def test_what_was_taken_and_went_on_is_replaced(open_llama: Open, tiny_model: Pa
     for prompt in (chunks(1, 2, 3), chunks(1, 2, 3, 4), chunks(1, 2, 3, 4, 5)):
         llama = open_llama(tiny_model, options)
         answer(llama, prompt)
-        llama.memories[0].save()
+        llama.save()
     (kept,) = (tmp_path / "kept").iterdir()
     assert kept.stat().st_size > 0
 
@@ -180,6 +185,28 @@ def test_a_writer_that_is_killed_leaves_only_whole_files(tmp_path: Path) -> None
         os.utime(left, (0, 0))
     folder.find()
     assert not list(tmp_path.glob("*unfinished"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links need a right there")
+def test_a_file_that_is_not_there_any_more_stops_nothing(tmp_path: Path) -> None:
+    folder = KeepFolder(tmp_path, KEY)
+    kept = write(folder, sequence())
+    (tmp_path / "dangling.kv").symlink_to(tmp_path / "nowhere")
+    (found,) = folder.find()
+    folder.finish([kept])
+    kept.unlink()
+    assert found.path == kept and folder.read(kept) is None
+
+
+def test_a_state_larger_than_the_budget_is_not_copied(open_llama: Open, tiny_model: Path) -> None:
+    """Its copy would take the memory that the budget is there to spare."""
+    llama = open_llama(tiny_model, EngineOptions(kv_park=1000))
+    answer(llama, chunks(1, 2, 3))
+    tracemalloc.start()
+    answer(llama, chunks(11, 12))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < llama.kv._cells.state_size()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGTERM")

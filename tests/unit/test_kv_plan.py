@@ -62,22 +62,18 @@ def test_texts_that_repeat_themselves_are_kept_exactly_too(cached: list[int], pr
     assert carry_out(cached, reuse) == dict(enumerate(prompt[: reuse.kept]))
 
 
-@given(cached_and_prompt, st.lists(cached_and_prompt, max_size=3), st.booleans(), st.booleans())
+@given(cached_and_prompt, st.lists(cached_and_prompt, max_size=3), st.booleans())
 def test_any_plan_serves_the_prompt_from_what_it_takes(
     sequences: tuple[list[int], list[int]],
     others: list[tuple[list[int], list[int]]],
     can_shift: bool,
-    can_copy: bool,
 ) -> None:
     live, prompt = sequences
     parked = [cached for cached, _ in others]
-    chosen = plan(
-        tokens(live), [tokens(p) for p in parked], tokens(prompt), can_shift=can_shift, can_copy=can_copy
-    )
+    chosen = plan(tokens(live), [tokens(p) for p in parked], tokens(prompt), can_shift=can_shift)
     source = live if chosen.take is None else parked[chosen.take]
     assert carry_out(source, chosen.reuse) == dict(enumerate(prompt[: chosen.reuse.kept]))
     assert can_shift or not chosen.reuse.shifts
-    assert can_copy or (chosen.take is None and not chosen.park)
 
 
 @pytest.mark.parametrize(
@@ -114,16 +110,12 @@ def test_the_same_prompt_again_reads_its_end_again() -> None:
 
 
 def test_an_appended_turn_parks_nothing() -> None:
-    chosen = plan(
-        tokens(CONVERSATION), [], tokens(CONVERSATION[:-2] + turn(9)), can_shift=True, can_copy=True
-    )
+    chosen = plan(tokens(CONVERSATION), [], tokens(CONVERSATION[:-2] + turn(9)), can_shift=True)
     assert not chosen.park
 
 
 def test_another_conversation_parks_the_live_one() -> None:
-    chosen = plan(
-        tokens(CONVERSATION), [], tokens([*SYSTEM, *turn(8), *turn(9)]), can_shift=True, can_copy=True
-    )
+    chosen = plan(tokens(CONVERSATION), [], tokens([*SYSTEM, *turn(8), *turn(9)]), can_shift=True)
     assert chosen.park
 
 
@@ -134,7 +126,6 @@ def test_what_continues_a_parked_sequence_takes_it_back() -> None:
         [tokens(SYSTEM + turn(14)), tokens(CONVERSATION)],
         tokens(CONVERSATION + turn(9)),
         can_shift=True,
-        can_copy=True,
     )
     assert chosen.take == 1
     assert chosen.park and not chosen.leave
@@ -143,15 +134,13 @@ def test_what_continues_a_parked_sequence_takes_it_back() -> None:
 
 def test_what_branches_off_from_a_parked_sequence_leaves_it_there() -> None:
     branch = [*CONVERSATION[: len(CONVERSATION) // 2], *turn(9)]
-    chosen = plan(tokens([]), [tokens(CONVERSATION)], tokens(branch), can_shift=True, can_copy=True)
+    chosen = plan(tokens([]), [tokens(CONVERSATION)], tokens(branch), can_shift=True)
     assert chosen.take == 0 and chosen.leave
 
 
 def test_an_exact_parked_prefix_is_preferred_to_closing_gaps() -> None:
     shorter = [*SYSTEM, *(t for n in (3, 4, 5, 6) for t in turn(n))]
-    chosen = plan(
-        tokens(CONVERSATION), [tokens(shorter)], tokens(shorter + turn(9)), can_shift=True, can_copy=True
-    )
+    chosen = plan(tokens(CONVERSATION), [tokens(shorter)], tokens(shorter + turn(9)), can_shift=True)
     assert chosen.take == 0
     assert chosen.reuse.shifts == ()
 
@@ -164,3 +153,21 @@ def test_a_window_of_32k_with_many_gaps_is_planned_whole() -> None:
     )
     reuse = find_reuse(cached, prompt, can_shift=True)
     assert reuse.kept >= len(prompt) - 50
+
+
+def test_documents_that_overlap_are_not_joined() -> None:
+    """Rows of a batch may be pieces of one text: what was read before them must not change their answers."""
+    text = list(range(100, 400))
+    header, question = [1, 2, 3], [4, 5, *range(500, 520)]
+    first, second = (header + text[start : start + 150] + question for start in (0, 90))
+    assert find_reuse(tokens(first), tokens(second), can_shift=True).shifts == ()
+
+
+def test_a_conversation_that_is_taken_whole_is_continued_and_a_branch_is_not() -> None:
+    def continues(*turns: int) -> bool:
+        prompt = [*SYSTEM, *(t for n in turns for t in turn(n))]
+        return plan(tokens(CONVERSATION), [], tokens(prompt), can_shift=True).continues
+
+    assert continues(1, 2, 3, 4, 5, 6, 7)
+    assert not continues(1, 2, 9)
+    assert not continues(8)

@@ -52,7 +52,7 @@ class Plan:
     options: command.ServerOptions
     settings: ServeSettings
     api_key: str | None
-    weight_bytes: int
+    need: memory.Estimate
 
     @property
     def endpoint(self) -> Endpoint:
@@ -117,7 +117,7 @@ def _plan(settings: ServeSettings, extra: list[str]) -> Plan:
     key = settings.api_key
     if not key and not bind.is_loopback(settings.host):
         key = secrets.token_hex(16)
-    return Plan(model, options, settings, key, header.weight_bytes)
+    return Plan(model, options, settings, key, memory.estimate(header, options.n_ctx))
 
 
 def _folders() -> tuple[Path, ...]:
@@ -151,11 +151,18 @@ def _engine_options(plan: Plan) -> EngineOptions:
         model_name=plan.model.name,
         bundled=plan.model.bundled,
         kv_shift=settings.kv_shift,
-        kv_park=settings.kv_park,
+        kv_park=_park_bytes(plan),
         cache_dir=str(paths.kv_cache_folder()) if settings.keep else None,
         cors_origins=settings.cors_origin,
         parent_pid=os.getpid(),
     )
+
+
+def _park_bytes(plan: Plan) -> int:
+    """By default a quarter of what is free beside the model."""
+    if plan.settings.kv_park is not None:
+        return plan.settings.kv_park
+    return max(look().available - plan.need.total, 0) // 4
 
 
 def _check_window(header: GGUFHeader, n_ctx: int) -> None:
@@ -177,7 +184,7 @@ def _check_memory(model: local.LocalModel, header: GGUFHeader, n_ctx: int) -> No
 def _serve(plan: Plan, chat: ChatSettings | None, signals: Signals) -> int:
     supervisor = Supervisor(plan.launch, plan.endpoint, console.say)
     with supervisor:
-        with LoadingBar(plan.model.name, plan.weight_bytes, plain=plan.settings.verbose) as bar:
+        with LoadingBar(plan.model.name, plan.need.weights, plain=plan.settings.verbose) as bar:
 
             def tick(child: Child) -> bool:
                 bar.show(child.resident_bytes)

@@ -13,7 +13,7 @@ ENVIRONMENT_VARIABLE = "LLAMACHAT_ENGINE"
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """`kv_park` in bytes, None for the engine's default (a quarter of the free memory), 0 for off.
+    """`kv_park`: bytes for parked conversations, 0 for none; the launcher knows what is free.
 
     `cache_dir` is the folder where KV state is kept between starts, None for none.
     `host` is what the server is bound to: other `Host` headers are refused.
@@ -23,7 +23,7 @@ class EngineOptions:
     model_name: str = ""
     bundled: bool = False
     kv_shift: bool = True
-    kv_park: int | None = None
+    kv_park: int = 1 << 30
     cache_dir: str | None = None
     cors_origins: tuple[str, ...] = ()
     parent_pid: int | None = None

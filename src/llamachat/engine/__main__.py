@@ -1,63 +1,43 @@
-"""`python -m llamachat.engine ARGV`: install the guards, then be `python -m llama_cpp.server ARGV`."""
+"""`python -m llamachat.engine ARGV`: `python -m llama_cpp.server ARGV` on the engine."""
 
 from __future__ import annotations
 
 import os
 import runpy
 import sys
-from collections.abc import Callable
 
 from llamachat.core.engine_options import ENVIRONMENT_VARIABLE, EngineOptions
-from llamachat.engine import (
-    amx,
-    counting,
-    doors,
-    facts,
-    failing,
-    kv_memory,
-    literals,
-    parent,
-    pieces,
-    prefill,
-    reading,
-    requests,
-    room,
-    stream,
-    thread,
-)
+from llamachat.engine import amx, parent, surface
 from llamachat.errors import LlamachatError
-
-# Installed in this order, each around those before it: `reading` watches what `kv_memory` reads. A guard that
-# misses the hook it needs raises ServerError, which stops the start.
-GUARDS: tuple[Callable[[EngineOptions], None], ...] = (
-    parent.watch,
-    amx.install,
-    kv_memory.install,
-    pieces.install,
-    reading.install,
-    literals.install,
-    prefill.install,
-    room.install,
-    thread.install,
-    failing.install,
-    counting.install,
-    stream.install,
-    facts.install,
-    requests.install,
-    doors.install,
-)
 
 
 def main() -> int:
     options = EngineOptions.from_json(os.environ.pop(ENVIRONMENT_VARIABLE, "{}"))
     try:
-        for install in GUARDS:
-            install(options)
+        parent.watch(options)
+        surface.check()
+        amx.avoid()
+        install(options)
+        runpy.run_module("llama_cpp.server", run_name="__main__", alter_sys=True)
     except LlamachatError as error:
         print(f"llamachat: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_status
-    runpy.run_module("llama_cpp.server", run_name="__main__", alter_sys=True)
     return 0
+
+
+def install(options: EngineOptions) -> None:
+    """Replace three names that `llama_cpp.server` looks up when it runs: the class, the app, the streams."""
+    import llama_cpp
+    import llama_cpp.server.app as server
+
+    from llamachat.engine.app import changing, check_routes
+    from llamachat.engine.engine import engine_class
+    from llamachat.engine.publisher import publish
+
+    check_routes(server.router)
+    setattr(llama_cpp, "Llama", engine_class(options))  # noqa: B010
+    server.create_app = changing(server.create_app, options)
+    server.get_event_publisher = publish
 
 
 if __name__ == "__main__":

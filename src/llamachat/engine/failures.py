@@ -8,14 +8,16 @@ import traceback
 from typing import Any
 
 from fastapi import HTTPException
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException as AnyHTTPException
 
-from llamachat.engine.call import Cancelled
+from llamachat.engine.jobs import Cancelled
 
 OVERFLOW = re.compile(r"Requested tokens \((\d+)\) exceed context window of (\d+)")
 
 
 class Refused(HTTPException):
-    """A request that can't be served: an HTTPException, the one kind that the stock routes pass on."""
+    """A request that can't be served: an HTTPException, the one kind that the library's routes pass on."""
 
     def __init__(self, status: int, message: str, **more: Any) -> None:
         super().__init__(status, message)
@@ -36,6 +38,11 @@ def refusal(error: Exception) -> Refused:
         return Refused(400, str(error) or type(error).__name__)
     traceback.print_exception(error, file=sys.stderr)
     return Refused(500, f"{type(error).__name__}: {error}")
+
+
+def answer(error: AnyHTTPException) -> JSONResponse:
+    value = error.error if isinstance(error, Refused) else Refused(error.status_code, str(error.detail)).error
+    return JSONResponse({"error": value}, error.status_code, error.headers)
 
 
 def _context_exceeded(prompt_tokens: int, n_ctx: int) -> Refused:

@@ -30,14 +30,14 @@ CONTEXT_FIELDS = (
 
 def identity(llama: Any) -> dict[str, str]:
     """The key of `kv_keep`, of a loaded `llama_cpp.Llama`."""
-    params = llama.context_params
+    context_params = llama.context_params
     adapter = fingerprint(Path(llama.lora_path)) if llama.lora_path else ""
     settings = (llama.model_params.n_gpu_layers, llama.kv_overrides, adapter, llama.lora_scale)
     return {
         "library": importlib.metadata.version("llama-cpp-python"),
         "model": fingerprint(Path(llama.model_path)),
         "n_ctx": str(llama.n_ctx()),
-        "context": " ".join(str(getattr(params, name)) for name in CONTEXT_FIELDS),
+        "context": " ".join(str(getattr(context_params, name)) for name in CONTEXT_FIELDS),
         "model_settings": repr(settings),
     }
 

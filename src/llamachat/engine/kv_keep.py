@@ -124,15 +124,20 @@ class KeepFolder:
         with contextlib.suppress(OSError):
             for path in reversed(written):
                 os.utime(path)
-            total = 0
-            for path in reversed(self._files()):
+        total = 0
+        for path in reversed(self._files()):
+            with contextlib.suppress(OSError):
                 total += path.stat().st_size
                 if total > self.max_bytes:
                     _remove(path)
 
     def _files(self) -> list[Path]:
-        """Oldest first."""
-        return sorted(self.folder.glob(f"*{SUFFIX}"), key=lambda path: path.stat().st_mtime_ns)
+        """Oldest first; another process may remove one at any time."""
+        dated = []
+        for path in self.folder.glob(f"*{SUFFIX}"):
+            with contextlib.suppress(OSError):
+                dated.append((path.stat().st_mtime_ns, path))
+        return [path for _, path in sorted(dated)]
 
     def _room(self) -> float:
         existing = next((p for p in (self.folder, *self.folder.parents) if p.exists()), Path("."))

@@ -1,7 +1,8 @@
-"""Sequences put aside in memory, or still in files of an earlier run: least recently used first out."""
+"""Sequences put aside in memory, or still in files of an earlier run."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +13,20 @@ import numpy.typing as npt
 from llamachat.engine.kv_plan import Tokens, common_prefix
 
 State = npt.NDArray[np.uint8]
+PROTECTED_SHARE = 0.75
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parked:
-    """A sequence's tokens and its KV state: at hand, or None where it is in `path`."""
+    """A sequence's tokens and its KV state: at hand, or None where it is in `path`.
+
+    `continued`: a later request went on with it, so it is a conversation, not a row of a batch.
+    """
 
     tokens: Tokens
     state: State | None
     path: Path | None = None
+    continued: bool = False
 
     @property
     def n_bytes(self) -> int:
@@ -28,7 +34,11 @@ class Parked:
 
 
 class ParkingLot:
-    """Holds at most `budget` bytes of states; files cost nothing until they are taken."""
+    """Holds at most `budget` bytes of states; files cost nothing until they are taken.
+
+    The least recently used goes first, as a segmented LRU: those that were continued are protected, in
+    three quarters of the budget, so that the rows of a batch push each other out and no conversation.
+    """
 
     def __init__(self, budget: int) -> None:
         self.budget = budget
@@ -50,16 +60,15 @@ class ParkingLot:
         if parked.n_bytes > self.budget:
             return
         self._sequences = [p for p in self._sequences if not _begins(parked.tokens, p.tokens)]
-        while self._bytes() + parked.n_bytes > self.budget:
-            oldest = next(p for p in self._sequences if p.n_bytes)
-            self._sequences.remove(oldest)
         self._sequences.append(parked)
+        while sum(p.n_bytes for p in self._sequences if p.continued) > PROTECTED_SHARE * self.budget:
+            index = next(i for i, p in enumerate(self._sequences) if p.continued and p.n_bytes)
+            self._sequences[index] = dataclasses.replace(self._sequences[index], continued=False)
+        while sum(p.n_bytes for p in self._sequences) > self.budget:
+            self._sequences.remove(next(p for p in self._sequences if p.n_bytes and not p.continued))
 
     def take(self, index: int) -> Parked:
         return self._sequences.pop(index)
-
-    def _bytes(self) -> int:
-        return sum(parked.n_bytes for parked in self._sequences)
 
 
 def _begins(tokens: Tokens, prefix: Tokens) -> bool:

@@ -20,6 +20,8 @@ MIN_RUN = 32
 """A run behind a gap is worth moving from here on; shorter ones match by chance."""
 MIN_LOST = 64
 """A sequence is worth parking where at least this many of its tokens would be lost."""
+SEAM = 3
+"""Equal tokens before a run, in the cache and in the prompt, say that both are at the beginning of a turn."""
 ROWS = 4
 """llama.cpp multiplies repacked weights by so many rows at a time and the rest one by one, rounded otherwise.
 
@@ -61,26 +63,30 @@ class Reuse:
 class Plan:
     """`park` the live sequence, then `take` that parked one in its place (None: stay), then `reuse` it.
 
-    `leave` the one that is taken where it is too: the prompt branches off from it.
+    `leave` the one that is taken where it is too: the prompt branches off from it. The prompt `continues`
+    a sequence that it takes whole.
     """
 
     take: int | None
     park: bool
     leave: bool
+    continues: bool
     reuse: Reuse
 
 
-def plan(live: Tokens, parked: Sequence[Tokens], prompt: Tokens, *, can_shift: bool, can_copy: bool) -> Plan:
+def plan(live: Tokens, parked: Sequence[Tokens], prompt: Tokens, *, can_shift: bool) -> Plan:
     """The source that spares the most reading; a copy or a shift must be worth a run of tokens."""
-    sources: list[tuple[int | None, Tokens]] = [(None, live)]
-    if can_copy:
-        sources += enumerate(parked)
+    sources: list[tuple[int | None, Tokens]] = [(None, live), *enumerate(parked)]
     options = [(take, find_reuse(tokens, prompt, can_shift=can_shift)) for take, tokens in sources]
     take, reuse = max(options, key=lambda option: _worth(*option))
-    if take is None:
-        return Plan(None, can_copy and _loses(live, reuse.kept), leave=False, reuse=reuse)
-    park = _loses(live, common_prefix(live, prompt))
-    return Plan(take, park, leave=_loses(parked[take], reuse.kept), reuse=reuse)
+    loses = _loses(live if take is None else parked[take], reuse.kept)
+    return Plan(
+        take,
+        park=loses if take is None else _loses(live, common_prefix(live, prompt)),
+        leave=take is not None and loses,
+        continues=not loses and reuse.kept >= MIN_LOST,
+        reuse=reuse,
+    )
 
 
 def _loses(tokens: Tokens, kept: int) -> bool:
@@ -94,8 +100,11 @@ def find_reuse(cached: Tokens, prompt: Tokens, *, can_shift: bool) -> Reuse:
     prefix = common_prefix(cached, prompt)
     if prefix >= limit or not can_shift or prefix == 0:
         return Reuse(min(prefix, limit) // ROWS * ROWS)
+    runs = _runs(cached, prompt, prefix)
+    if not _goes_on(runs, cached, prompt, prefix):
+        runs = []
     # One group of rows more is left to be read: only a batch read after a shift makes sure that it is done.
-    shifts = _trim(_runs(cached, prompt, prefix), max(limit - ROWS - prefix, 0))
+    shifts = _trim(runs, max(limit - ROWS - prefix, 0))
     return Reuse(prefix, shifts) if shifts else Reuse(prefix // ROWS * ROWS)
 
 
@@ -133,6 +142,22 @@ def _runs(cached: Tokens, prompt: Tokens, prefix: int) -> list[Shift]:
         runs.append(Shift(start, end, at - start))
         at, behind = at + lengths[start], end
     return runs
+
+
+def _goes_on(runs: Sequence[Shift], cached: Tokens, prompt: Tokens, prefix: int) -> bool:
+    """Whether the prompt goes on with the cached conversation, rather than quote a piece of it.
+
+    It does where the first run follows whole turns that were dropped, and where the runs are most of what is
+    new, as when a message was shortened. Two documents cut so that they overlap are neither: reading one
+    behind the other would make an answer depend on the order of requests.
+    """
+    if not runs:
+        return False
+    seam = min(SEAM, prefix)
+    start = runs[0].start
+    if np.array_equal(cached[start - seam : start], prompt[prefix - seam : prefix]):
+        return True
+    return 2 * sum(run.end - run.start for run in runs) >= len(prompt) - prefix
 
 
 def _window_hashes(tokens: Tokens) -> npt.NDArray[np.uint64]:

@@ -1,4 +1,4 @@
-"""The few calls of llama.cpp that move KV cells; sequence 0 is the only one that llama-cpp-python uses."""
+"""The few calls of llama.cpp that move the KV cells of one sequence."""
 
 from __future__ import annotations
 
@@ -10,74 +10,53 @@ import numpy as np
 
 from llamachat.engine.kv_parked import State
 from llamachat.engine.kv_plan import Reuse
-from llamachat.errors import ServerError
-
-SEQUENCE = 0
-HOOKS = (
-    "llama_get_memory",
-    "llama_memory_can_shift",
-    "llama_memory_clear",
-    "llama_memory_seq_add",
-    "llama_memory_seq_pos_max",
-    "llama_memory_seq_pos_min",
-    "llama_memory_seq_rm",
-    "llama_model_n_swa",
-    "llama_state_seq_get_data",
-    "llama_state_seq_get_size",
-    "llama_state_seq_set_data",
-)
-
-
-def require_hooks() -> None:
-    """Stop the start where the library has lost a function that is needed here."""
-    missing = [name for name in HOOKS if not hasattr(llama_cpp, name)]
-    missing += [
-        f"Llama.{name}" for name in ("generate", "eval", "reset") if not hasattr(llama_cpp.Llama, name)
-    ]
-    if missing:
-        raise ServerError(
-            f"This llama-cpp-python has no {', '.join(missing)}, which llamachat's memory needs.",
-            "Install a version that pyproject.toml names, or use --plain.",
-        )
 
 
 class Cells:
-    """The cells of one context's KV cache."""
+    """The cells of sequence `seq` in the KV cache of context `ctx`; the library itself uses sequence 0."""
 
-    def __init__(self, llama: Any) -> None:
-        self._ctx = llama.ctx
-        self._memory = llama_cpp.llama_get_memory(llama.ctx)
+    def __init__(self, ctx: Any, seq: int = 0) -> None:
+        self._ctx, self._seq = ctx, seq
+        self._memory = llama_cpp.llama_get_memory(ctx)
 
     def can_shift(self) -> bool:
         return bool(llama_cpp.llama_memory_can_shift(self._memory))
 
     def clear(self) -> None:
-        llama_cpp.llama_memory_clear(self._memory, False)
+        self.cut(0)
+
+    def cut(self, start: int, end: int = -1) -> None:
+        """Remove the cells at positions [start, end), to the last one where `end` is -1."""
+        llama_cpp.llama_memory_seq_rm(self._memory, self._seq, start, end)
 
     def hold(self, n_tokens: int) -> bool:
         """Remove what an aborted reading left behind the first `n_tokens`; whether these are all there."""
-        llama_cpp.llama_memory_seq_rm(self._memory, SEQUENCE, n_tokens, -1)
-        first = llama_cpp.llama_memory_seq_pos_min(self._memory, SEQUENCE)
-        last = llama_cpp.llama_memory_seq_pos_max(self._memory, SEQUENCE)
+        self.cut(n_tokens)
+        first = llama_cpp.llama_memory_seq_pos_min(self._memory, self._seq)
+        last = llama_cpp.llama_memory_seq_pos_max(self._memory, self._seq)
         return bool(first == 0 and last == n_tokens - 1)
 
     def apply(self, reuse: Reuse) -> None:
         for start, end in reuse.removals:
-            llama_cpp.llama_memory_seq_rm(self._memory, SEQUENCE, start, end)
+            self.cut(start, end)
         for shift in reuse.shifts:
-            llama_cpp.llama_memory_seq_add(self._memory, SEQUENCE, shift.start, shift.end, shift.delta)
+            llama_cpp.llama_memory_seq_add(self._memory, self._seq, shift.start, shift.end, shift.delta)
+
+    def state_size(self) -> int:
+        """Bytes that `copy_out` would take."""
+        return int(llama_cpp.llama_state_seq_get_size(self._ctx, self._seq))
 
     def copy_out(self) -> State | None:
         """The sequence's state, None where llama.cpp gave less than it announced."""
-        size = llama_cpp.llama_state_seq_get_size(self._ctx, SEQUENCE)
+        size = self.state_size()
         state = np.empty(size, np.uint8)
-        got = llama_cpp.llama_state_seq_get_data(self._ctx, _pointer(state), size, SEQUENCE)
+        got = llama_cpp.llama_state_seq_get_data(self._ctx, _pointer(state), size, self._seq)
         return state if got == size else None
 
     def copy_in(self, state: State) -> bool:
         """Replace the sequence by `state`; on False nothing is there."""
         self.clear()
-        taken = llama_cpp.llama_state_seq_set_data(self._ctx, _pointer(state), len(state), SEQUENCE)
+        taken = llama_cpp.llama_state_seq_set_data(self._ctx, _pointer(state), len(state), self._seq)
         if taken != len(state):
             self.clear()
         return bool(taken == len(state))

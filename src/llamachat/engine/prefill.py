@@ -1,42 +1,74 @@
-"""Guard: `continue_final_message` lets the model go on with the last message, which is its own.
+"""Reading a prompt can be watched and stopped.
 
-Stock, the template closes that message and opens another, so an answer that was cut can't be taken up. The
-field's name is that of vLLM; llama-server does the same unasked. Here the end of the message is marked before
-the template is rendered, and what stands behind the mark is cut off.
+llama.cpp calls an abort callback some hundred times a batch: it is the clock for progress and the way to stop
+in the middle of a batch. Reading in smaller pieces instead would be slower: see docs/engine.md.
 """
 
 from __future__ import annotations
 
-import secrets
-from typing import TYPE_CHECKING, Any
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
 
-from llamachat.core.engine_options import EngineOptions
-from llamachat.engine import call as calls
-from llamachat.engine import hooks
+import llama_cpp
+
+from llamachat.engine.jobs import Cancelled, Job
 
 if TYPE_CHECKING:
-    from llama_cpp import Llama as Base
-else:
-    Base = object
+    from llamachat.engine.engine import Engine
+
+REPORT_SECONDS = 0.5
 
 
-END_MARK = secrets.token_hex(16)
-"""Drawn once, not by whoever comes first: two that come at once would draw two."""
+class PrefillClock:
+    """The abort callback of one reading; llama.cpp calls it between two operations, in the same thread."""
 
+    def __init__(self, llama: Engine, job: Job) -> None:
+        self._llama, self._job = llama, job
+        self._callback = llama_cpp.ggml_abort_callback(self._tick)
+        self._ticks, self._told = 0, time.monotonic()
+        self._batch = 0
 
-class Prefill(Base):
-    def create_chat_completion(
-        self, messages: Any, *args: Any, continue_final_message: bool = False, **kwargs: Any
-    ) -> Any:
-        call = calls.current.get()
-        if continue_final_message or (call is not None and call.continue_final_message):
-            last = messages[-1]
-            messages = [*messages[:-1], {**last, "content": f"{last['content']}{END_MARK}"}]
-        return super().create_chat_completion(messages, *args, **kwargs)
+    def __enter__(self) -> PrefillClock:
+        llama_cpp.llama_set_abort_callback(self._llama.ctx, self._callback, None)
+        self._tell(0)
+        return self
 
-    def tokenize(self, text: bytes, add_bos: bool = True, special: bool = False) -> list[int]:
-        return super().tokenize(text.partition(END_MARK.encode())[0], add_bos, special)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        llama_cpp.llama_set_abort_callback(self._llama.ctx, llama_cpp.ggml_abort_callback(), None)
+        if error is None:
+            return
+        if self._llama._is_recurrent or self._llama._is_hybrid:
+            self._llama.reset()  # their state can't be cut back to before the broken batch
+        if self._job.cancelled:
+            raise Cancelled from error
 
+    def begin_batch(self, n_tokens: int) -> None:
+        self._batch = n_tokens
 
-def install(options: EngineOptions) -> None:
-    hooks.extend_llama(Prefill, "create_chat_completion", "tokenize")
+    def end_batch(self) -> None:
+        self._job.read_tokens += self._batch
+        if self._ticks:
+            self._llama._callbacks_a_ubatch = self._ticks // self._ubatches()
+        self._ticks = 0
+        self._tell(0)
+
+    def _tick(self, _: object) -> bool:
+        self._ticks += 1
+        if time.monotonic() - self._told >= REPORT_SECONDS:
+            self._tell(int(self._batch * self._share()))
+        return self._job.cancelled
+
+    def _share(self) -> float:
+        """How much of this batch is done, by the operations that the last one took."""
+        expected = self._llama._callbacks_a_ubatch * self._ubatches()
+        return min(self._ticks / expected, 0.99) if expected else 0.0
+
+    def _ubatches(self) -> int:
+        return -(-self._batch // int(self._llama.context_params.n_ubatch))
+
+    def _tell(self, done: int) -> None:
+        self._told = time.monotonic()
+        self._job.tell_progress(done)

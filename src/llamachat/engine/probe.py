@@ -12,14 +12,13 @@ import sys
 import time
 from typing import Any
 
-from llamachat.core.engine_options import EngineOptions
 from llamachat.engine import amx
 
 PROMPT = "The capital of France is"
 
 
 def main(arguments: list[str]) -> None:
-    amx.install(EngineOptions())
+    amx.avoid()
     _tell(_build())
     for path in arguments[:1]:
         _tell(_generate(path))

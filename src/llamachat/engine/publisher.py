@@ -1,8 +1,8 @@
-"""Guard: a stream says what happens, in order: queued, reading, text, the end with its figures, or the error.
+"""A stream says what happens, in order: queued, reading, text, the end with its figures, or the error.
 
-Stock, a stream ends without a word on any exception, `stream_options` is ignored (abetlen/llama-cpp-python
-#1082), a second request ends it (#867) and every token is pulled through a thread hop of its own. Here one
-thread writes the whole reply and the event loop carries off what has come.
+The library's own ends without a word on any exception, ignores `stream_options` (abetlen/llama-cpp-python
+#1082), is ended by a second request (#867) and pulls every token through a thread hop of its own. Here one
+thread writes the whole reply, and the event loop sends what has come.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import anyio
+import llama_cpp.server.app as server
 from anyio.streams.memory import MemoryObjectSendStream
 
-from llamachat.core.engine_options import EngineOptions
-from llamachat.engine import call as calls
-from llamachat.engine import failures, hooks, thread
+from llamachat.engine import failures, jobs, model_thread
 
 DONE = b"data: [DONE]\n\n"
 GATHER_SECONDS = 0.03
@@ -36,16 +35,16 @@ async def publish(
     kwargs: dict[str, Any],
 ) -> None:
     """What `llama_cpp.server` calls to write the events of one stream; its arguments are named there."""
-    call = calls.current.get()
-    assert call is not None, "a stream outside of the doors"
-    reply = _Reply(call, body, body_model, llama_call, kwargs)
+    job = jobs.current.get()
+    assert job is not None, "a stream that did not come through the middleware"
+    reply = _Reply(job, body, body_model, llama_call, kwargs)
     writing = asyncio.create_task(reply.write())
     try:
         async with inner_send_chan:
             async for events in reply.outbox:
                 await inner_send_chan.send(events)
     finally:
-        call.cancel()
+        job.cancel()
         with anyio.CancelScope(shield=True):
             await asyncio.wait({writing})
 
@@ -94,18 +93,18 @@ class _Outbox:
 
 
 class _Reply:
-    """One streamed reply: waits in line, generates in one thread, leaves the line when the model is free."""
+    """One streamed reply: waits in the queue, generates in the model's thread, frees its place."""
 
     def __init__(
         self,
-        call: calls.Call,
+        job: jobs.Job,
         body: Any,
         body_model: str | None,
         llama_call: Callable[..., Any],
         kwargs: dict[str, Any],
     ) -> None:
         self.outbox = _Outbox()
-        self._call, self._body, self._body_model = call, body, body_model
+        self._job, self._body, self._body_model = job, body, body_model
         self._llama_call, self._kwargs = llama_call, kwargs
         chat = hasattr(body, "messages")
         self._head = {
@@ -114,29 +113,27 @@ class _Reply:
             "created": int(time.time()),
             "model": body_model or "",
         }
-        # A client that asked for nothing may rely on a choice in each chunk, as the article's does.
+        # A client that asked for nothing may rely on a choice in each chunk.
         said: dict[str, Any] = {"delta": {}} if chat else {"text": ""}
         self._nothing = [{"index": 0, **said, "logprobs": None, "finish_reason": None}]
-        if call.return_progress:
-            call.report = lambda progress: self._put({"choices": [], "prompt_progress": progress})
+        if job.return_progress:
+            job.report = lambda progress: self._put({"choices": [], "prompt_progress": progress})
 
     async def write(self) -> None:
         """Never raises: what goes wrong is an event."""
-        import llama_cpp.server.app as server
-
         end = b""
         try:
-            async for position in self._call.ticket.ahead():
+            async for position in self._job.ticket.ahead():
                 self._put({"choices": self._nothing, "queue": {"position": position}})
-            self._call.check()
+            self._job.check()
             async with contextlib.asynccontextmanager(server.get_llama_proxy)() as proxy:
                 llama = server.prepare_request_resources(self._body, proxy, self._body_model, self._kwargs)
-                await asyncio.wrap_future(thread.submit(self._generate, llama))
+                await asyncio.wrap_future(model_thread.submit(self._generate, llama))
             end = DONE
         except Exception as error:  # noqa: BLE001
             end = _event({"error": failures.refusal(error).error})
         finally:
-            self._call.ticket.leave()  # before the end is told: who has read it finds nobody in line
+            self._job.ticket.leave()  # before the end is told: who has read it finds the queue empty
             self.outbox.put(end)
             self.outbox.close()
 
@@ -145,18 +142,18 @@ class _Reply:
         self._head["model"] = self._body_model or llama.model_path
         with contextlib.closing(self._llama_call(llama, **self._kwargs)) as chunks:
             for chunk in chunks:
-                self._call.check()
+                self._job.check()
                 ends = chunk["choices"][0]["finish_reason"] is not None
-                if ends and not self._call.include_usage:
+                if ends and not self._job.include_usage:
                     chunk["timings"] = self._finish()
                 self._put(chunk)
-        if self._call.include_usage:
+        if self._job.include_usage:
             timings = self._finish()
-            self._put({"choices": [], "usage": self._call.usage(), "timings": timings})
+            self._put({"choices": [], "usage": self._job.usage(), "timings": timings})
 
     def _finish(self) -> dict[str, float]:
-        self._call.ended = time.monotonic()
-        return self._call.timings()
+        self._job.ended = time.monotonic()
+        return self._job.timings()
 
     def _put(self, chunk: dict[str, Any]) -> None:
         self.outbox.put(_event({**chunk, **self._head}))
@@ -164,7 +161,3 @@ class _Reply:
 
 def _event(value: dict[str, Any]) -> bytes:
     return b"data: " + json.dumps(value).encode() + b"\n\n"
-
-
-def install(options: EngineOptions) -> None:
-    hooks.replace_event_publisher(publish, "get_llama_proxy", "prepare_request_resources")

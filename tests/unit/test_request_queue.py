@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from llamachat.engine.line import Line, Ticket
+from llamachat.engine.request_queue import RequestQueue, Ticket
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:
@@ -17,49 +17,49 @@ async def places(ticket: Ticket) -> list[int]:
 
 def test_the_first_in_line_waits_for_nobody() -> None:
     async def test() -> None:
-        assert await places(Line().join()) == []
+        assert await places(RequestQueue().join()) == []
 
     run(test())
 
 
 def test_everyone_moves_up_in_the_order_of_coming() -> None:
     async def test() -> None:
-        line = Line()
-        tickets = [line.join() for _ in range(3)]
+        queue = RequestQueue()
+        tickets = [queue.join() for _ in range(3)]
         waiting = [asyncio.create_task(places(ticket)) for ticket in tickets]
         for ticket, task in zip(tickets, waiting, strict=True):
             await task
-            assert line.tickets[0] is ticket
+            assert queue.tickets[0] is ticket
             ticket.leave()
         assert [task.result() for task in waiting] == [[], [1], [2, 1]]
-        assert not line.busy and line.waiting == 0
+        assert not queue.busy and queue.waiting == 0
 
     run(test())
 
 
 def test_who_gives_up_stops_waiting_and_moves_the_others_up() -> None:
     async def test() -> None:
-        line = Line()
-        first, second, third = (line.join() for _ in range(3))
+        queue = RequestQueue()
+        first, second, third = (queue.join() for _ in range(3))
         waiting = [asyncio.create_task(places(ticket)) for ticket in (second, third)]
         await asyncio.sleep(0)
         second.give_up()
         assert await waiting[0] == [1]
         first.leave()
         assert await waiting[1] == [2, 1] or await waiting[1] == [2]
-        assert line.tickets == [third]
+        assert queue.tickets == [third]
 
     run(test())
 
 
 def test_who_has_the_model_keeps_it_when_giving_up() -> None:
     async def test() -> None:
-        line = Line()
-        first = line.join()
+        queue = RequestQueue()
+        first = queue.join()
         first.give_up()
-        assert line.busy
+        assert queue.busy
         first.leave()
         first.leave()
-        assert not line.busy
+        assert not queue.busy
 
     run(test())

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from llamachat.engine.doors import LOOPBACK_ORIGIN, Rules, host_name, is_loopback
+from llamachat.engine.access import LOOPBACK_ORIGIN, Rules, host_name, is_loopback
 from llamachat.engine.failures import Refused
 
 

@@ -10,7 +10,9 @@ from typing import Any
 import llama_cpp
 import pytest
 
-from llamachat.engine.thread import OneThread, submit
+from llamachat.engine.engine import Engine
+from llamachat.engine.failures import Refused
+from llamachat.engine.model_thread import submit
 from tests.integration.engine_process import small_model
 
 
@@ -26,7 +28,9 @@ class Recording(llama_cpp.Llama):
 
 @pytest.fixture
 def llama() -> Any:
-    llama: Any = type("Guarded", (OneThread, Recording), {})(small_model(), n_ctx=256, verbose=False)
+    llama: Any = type("Tested", (Engine, Recording), {"threads": set()})(
+        small_model(), n_ctx=256, verbose=False
+    )
     llama.threads = set()
     return llama
 
@@ -48,5 +52,5 @@ def test_whole_replies_and_streams_of_all_threads_are_computed_in_one(llama: Any
 
 
 def test_what_goes_wrong_there_is_raised_here(llama: Any) -> None:
-    with pytest.raises(ValueError, match="exceed context window"):
+    with pytest.raises(Refused, match="maximum context length is 256"):
         llama("One, two, " * 200, max_tokens=2)

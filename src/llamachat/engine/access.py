@@ -1,8 +1,8 @@
-"""Guard: who may come in. Pages of other sites, rebound names and wrong keys may not.
+"""Who may use the server: not pages of other sites, rebound names or wrong keys.
 
-Stock, CORS is `*` with credentials and `Host` is not looked at: any web page that the user opens can talk to
-the model. Refusing a foreign `Origin`, instead of only not
-answering it with CORS headers, also stops the plain form posts that CORS lets through.
+The library's own server sends CORS `*` with credentials and ignores `Host`, so any web page that the user
+opens could talk to the model. A foreign `Origin` is refused, not only answered without CORS headers: that
+also stops the plain form posts that CORS lets through.
 """
 
 from __future__ import annotations
@@ -12,20 +12,15 @@ import ipaddress
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
-from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from llamachat.core.engine_options import EngineOptions
-from llamachat.engine import hooks
-from llamachat.engine.failures import Refused
-from llamachat.engine.requests import answer
+from llamachat.engine.failures import Refused, answer
 
 LOOPBACK_ORIGIN = r"https?://(localhost|([^/:@]+\.)?localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?"
 ANY_ADDRESS = ("0.0.0.0", "::", "")
-# Without a key, since whoever waits for the server asks it; `facts` hides the path from strangers.
+# Without a key, since whoever waits for the server asks it; `/health` hides the path from strangers.
 OPEN_PATHS = ("/health",)
 
 
@@ -37,7 +32,7 @@ class Rules:
     own_names: tuple[str, ...] = ()
 
     def check(self, method: str, path: str, headers: Mapping[str, str]) -> None:
-        """Raise Refused for a request that may not come in."""
+        """Raise Refused for a request that is not allowed."""
         if not self.knows_host(headers.get("host", "")):
             raise Refused(403, f"Host {headers.get('host', '')!r} is not this server's name.")
         if "origin" in headers and not self.trusts(headers["origin"], headers.get("host", "")):
@@ -61,7 +56,7 @@ class Rules:
         """A loopback page, one that was added, or one that this server itself sent (its /docs)."""
         try:
             parts = urlsplit(origin)
-        except ValueError:  # an address in brackets that is none
+        except ValueError:  # brackets without an address in them
             return False
         own = parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
         loopback = parts.scheme in ("http", "https") and is_loopback(host_name(parts.netloc))
@@ -118,7 +113,7 @@ def own_names() -> tuple[str, ...]:
     return name, name.partition(".")[0], name.partition(".")[0] + ".local"
 
 
-class Doors:
+class AccessMiddleware:
     def __init__(self, app: ASGIApp, rules: Rules) -> None:
         self._app, self._rules = app, rules
 
@@ -131,23 +126,3 @@ class Doors:
             except Refused as error:
                 return await answer(error)(scope, receive, send)
         return await self._app(scope, receive, send)
-
-
-def install(options: EngineOptions) -> None:
-    import llama_cpp.server.app as server
-
-    settings = hooks.require(server, "get_server_settings")
-
-    def change(app: Any) -> None:
-        rules = Rules(options.host, options.cors_origins, next(settings()).api_key, own_names())
-        app.user_middleware[:] = [row for row in app.user_middleware if row.cls is not CORSMiddleware]
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=options.cors_origins,
-            allow_origin_regex=LOOPBACK_ORIGIN,
-            allow_methods=("GET", "POST"),
-            allow_headers=("*",),
-        )
-        app.add_middleware(Doors, rules=rules)
-
-    hooks.extend_app(change)

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from llamachat.engine import wishes
+from llamachat.engine import request_body
 from llamachat.engine.failures import Refused, refusal
 
 
 def chat(**more: Any) -> dict[str, Any]:
-    return wishes.chat({"messages": [{"role": "user", "content": "Hi."}], **more})
+    return request_body.chat({"messages": [{"role": "user", "content": "Hi."}], **more})
 
 
 def test_null_means_the_default() -> None:
@@ -28,20 +28,20 @@ def test_max_tokens_goes_before_max_completion_tokens() -> None:
 
 def test_developer_becomes_system_and_the_request_stays_as_it_was() -> None:
     body = {"messages": [{"role": "developer", "content": "Be brief."}]}
-    assert wishes.chat(body)["messages"][0]["role"] == "system"
+    assert request_body.chat(body)["messages"][0]["role"] == "system"
     assert body["messages"][0]["role"] == "developer"
 
 
 def test_parts_that_are_all_text_become_one_text() -> None:
     parts = [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]
-    assert wishes.messages([{"role": "user", "content": parts}])[0]["content"] == "one\ntwo"
+    assert request_body.messages([{"role": "user", "content": parts}])[0]["content"] == "one\ntwo"
     picture = [{"type": "image_url", "image_url": {"url": "data:"}}]
-    assert wishes.messages([{"role": "user", "content": picture}])[0]["content"] == picture
+    assert request_body.messages([{"role": "user", "content": picture}])[0]["content"] == picture
 
 
 def test_an_answer_may_have_calls_instead_of_content() -> None:
     message: dict[str, Any] = {"role": "assistant", "content": None, "tool_calls": []}
-    assert wishes.messages([message]) == [{**message, "content": ""}]
+    assert request_body.messages([message]) == [{**message, "content": ""}]
 
 
 def test_json_schema_becomes_json_object_with_a_schema() -> None:
@@ -56,7 +56,7 @@ def test_json_schema_becomes_json_object_with_a_schema() -> None:
 @pytest.mark.parametrize("prompt", [["one", "two"], []])
 def test_several_prompts_at_once_are_refused(prompt: list[str]) -> None:
     with pytest.raises(Refused):
-        wishes.completion({"prompt": prompt})
+        request_body.completion({"prompt": prompt})
 
 
 def test_an_overflow_is_told_with_both_numbers() -> None:

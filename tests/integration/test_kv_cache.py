@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from llamachat.core.engine_options import EngineOptions
-from llamachat.engine.kv_memory import Memory, remembering
+from llamachat.engine.engine import Engine
 from tests import tiny_models
 
 N_CTX = 1024
@@ -42,11 +42,11 @@ def open_llama() -> Iterator[Open]:
     opened: list[Any] = []
 
     def open_one(path: Path, options: EngineOptions | None, **settings: Any) -> Any:
-        memories: list[Memory] = []
-        kind: Any = StockLlama if options is None else remembering(StockLlama, options, memories)
+        kind: Any = StockLlama
+        if options is not None:
+            kind = type("Tested", (Engine, StockLlama), {"options": options})
         arguments = {"n_ctx": N_CTX, "n_threads": 1, "n_threads_batch": 1, "verbose": False, **settings}
         llama = kind(str(path), **arguments)
-        llama.memories = memories
         opened.append(llama)
         return llama
 
@@ -232,8 +232,7 @@ def test_models_without_movable_cells_behave_as_stock(
     stock = open_llama(path, None)
     for prompt in (chunks(1, 2, 3), chunks(1, 2, 3, 4), chunks(1, 3, 4, 5), chunks(7, 8), chunks(1, 2, 3)):
         assert answer(ours, prompt) == answer(stock, prompt)
-    for memory in ours.memories:
-        memory.save()
+    ours.save()
     assert not (tmp_path / "kept").exists()
 
 

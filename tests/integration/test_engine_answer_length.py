@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from llamachat.core.window import OVERRUN
-from llamachat.engine.room import longest_answer
+from llamachat.engine.answer_length import longest_answer
 from tests.integration.engine_process import Engine, running
 
 STORY = {"messages": [{"role": "user", "content": "Write a long story about a river."}], "temperature": 0}

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from llamachat.engine.line import Ticket
+from llamachat.engine.request_queue import Ticket
 
 
 class Cancelled(Exception):
@@ -16,7 +16,7 @@ class Cancelled(Exception):
 
 
 @dataclass(slots=True)
-class Call:
+class Job:
     """Written by the thread that generates, except `cancelled`, which the event loop sets.
 
     Times are `time.monotonic()` seconds. `report` takes progress; None where nobody asked for it.
@@ -46,6 +46,28 @@ class Call:
         if self.cancelled:
             raise Cancelled
 
+    def begin(self, prompt_tokens: int) -> None:
+        """The model begins to read; again where a chat format asks for several completions."""
+        self.started, self.read = time.monotonic(), None
+        self.prompt_tokens, self.read_tokens = prompt_tokens, 0
+
+    def wrote(self, *, ends: bool) -> None:
+        """A token was sampled; the one that `ends` the reply is not part of it."""
+        self.sampled_tokens += 1
+        self.completion_tokens += not ends
+
+    def tell_progress(self, done: int = 0) -> None:
+        """Report what is read, and `done` tokens of the batch under way."""
+        if self.report:
+            self.report(
+                {
+                    "total": self.prompt_tokens,
+                    "cache": self.cached_tokens,
+                    "processed": self.cached_tokens + self.read_tokens + done,
+                    "time_ms": int((time.monotonic() - self.started) * 1000),
+                }
+            )
+
     def usage(self) -> dict[str, Any]:
         return {
             "prompt_tokens": self.prompt_tokens,
@@ -58,13 +80,12 @@ class Call:
         """As llama-server names them; `predicted_n` counts the end token too, since it took its time."""
         ended = self.ended or time.monotonic()
         read = self.read or ended
-        prompt_n = self.read_tokens
         prompt_ms, predicted_ms = (read - self.started) * 1000, (ended - read) * 1000
         return {
             "cache_n": self.cached_tokens,
-            "prompt_n": prompt_n,
+            "prompt_n": self.read_tokens,
             "prompt_ms": prompt_ms,
-            "prompt_per_second": _per_second(prompt_n, prompt_ms),
+            "prompt_per_second": _per_second(self.read_tokens, prompt_ms),
             "predicted_n": self.sampled_tokens,
             "predicted_ms": predicted_ms,
             "predicted_per_second": _per_second(self.sampled_tokens, predicted_ms),
@@ -75,4 +96,4 @@ def _per_second(count: int, milliseconds: float) -> float:
     return count * 1000 / milliseconds if milliseconds else 0.0
 
 
-current: ContextVar[Call | None] = ContextVar("call", default=None)
+current: ContextVar[Job | None] = ContextVar("job", default=None)

@@ -6,7 +6,7 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llamachat.engine.literals import Marks
+from llamachat.engine.marks import Marks
 
 LEFT, RIGHT = 1, 2
 CONTROL = {"<|end|>": 0, "<|start|>": 0, "<s>": 0, "<|tight|>": LEFT | RIGHT}
@@ -47,7 +47,7 @@ def test_tokens_that_swallow_spaces_beside_them_still_do() -> None:
 
 
 def test_marks_differ_from_start_to_start() -> None:
-    command = [sys.executable, "-c", "from llamachat.engine import literals; print(literals.MARK)"]
+    command = [sys.executable, "-c", "from llamachat.engine import marks; print(marks.MARK)"]
     first, second = (subprocess.run(command, capture_output=True, check=True).stdout for _ in range(2))
     assert len(first) > 32 and first != second
 

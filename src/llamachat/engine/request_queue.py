@@ -1,4 +1,4 @@
-"""The line before the model: first come, first served, and everyone may ask how many are ahead."""
+"""The queue before the model: first come, first served, and everyone may ask how many are ahead."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 
-class Line:
+class RequestQueue:
     """Lives on the event loop; the first in it has the model."""
 
     def __init__(self) -> None:
@@ -27,14 +27,14 @@ class Line:
 
 
 class Ticket:
-    def __init__(self, line: Line) -> None:
-        self._line = line
+    def __init__(self, queue: RequestQueue) -> None:
+        self._queue = queue
         self._moved = asyncio.Event()
 
     async def ahead(self) -> AsyncIterator[int]:
         """How many are ahead, at first and at every change; ends when it is this one's turn or it gave up."""
         told = 0
-        while self in self._line.tickets and (position := self._line.tickets.index(self)):
+        while self in self._queue.tickets and (position := self._queue.tickets.index(self)):
             self._moved.clear()
             if position != told:
                 told = position
@@ -44,13 +44,13 @@ class Ticket:
 
     def leave(self) -> None:
         """Give the place to the next; a second call does nothing."""
-        if self in self._line.tickets:
-            self._line.tickets.remove(self)
-            for ticket in self._line.tickets:
+        if self in self._queue.tickets:
+            self._queue.tickets.remove(self)
+            for ticket in self._queue.tickets:
                 ticket._moved.set()
 
     def give_up(self) -> None:
         """Leave if still waiting; who already has the model keeps it until the work has stopped."""
-        if self in self._line.tickets and self._line.tickets[0] is not self:
+        if self in self._queue.tickets and self._queue.tickets[0] is not self:
             self.leave()
             self._moved.set()

@@ -1,15 +1,66 @@
-"""What a request may say and the library would not understand, put into the library's own words. Pure."""
+"""A request's body, from bytes to what the library's own models of it take."""
 
 from __future__ import annotations
 
+import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
+
+import llama_cpp.server.types as types
+from pydantic import BaseModel, ValidationError
 
 from llamachat.engine.failures import Refused
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 CONTENT_OPTIONAL = ("assistant", "function")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How one path's body is put into the library's words and checked, and whether it needs the model."""
+
+    translate: Callable[[Mapping[str, Any]], dict[str, Any]]
+    model: type[BaseModel]
+    needs_model: bool = False
+
+
+def checked(content: bytes, kind: Kind) -> dict[str, Any]:
+    """The body in the library's words, checked against the library's own model of it; raises Refused."""
+    try:
+        body = json.loads(content, parse_constant=_not_a_number)
+    except (ValueError, RecursionError) as error:
+        raise Refused(400, f"The body is not JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise Refused(400, "The body must be a JSON object.")
+    wanted = kind.translate(body)
+    try:
+        valid = kind.model.model_validate(wanted)
+    except ValidationError as error:
+        raise _invalid(error) from error
+    # As the library takes it: 1 and "yes" are true, and embeddings don't stream.
+    return {**wanted, "stream": getattr(valid, "stream", False)}
+
+
+def encoded(body: dict[str, Any]) -> bytes:
+    """JSON in UTF-8; raises Refused on half of a surrogate pair, which could not be in an answer either."""
+    try:
+        return json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise Refused(400, "The body has halves of surrogate pairs, which are not text.") from error
+    except RecursionError as error:
+        raise Refused(400, f"The body is nested too deeply: {error}") from error
+
+
+def _not_a_number(name: str) -> None:
+    raise ValueError(f"{name} is not valid JSON")
+
+
+def _invalid(error: ValidationError) -> Refused:
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    param = ".".join(str(part) for part in first["loc"])
+    return Refused(400, f"{param}: {first['msg']}", param=param)
 
 
 def completion(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,7 +88,7 @@ def chat(body: Mapping[str, Any]) -> dict[str, Any]:
 def _check_continuation(wanted: Mapping[str, Any]) -> None:
     last = wanted["messages"][-1]
     if wanted.get("continue_final_message") is True and (last["role"] != "assistant" or not last["content"]):
-        message = "`continue_final_message` goes on with a last message of the role assistant."
+        message = "`continue_final_message` needs a last message of the role assistant."
         raise Refused(400, message, param="continue_final_message")
 
 
@@ -55,7 +106,7 @@ def _message(index: int, message: Any) -> dict[str, Any]:
     content = _text(message.get("content"))
     if content is None and role not in CONTENT_OPTIONAL:
         raise Refused(400, f"{where}.content is missing.", param=where)
-    # Null is what clients send beside calls of tools; neither the library nor most templates take it.
+    # Clients send null beside tool calls; neither the library nor most templates take it.
     return {**message, "role": "system" if role == "developer" else role, "content": content or ""}
 
 
@@ -74,3 +125,18 @@ def _response_format(wanted: Any) -> Any:
     if not isinstance(schema, dict) or not isinstance(schema.get("schema"), dict):
         raise Refused(400, "`response_format.json_schema.schema` must be an object.", param="response_format")
     return {"type": "json_object", "schema": schema["schema"]}
+
+
+KINDS: Mapping[str, Kind] = {
+    "/v1/chat/completions": Kind(chat, types.CreateChatCompletionRequest, needs_model=True),
+    "/v1/completions": Kind(completion, types.CreateCompletionRequest, needs_model=True),
+    "/v1/engines/copilot-codex/completions": Kind(
+        completion, types.CreateCompletionRequest, needs_model=True
+    ),
+    "/v1/embeddings": Kind(dict, types.CreateEmbeddingRequest, needs_model=True),
+    "/extras/chat/tokenize/count": Kind(chat, types.CreateChatCompletionRequest),
+    "/extras/tokenize": Kind(dict, types.TokenizeInputRequest),
+    "/extras/tokenize/count": Kind(dict, types.TokenizeInputRequest),
+    "/extras/detokenize": Kind(dict, types.DetokenizeInputRequest),
+}
+"""By path: every POST route that there is."""

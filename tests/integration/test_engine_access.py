@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from llamachat.core.engine_options import EngineOptions
-from llamachat.engine.requests import MAX_BODY_BYTES
+from llamachat.engine.middleware import MAX_BODY_BYTES
 from tests.integration.engine_process import Engine, question, running
 
 KEY = "a long secret"

@@ -1,0 +1,75 @@
+"""The one change of llama_cpp.server's app: who may use it, how requests are queued, what can be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import llama_cpp.server.app as server
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+from sse_starlette.sse import AppStatus
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+
+from llamachat.core.engine_options import EngineOptions
+from llamachat.engine import routes
+from llamachat.engine.access import LOOPBACK_ORIGIN, AccessMiddleware, Rules, own_names
+from llamachat.engine.failures import answer
+from llamachat.engine.middleware import RequestMiddleware
+from llamachat.engine.request_body import KINDS
+from llamachat.engine.request_queue import RequestQueue
+from llamachat.errors import ServerError
+
+
+def changing(create_app: Callable[..., FastAPI], options: EngineOptions) -> Callable[..., FastAPI]:
+    """What takes the place of `llama_cpp.server.app.create_app`."""
+
+    def create_changed_app(*args: Any, **kwargs: Any) -> FastAPI:
+        app = create_app(*args, **kwargs)
+        change(app, options)
+        return app
+
+    return create_changed_app
+
+
+def change(app: FastAPI, options: EngineOptions) -> None:
+    """Middleware added later is passed earlier: access, CORS, the queue."""
+    routes.free_of_the_lock(app)
+    routes.add_lifespan(app)
+    routes.add_routes(app, options)
+    app.state.queue = queue = RequestQueue()
+    # Else sse-starlette cuts every stream at the signal, mostly before it can tell why it ends.
+    AppStatus.enable_automatic_graceful_drain = False
+    app.add_middleware(RequestMiddleware, queue=queue)
+    app.add_exception_handler(HTTPException, lambda _, error: answer(error))
+    app.user_middleware[:] = [row for row in app.user_middleware if not _is_cors(row)]
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=options.cors_origins,
+        allow_origin_regex=LOOPBACK_ORIGIN,
+        allow_methods=("GET", "POST"),
+        allow_headers=("*",),
+    )
+    api_key = next(server.get_server_settings()).api_key  # type: ignore[no-untyped-call]
+    app.add_middleware(
+        AccessMiddleware, rules=Rules(options.host, options.cors_origins, api_key, own_names())
+    )
+
+
+def _is_cors(row: Any) -> bool:
+    return row.cls is CORSMiddleware
+
+
+def check_routes(router: APIRouter) -> None:
+    """Raise ServerError on a POST route that is not in `KINDS`: unqueued, it could compute beside another."""
+    posts = {
+        route.path
+        for route in router.routes
+        if isinstance(route, APIRoute) and "POST" in (route.methods or ())
+    }
+    if unknown := sorted(posts - set(KINDS)):
+        raise ServerError(
+            f"This version of llama-cpp-python has POST {unknown[0]}, which the engine can't queue.",
+            "Install llama-cpp-python 0.3.36, or start with --plain.",
+        )

@@ -1,0 +1,219 @@
+"""The model as the server uses it: one class, its methods in the order in which a request meets them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterable, Sequence
+from contextvars import ContextVar
+from functools import cached_property, partial
+from typing import Any, ClassVar
+
+import llama_cpp
+from llama_cpp.llama_tokenizer import LlamaTokenizer
+
+from llamachat.core import shutdown
+from llamachat.core.engine_options import EngineOptions
+from llamachat.engine import grammar_limits, jobs, marks, model_thread
+from llamachat.engine.answer_length import longest_answer
+from llamachat.engine.failures import Refused, refusal
+from llamachat.engine.kv_cache import KvCache
+from llamachat.engine.kv_plan import batches
+from llamachat.engine.marks import Marks
+from llamachat.engine.prefill import PrefillClock
+
+_counting: ContextVar[bool] = ContextVar("counting", default=False)
+
+
+class _Counted(BaseException):
+    """Ends a count where the model would begin. Not an Exception, so that nobody takes it for a failure."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+
+class Engine(llama_cpp.Llama):
+    """A `llama_cpp.Llama` that reports to, and obeys, the job in whose context it runs.
+
+    Templates, tokens and checks are done in the caller's thread, and all that computes in the model's thread.
+    """
+
+    options: ClassVar[EngineOptions] = EngineOptions()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._pieces: dict[int, bytes] = {}
+        self._callbacks_a_ubatch = 0
+        self.kv = KvCache(self, self.options, multimodal=kwargs.get("chat_handler") is not None)
+
+    # A request, from its messages to its tokens.
+
+    def count_chat(self, **request: Any) -> int:
+        """The `prompt_tokens` of a completion of `request`; safe beside a reply, in any thread."""
+        token = _counting.set(True)
+        try:
+            self.create_chat_completion(**request)
+        except _Counted as counted:
+            return counted.count
+        finally:
+            _counting.reset(token)
+        raise RuntimeError("This chat format makes no prompt that could be counted.")
+
+    def create_chat_completion(
+        self, messages: Any, *args: Any, continue_final_message: bool = False, **kwargs: Any
+    ) -> Any:
+        """With `continue_final_message` the last message, the model's own, goes on instead of a new one."""
+        job = jobs.current.get()
+        messages = self._marks.put(messages)
+        if continue_final_message or (job is not None and job.continue_final_message):
+            messages = marks.leave_open(messages)
+        try:
+            return super().create_chat_completion(messages, *args, **kwargs)
+        except Exception as error:
+            raise refusal(error) from error
+
+    def tokenize(self, text: bytes, add_bos: bool = True, special: bool = False) -> list[int]:
+        """Text that a mark says is literal is read without control tokens."""
+        text = marks.cut_at_end(text)
+        if not special or not self._marks.are_in(text):
+            return super().tokenize(text, add_bos, special)
+        tokens = [
+            token
+            for part, literal in self._marks.split(text)
+            for token in super(Engine, self).tokenize(part, False, not literal)
+        ]
+        return self._with_edges(tokens) if add_bos else tokens
+
+    def create_completion(self, prompt: Any, *args: Any, **kwargs: Any) -> Any:
+        """`prompt` of a chat is a list of tokens, and its `max_tokens` None where the client gave none."""
+        if _counting.get():
+            if isinstance(prompt, str):  # some chat formats leave reading the text to the completion
+                prompt = self.tokenize(prompt.encode(), add_bos=True, special=True)
+            raise _Counted(len(prompt))
+        try:
+            self._check_grammar(kwargs.get("grammar"))
+            self._check_bias(kwargs.get("logit_bias") or ())
+            if isinstance(prompt, list) and "max_tokens" in kwargs:
+                kwargs["max_tokens"] = longest_answer(self.n_ctx(), len(prompt), kwargs["max_tokens"])
+            return model_thread.run(partial(super().create_completion, prompt, *args, **kwargs))
+        except Exception as error:
+            raise refusal(error) from error
+
+    def create_embedding(self, *args: Any, **kwargs: Any) -> Any:
+        if not self.context_params.embeddings:
+            raise Refused(400, "This server makes no embeddings; start it with `-- --embedding true`.")
+        return model_thread.run(partial(super().create_embedding, *args, **kwargs))
+
+    # A reply, token by token, in the model's thread.
+
+    def generate(self, tokens: Sequence[int], *args: Any, **kwargs: Any) -> Generator[int, Any, None]:
+        """First bring to the front of the KV cache what serves `tokens`, then read the rest and write."""
+        if not len(tokens):  # the library would fail on an assertion where it draws the first token
+            raise Refused(400, "The prompt is empty.", param="prompt")
+        job = jobs.current.get()
+        if job is not None:
+            job.begin(len(tokens))
+        if kwargs.get("reset", True):
+            self.kv.prepare(tokens)
+        for token in super().generate(tokens, *args, **kwargs):
+            if job is not None:
+                job.wrote(ends=self._ends_generation(token))
+            yield token
+            if job is not None:
+                job.check()
+
+    def eval(self, tokens: Sequence[int]) -> None:
+        """Watched while the job's prompt is read: a written token would feel it (6 % on a small model)."""
+        job = jobs.current.get()
+        if job is not None:
+            job.check()
+        if job is None or job.read is not None:
+            self._eval_batches(tokens)
+            return
+        job.cached_tokens = self.n_tokens - job.read_tokens
+        with PrefillClock(self, job) as clock:
+            self._eval_batches(tokens, clock)
+        if self.n_tokens >= job.prompt_tokens:
+            job.read = time.monotonic()
+
+    def _eval_batches(self, tokens: Sequence[int], clock: PrefillClock | None = None) -> None:
+        for batch in batches(tokens, self.n_batch):
+            if clock:
+                clock.begin_batch(len(batch))
+            super().eval(batch)
+            if clock:
+                clock.end_batch()
+
+    def detokenize(
+        self, tokens: list[int], prev_tokens: list[int] | None = None, special: bool = False
+    ) -> bytes:
+        """Each token's text is asked for once; the library asks for the whole reply at every token."""
+        if special or not self._is_own_tokenizer:
+            return super().detokenize(tokens, prev_tokens, special)
+        pieces = self._pieces
+        for token in tokens:
+            if token not in pieces:
+                pieces[token] = super().detokenize([token])
+        text = b"".join([pieces[token] for token in tokens])
+        # As the library does: older models put a space in front of the first word.
+        return text[1:] if text[:1] == b" " and tokens[0] == self.token_bos() else text
+
+    def reset(self) -> None:
+        super().reset()  # type: ignore[no-untyped-call]
+
+    def save(self) -> None:
+        """Write the KV cache to its folder, as far as the time allows; called at the stop."""
+        deadline = time.monotonic() + shutdown.BUSY + shutdown.SAVE
+        model_thread.run_before(deadline, partial(self.kv.save, deadline))
+
+    # What the vocabulary says.
+
+    @cached_property
+    def _marks(self) -> Marks:
+        vocab = llama_cpp.llama_model_get_vocab(self.model)
+        wanted = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
+        control: dict[str, int] = {}
+        for token in range(llama_cpp.llama_vocab_n_tokens(vocab)):
+            attributes = llama_cpp.llama_vocab_get_attr(vocab, token)
+            if attributes & wanted and (text := llama_cpp.llama_vocab_get_text(vocab, token)):
+                control[text.decode("utf-8", errors="replace")] = attributes
+        return Marks(control, llama_cpp.LLAMA_TOKEN_ATTR_LSTRIP, llama_cpp.LLAMA_TOKEN_ATTR_RSTRIP)
+
+    def _with_edges(self, tokens: list[int]) -> list[int]:
+        """With the begin and end tokens that the vocabulary wants around every text."""
+        vocab = llama_cpp.llama_model_get_vocab(self.model)
+        first = [self.token_bos()] if llama_cpp.llama_vocab_get_add_bos(vocab) else []
+        last = [self.token_eos()] if llama_cpp.llama_vocab_get_add_eos(vocab) else []
+        return [*first, *tokens, *last]
+
+    def _ends_generation(self, token: int) -> bool:
+        return bool(llama_cpp.llama_vocab_is_eog(llama_cpp.llama_model_get_vocab(self.model), token))
+
+    @cached_property
+    def _is_own_tokenizer(self) -> bool:
+        """Others may look at the tokens before."""
+        return type(self.tokenizer_) is LlamaTokenizer
+
+    def _check_grammar(self, grammar: Any) -> None:
+        """A grammar that doesn't parse would be a null pointer in the chain of samplers."""
+        if grammar is None:
+            return
+        if grammar_limits.exceeds(grammar._grammar):
+            raise Refused(400, "The grammar is too large or nested too deeply.", param="grammar")
+        vocab = llama_cpp.llama_model_get_vocab(self.model)
+        sampler = llama_cpp.llama_sampler_init_grammar(
+            vocab, grammar._grammar.encode(), grammar._root.encode()
+        )
+        if not sampler:
+            raise Refused(400, "The grammar does not parse.", param="grammar")
+        llama_cpp.llama_sampler_free(sampler)
+
+    def _check_bias(self, tokens: Iterable[object]) -> None:
+        """On a wrong one the sampler's callback would fail at each token, and no bias count."""
+        for token in tokens:
+            if not str(token).isdecimal() or int(str(token)) >= self.n_vocab():
+                raise Refused(400, f"logit_bias: {token!r} is not a token of this model.", param="logit_bias")
+
+
+def engine_class(options: EngineOptions) -> type[Engine]:
+    """What takes the place of `llama_cpp.Llama`."""
+    return type("Engine", (Engine,), {"options": options})

@@ -1,0 +1,161 @@
+"""Every POST is read whole, checked and queued before a route of llama_cpp.server sees it.
+
+The library's own server answers what doesn't validate with a 500, which clients try again, takes a body of
+any size, and goes on computing for a client that hung up before its whole reply, also when it is told to
+stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import anyio
+import uvicorn
+from sse_starlette.sse import AppStatus
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from llamachat.core import shutdown
+from llamachat.engine import jobs
+from llamachat.engine.failures import Refused, answer, refusal
+from llamachat.engine.request_body import KINDS, checked, encoded
+from llamachat.engine.request_queue import RequestQueue
+
+MAX_BODY_BYTES = 32 * 1024 * 1024
+
+
+class RequestMiddleware:
+    """The only reader of bodies, and the one that notices a client's leaving."""
+
+    def __init__(self, app: ASGIApp, queue: RequestQueue) -> None:
+        self._app, self._queue = app, queue
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST":
+            return await self._app(scope, receive, send)
+        kind = KINDS.get(scope["path"].removeprefix(scope.get("root_path", "")))
+        try:
+            content = await read_body(scope, receive)
+            body = checked(content, kind) if kind else {}
+            content = encoded(body) if kind else content
+        except Refused as error:
+            return await answer(error)(scope, receive, send)
+        except ConnectionResetError:
+            return None
+        if kind is None:  # not a route: a 404 or 405
+            return await self._app(scope, _replay(content, receive), send)
+        scope = {**scope, "headers": _with_length(scope["headers"], len(content))}
+        if not kind.needs_model:
+            return await self._app(scope, _replay(content, receive), send)
+        return await self._serve(body, content, scope, receive, send)
+
+    async def _serve(
+        self, body: dict[str, Any], content: bytes, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Queue, and free the model when the client leaves. A stream waits in its publisher and says so."""
+        options = body.get("stream_options")
+        job = jobs.Job(
+            self._queue.join(),
+            include_usage=isinstance(options, dict) and options.get("include_usage") is True,
+            return_progress=body.get("return_progress") is True,
+            continue_final_message=body.get("continue_final_message") is True,
+        )
+        jobs.current.set(job)
+        gone = anyio.Event()
+        with _watching(receive, job, gone):
+            try:
+                if not body["stream"]:
+                    async for _ in job.ticket.ahead():
+                        pass
+                    job.check()
+                    send = _leaving_first(job, send)
+                await self._app(scope, _replay(content, _when(gone)), send)
+            except jobs.Cancelled as error:
+                await answer(refusal(error))(scope, receive, send)
+            finally:
+                job.ticket.leave()
+
+
+@contextlib.contextmanager
+def _watching(receive: Receive, job: jobs.Job, gone: anyio.Event) -> Iterator[None]:
+    """Cancel the job when its client leaves or the server is told to stop, which else would wait for it."""
+
+    async def watch_client() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        gone.set()
+        job.cancel()
+
+    async def watch_server() -> None:
+        while not _is_stopping():
+            await asyncio.sleep(shutdown.POLL)
+        job.cancel()
+        await asyncio.sleep(shutdown.GRACE)  # then streams are cut, as one is whose client reads no more
+        AppStatus.should_exit = True
+
+    tasks = [asyncio.create_task(watch_client()), asyncio.create_task(watch_server())]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def _is_stopping() -> bool:
+    """Asked of uvicorn's server, which has the signals while it runs; `AppStatus` is told later."""
+    server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    return AppStatus.should_exit or (isinstance(server, uvicorn.Server) and server.should_exit)
+
+
+def _when(gone: anyio.Event) -> Receive:
+    async def receive() -> Message:
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    return receive
+
+
+def _leaving_first(job: jobs.Job, send: Send) -> Send:
+    """Free the place before a whole reply goes out: who has read it finds the queue empty."""
+
+    async def send_behind(message: Message) -> None:
+        job.ticket.leave()
+        await send(message)
+
+    return send_behind
+
+
+def _replay(content: bytes, rest: Receive) -> Receive:
+    messages: list[Message] = [{"type": "http.request", "body": content, "more_body": False}]
+
+    async def receive() -> Message:
+        return messages.pop() if messages else await rest()
+
+    return receive
+
+
+def _with_length(headers: list[tuple[bytes, bytes]], length: int) -> list[tuple[bytes, bytes]]:
+    ours = (b"content-length", b"content-type", b"transfer-encoding")
+    kept = [(name, value) for name, value in headers if name not in ours]
+    return [*kept, (b"content-length", b"%d" % length), (b"content-type", b"application/json")]
+
+
+async def read_body(scope: Scope, receive: Receive) -> bytes:
+    """The whole body; ConnectionResetError where the client left before its end."""
+    length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    content = bytearray()
+    more = True
+    while more:
+        if len(content) > MAX_BODY_BYTES or (length.isdigit() and int(length) > MAX_BODY_BYTES):
+            raise Refused(413, f"The body is larger than {MAX_BODY_BYTES // 1024 // 1024} MiB.")
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionResetError
+        content += message.get("body", b"")
+        more = message.get("more_body", False)
+    if len(content) > MAX_BODY_BYTES:
+        raise Refused(413, f"The body is larger than {MAX_BODY_BYTES // 1024 // 1024} MiB.")
+    return bytes(content)

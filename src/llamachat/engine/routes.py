@@ -1,0 +1,95 @@
+"""What the server knows can be asked while the model is busy.
+
+In the library, `GET /v1/models` and the token counters wait for the model's lock, and by default end the
+running reply (abetlen/llama-cpp-python #867); n_ctx can't be asked at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+
+import llama_cpp
+import llama_cpp.server.app as server
+import llama_cpp.server.types as types
+from fastapi import Depends, FastAPI, Request
+from starlette.concurrency import run_in_threadpool
+
+from llamachat.core.engine_options import EngineOptions
+from llamachat.engine.engine import Engine
+from llamachat.engine.failures import Refused
+
+FOR_THE_TEMPLATE = ("messages", "functions", "function_call", "tools", "tool_choice")
+
+
+def free_of_the_lock(app: FastAPI) -> None:
+    """Routes that only ask get the model without its lock; those that generate are queued anyway."""
+
+    async def proxy_without_lock() -> AsyncIterator[Any]:
+        yield app.state.proxy
+
+    app.dependency_overrides[server.get_llama_proxy] = proxy_without_lock
+
+
+def add_lifespan(app: FastAPI) -> None:
+    """`app.state.proxy` from the start on, and the KV cache saved at the end."""
+    stock_lifespan = app.router.lifespan_context
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
+        async with contextlib.asynccontextmanager(server.get_llama_proxy)() as proxy:
+            app.state.proxy = proxy
+        async with stock_lifespan(app) as state:
+            yield state
+        _engine(app).save()
+
+    app.router.lifespan_context = lifespan
+
+
+def add_routes(app: FastAPI, options: EngineOptions) -> None:
+    async def health(request: Request) -> dict[str, Any]:
+        queue, model = request.app.state.queue, _model(_engine(request.app), options)
+        if request.state.stranger:
+            model["model_path"] = None
+        return {"status": "ok", **model, "busy": queue.busy, "queue": queue.waiting}
+
+    async def count(request: Request) -> dict[str, int]:
+        body = await request.json()
+        wanted = {name: body[name] for name in FOR_THE_TEMPLATE if name in body}
+        wanted["continue_final_message"] = body.get("continue_final_message") is True
+        return {"count": await run_in_threadpool(_engine(request.app).count_chat, **wanted)}
+
+    async def detokenize(request: Request) -> dict[str, str]:
+        """The library's own dies of a number that is not a token, and answers half a character with a 500."""
+        tokens = types.DetokenizeInputRequest.model_validate(await request.json()).tokens
+        engine = _engine(request.app)
+        if wrong := [token for token in tokens if not 0 <= token < engine.n_vocab()]:
+            raise Refused(400, f"tokens: {wrong[0]} is not a token of this model.", param="tokens")
+        return {"text": engine.detokenize(tokens).decode(errors="replace")}
+
+    app.add_api_route("/health", health, summary="Health", tags=["Extras"])
+    post = partial(
+        app.add_api_route, methods=["POST"], tags=["Extras"], dependencies=[Depends(server.authenticate)]
+    )
+    post("/extras/chat/tokenize/count", count, summary="Count the tokens of a message list")
+    post("/extras/detokenize", detokenize, include_in_schema=False)
+    app.router.routes.insert(0, app.router.routes.pop())  # before the library's own, which is described
+
+
+def _engine(app: FastAPI) -> Engine:
+    engine: Engine = app.state.proxy(None)
+    return engine
+
+
+def _model(engine: Engine, options: EngineOptions) -> dict[str, Any]:
+    return {
+        "model": options.model_name or os.path.basename(engine.model_path),
+        "model_path": engine.model_path,
+        "n_ctx": engine.n_ctx(),
+        "n_ctx_train": llama_cpp.llama_model_n_ctx_train(engine.model),
+        "bundled": options.bundled,
+        "embedded": options.bundled,  # its earlier name
+    }
