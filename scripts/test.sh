@@ -9,4 +9,5 @@ run() { say "== $*"; "$(bin)/python" -m "$@"; }
 run ruff format --check .
 run ruff check .
 run mypy
-run pytest --numprocesses logical --dist loadfile "$@"
+# A file at a time, so that its servers are started once; the short unit tests come last.
+run pytest --numprocesses auto --dist loadfile --no-loadscope-reorder "$@"

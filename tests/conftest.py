@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.support import ServerProcess, clean_env
@@ -13,6 +14,12 @@ from tests.support import ServerProcess, clean_env
 # Many models compute at the same time here, and OpenMP's threads would wait for each other in busy loops:
 # with more threads than CPUs that makes an answer take twenty times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Half as many again as there are CPUs: a third of the time, a test waits for something else."""
+    return (psutil.cpu_count() or 1) * 3 // 2
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ OVERLONG = LONG * 4
 
 
 @pytest.fixture
-def client(engine: Engine) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{engine.url}/v1", api_key="none", max_retries=0)
+def client(engine: Engine) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{engine.url}/v1", api_key="none", max_retries=0) as client:
+        yield client
 
 
 def unique(text: str, word: str) -> str:
