@@ -30,6 +30,16 @@ def templates_folder() -> Path:
     return platformdirs.user_config_path(_NAME) / "templates"
 
 
+def running_folder() -> Path:
+    """Where each running server has a file."""
+    return platformdirs.user_state_path(_NAME) / "running"
+
+
+def network_key_file() -> Path:
+    """The key that other computers need."""
+    return platformdirs.user_state_path(_NAME) / "network_key"
+
+
 def kv_cache_folder() -> Path:
     """Where the engine keeps KV state between starts."""
     return platformdirs.user_cache_path(_NAME) / "kv"

@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support import ServerProcess, llamachat, wait_for
+from tests.support import DEADLINE, ServerProcess, llamachat, wait_for
 
 ARTICLE = Path(__file__).parent.parent / "data" / "article_client.py"
 STRAY = {
@@ -167,13 +167,30 @@ def test_the_network_gets_a_random_key_and_the_command_for_the_other_machine(
     with ServerProcess("--host", "0.0.0.0", env=env, cwd=tmp_path) as server:
         server.wait_until_ready()
         assert server.api_key is not None and len(server.api_key) >= 32
-        other = server.stdout().splitlines()[1]
-        assert re.search(
-            rf"LLAMACHAT_API_KEY={server.api_key} llamachat chat --base-url http://\S+:{server.port}/v1",
-            other,
-        )
+        chat_there = rf"llamachat chat --base-url http://\S+:{server.port}/v1"
+        posix, powershell, cmd = server.stdout().splitlines()[1:]
+        assert re.search(rf": LLAMACHAT_API_KEY={server.api_key} {chat_there}$", posix)
+        assert re.search(rf": \$env:LLAMACHAT_API_KEY='{server.api_key}'; {chat_there}$", powershell)
+        assert re.search(rf': set "LLAMACHAT_API_KEY={server.api_key}" && {chat_there}$', cmd)
         assert chat(server.base_url, server.api_key) == 200
         assert chat(server.base_url, "wrong") == 401
+        found = piped_chat("--base-url", server.base_url, env=env, cwd=tmp_path)
+        assert found.returncode == 0, found.stderr
+        listed = llamachat("ps", "--json", env=env, cwd=tmp_path)
+        assert [row["address"] for row in json.loads(listed.stdout)] == [server.base_url]
+        assert server.api_key not in listed.stdout
+        first = server.api_key
+    assert llamachat("ps", env=env, cwd=tmp_path).stderr == "No server is running.\n"
+    with ServerProcess("--host", "0.0.0.0", env=env, cwd=tmp_path) as again:
+        assert again.wait_until_ready().api_key == first
+
+
+def piped_chat(*args: str, env: dict[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    """A chat that is given one message and no key."""
+    command = [sys.executable, "-m", "llamachat", "chat", "--no-store", "--max-tokens=4", *args]
+    return subprocess.run(
+        command, input="Hi\n", env=env, cwd=cwd, capture_output=True, text=True, timeout=DEADLINE
+    )
 
 
 @pytest.mark.skipif(os.name != "posix", reason="only POSIX can replace a running command line")

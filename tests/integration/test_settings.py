@@ -158,6 +158,14 @@ def test_a_wrong_command_line_is_one_line(
     assert line.startswith("llamachat: ") and words in line
 
 
+def test_what_users_of_other_programs_type(env: dict[str, str], tmp_path: Path) -> None:
+    assert run("-V", env=env, cwd=tmp_path).stdout.startswith("llamachat 0.")
+    assert run("ls", env=env, cwd=tmp_path).stdout == run("models", "list", env=env, cwd=tmp_path).stdout
+    missing = run("run", "nosuch", env=env, cwd=tmp_path)
+    assert missing.returncode == ExitStatus.MODEL and "nosuch" in missing.stderr
+    assert run("serve", "-m", "nosuch", env=env, cwd=tmp_path).stderr == missing.stderr
+
+
 def test_what_needs_no_command_imports_nothing_heavy(env: dict[str, str], tmp_path: Path) -> None:
     heavy = {"openai", "llama_cpp", "huggingface_hub", "prompt_toolkit", "rich", "pydantic", "fastapi"}
     for flag in ("--help", "--version"):

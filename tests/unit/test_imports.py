@@ -18,6 +18,7 @@ ADAPTERS = {"client", "terminal", "store", "hub", "server"}
 MAY_IMPORT = {
     "core": {"core", "errors"},
     "paths": set(),
+    "running": set(),
     "settings": {"settings", "core", "paths", "errors"},
     "engine": {"engine", "core", "errors"},
     "texts": {"texts", "errors"},
@@ -25,7 +26,19 @@ MAY_IMPORT = {
     "programs": {"programs", "client", "store", "texts", "core", "errors"},
     "api": {"programs", "client", "texts", "errors"},
     "doctor": {"doctor", "hub", "server", "core", "errors"},
-    "cli": {"cli", "chat", "programs", "texts", "doctor", "settings", "core", "paths", "errors", *ADAPTERS},
+    "cli": {
+        "cli",
+        "chat",
+        "programs",
+        "texts",
+        "doctor",
+        "settings",
+        "core",
+        "paths",
+        "running",
+        "errors",
+        *ADAPTERS,
+    },
     **{adapter: {adapter, "core", "paths", "errors"} for adapter in ADAPTERS},
 }
 OWNERS = {

@@ -35,10 +35,10 @@ def run(args: argparse.Namespace) -> int:
 
 def chat(options: ChatSettings) -> int:
     """A chat with these settings, until the user leaves; the exit status."""
-    url = options.base_url
+    url, api_key = options.base_url, console.api_key(options)
     use_utf8(sys.stdin, sys.stdout, sys.stderr)
-    said = facts.wait(url, options.api_key, options.wait, _tell_waiting)
-    client = ChatClient(url, options.api_key)
+    said = facts.wait(url, api_key, options.wait, _tell_waiting)
+    client = ChatClient(url, api_key)
     try:
         with _terminal(options) as terminal:
             if terminal.interactive:

@@ -15,6 +15,8 @@ from llamachat.errors import LlamachatError, UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from llamachat.settings.client import ClientOptions
+
 _YES = ("y", "yes", "j", "ja", "是", "是的", "好", "好的")
 
 
@@ -61,6 +63,16 @@ def language(lang: Lang | Literal["auto"]) -> Lang:
     names = [os.environ.get(name, "") for name in ("LC_ALL", "LC_MESSAGES", "LANG")]
     name = next((name for name in names if name), None) or locale.getlocale()[0] or ""
     return "zh" if name.lower().startswith(("zh", "chinese")) else "en"
+
+
+def api_key(options: ClientOptions) -> str:
+    """The key that was given, else that of the server, where it is one of this user's on this computer."""
+    from llamachat import paths
+    from llamachat.running import key_for
+
+    if "api_key" not in options.model_fields_set:
+        return key_for(paths.running_folder(), options.base_url) or options.api_key
+    return options.api_key
 
 
 def models_folder(named: str | None) -> Path:

@@ -32,9 +32,12 @@ COMMANDS = (
     Command("templates", "list and show the named prompts", "llamachat.cli.templates"),
     Command("pull", "fetch a model that fits this computer", "llamachat.cli.pull"),
     Command("models", "list, show, verify, remove and explain models", "llamachat.cli.models"),
+    Command("ps", "list the servers that are running", "llamachat.cli.ps"),
     Command("doctor", "check this computer, the engine and the network", "llamachat.cli.doctor"),
     Command("history", "find, show, export and remove conversations", "llamachat.cli.history"),
 )
+ALIASES = {"run": ("serve", "--chat"), "ls": ("models", "list")}
+"""Commands that users of other programs type."""
 
 
 def parse(arguments: Sequence[str]) -> tuple[Command | None, argparse.Namespace]:
@@ -42,10 +45,11 @@ def parse(arguments: Sequence[str]) -> tuple[Command | None, argparse.Namespace]
 
     Raises UsageError, and SystemExit after `--help` and `--version`.
     """
+    arguments = [*ALIASES.get(arguments[0], arguments[:1]), *arguments[1:]] if arguments else []
     chosen = next((c for c in COMMANDS if arguments and c.name == arguments[0]), None)
     rest: list[str] = []
     if chosen is not None and chosen.takes_rest and "--" in arguments:
-        split = list(arguments).index("--")
+        split = arguments.index("--")
         arguments, rest = arguments[:split], [*arguments[split + 1 :]]
     parser = build(chosen)
     args = parser.parse_args(arguments, argparse.Namespace(rest=rest))
@@ -59,9 +63,10 @@ def build(chosen: Command | None) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="llamachat",
         description="A local Llama: `llamachat serve` in one terminal, `llamachat chat` in another.",
+        epilog="`llamachat run MODEL` is `llamachat serve --chat MODEL`, and `ls` is `models list`.",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"llamachat {__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"llamachat {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
     for command in COMMANDS:
         sub = subparsers.add_parser(
@@ -95,7 +100,11 @@ class _Parser(argparse.ArgumentParser):
             what = f"Unknown command {value!r} for `{self.prog}`"
         else:
             what = f"{'/'.join(action.option_strings)}: {value!r} is not one of {', '.join(action.choices)}"
-        raise UsageError(f"{what}.", _nearest(str(value), action.choices) or self._see_help())
+        raise UsageError(
+            f"{what}.",
+            _nearest(str(value), [*action.choices, *(ALIASES if self.prog == "llamachat" else ())])
+            or self._see_help(),
+        )
 
     def _see_help(self) -> str:
         return f"See `{self.prog} --help`."

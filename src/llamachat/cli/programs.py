@@ -39,7 +39,7 @@ def add_params(parser: argparse.ArgumentParser) -> None:
 def server(settings: ProgramSettings, *, keep: bool) -> Server:
     return Server(
         settings.base_url,
-        settings.api_key,
+        console.api_key(settings),
         named="base_url" in settings.model_fields_set,
         model=settings.model,
         keep=keep,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import secrets
 import shlex
 import sys
 import threading
@@ -14,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from llamachat import paths
 from llamachat.cli import console
@@ -25,6 +26,7 @@ from llamachat.errors import ExitStatus, ModelError, UsageError
 from llamachat.hub import local, memory
 from llamachat.hub.gguf import GGUFHeader
 from llamachat.hub.machine import look
+from llamachat.running import RunningServer, announced, network_key
 from llamachat.server import bind, command, machine
 from llamachat.server.child import Child
 from llamachat.server.readiness import Endpoint
@@ -116,7 +118,7 @@ def _plan(settings: ServeSettings, extra: list[str]) -> Plan:
     _check_window(header, options.n_ctx)
     key = settings.api_key
     if not key and not bind.is_loopback(settings.host):
-        key = secrets.token_hex(16)
+        key = network_key(paths.network_key_file())
     return Plan(model, options, settings, key, memory.estimate(header, options.n_ctx))
 
 
@@ -193,21 +195,34 @@ def _serve(plan: Plan, chat: ChatSettings | None, signals: Signals) -> int:
             ready = supervisor.start(tick)
         if not ready:
             return ExitStatus.INTERRUPTED if signals.interrupted else ExitStatus.OK
-        _announce(plan)
-        if chat is not None:
-            return _chat(chat, supervisor, signals)
-        supervisor.watch(lambda: signals.received is not None)
+        with announced(paths.running_folder(), _description(plan)):
+            _announce(plan)
+            if chat is not None:
+                return _chat(chat, supervisor, signals)
+            supervisor.watch(lambda: signals.received is not None)
     return ExitStatus.OK
 
 
+def _description(plan: Plan) -> RunningServer:
+    pid = os.getpid()
+    return RunningServer(
+        base_url=plan.base_url,
+        host=plan.options.host,
+        api_key=plan.api_key,
+        model=plan.model.name,
+        n_ctx=plan.options.n_ctx,
+        pid=pid,
+        created=psutil.Process(pid).create_time(),
+    )
+
+
 def _announce(plan: Plan) -> None:
-    """One line with all that a client needs; a second for other computers, where they may connect."""
+    """One line with all that a client needs; three more for other computers, where they may connect."""
     options = plan.options
     key = shlex.quote(plan.api_key) if plan.api_key else ""
-    given = f"{KEY_VARIABLE}={key} " if key else ""
-    chat = f"{given}llamachat chat --base-url {plan.base_url}"
+    chat = f"llamachat chat --base-url {plan.base_url}"
     if plan.base_url == "http://127.0.0.1:8000/v1":
-        chat = f"{given}llamachat chat"
+        chat = "llamachat chat"
     parts = (
         f"Ready at {plan.base_url}",
         plan.model.name,
@@ -219,7 +234,10 @@ def _announce(plan: Plan) -> None:
     print(" · ".join(parts), flush=True)  # noqa: T201
     if not bind.is_loopback(options.host):
         url = bind.base_url(options.scheme, bind.outside_host(options.host), options.port)
-        print(f"From another computer: {given}llamachat chat --base-url {url}", flush=True)  # noqa: T201
+        chat = f"llamachat chat --base-url {url}"
+        print(f"From another computer: {KEY_VARIABLE}={key} {chat}")  # noqa: T201
+        print(f"    in PowerShell: $env:{KEY_VARIABLE}='{plan.api_key}'; {chat}")  # noqa: T201
+        print(f'    in cmd: set "{KEY_VARIABLE}={plan.api_key}" && {chat}', flush=True)  # noqa: T201
 
 
 def _chat(settings: ChatSettings, supervisor: Supervisor, signals: Signals) -> int:

@@ -1,0 +1,43 @@
+"""`llamachat ps`: the servers of this user that run on this computer."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+
+from llamachat import paths
+from llamachat.cli import console
+from llamachat.core.visible import visible
+from llamachat.errors import ExitStatus
+from llamachat.running import running
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON, without the keys")
+
+
+def run(args: argparse.Namespace) -> int:
+    servers = running(paths.running_folder())
+    names = ("address", "model", "n_ctx", "pid", "since")
+    rows = [(s.base_url, s.model, s.n_ctx, s.pid, _since(s.created)) for s in servers]
+    if args.json:
+        sys.stdout.write(json.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=2) + "\n")
+        return ExitStatus.OK
+    if not rows:
+        console.say("No server is running.")
+        return ExitStatus.OK
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*names, box=None)
+    for row in rows:
+        table.add_row(*(Text(visible(str(cell))) for cell in row))
+    console.stdout().print(table)
+    return ExitStatus.OK
+
+
+def _since(seconds: float) -> str:
+    """In the user's own time zone."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
