@@ -31,7 +31,7 @@ from llamachat.client.counting import requests
 from llamachat.core import presets
 from llamachat.core.conversation import Message
 from llamachat.core.events import Done, TextDelta
-from llamachat.hub.local import bundled_model
+from llamachat.hub.local_models import bundled_model
 
 HERE = Path(__file__).parent
 QUESTIONS = (HERE.parent / "tests" / "data" / "questions.txt").read_text("utf-8").splitlines()

@@ -39,7 +39,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 @pytest.fixture(scope="session")
 def small_model() -> Path:
     """The bundled model's file."""
-    from llamachat.hub.local import bundled_model
+    from llamachat.hub.local_models import bundled_model
 
     model = bundled_model()
     assert model is not None, "the demo extra is not installed"

@@ -25,15 +25,20 @@ def gguf(
     shapes: Sequence[Sequence[int]] = ((64, 32),),
     version: int = 3,
     order: str = "<",
+    types: Sequence[int] = (),
 ) -> bytes:
-    """A whole file, weights in float32."""
+    """A whole file, weights in float32, whatever `types` the header says that they have."""
     parts = [b"GGUF", struct.pack(order + "IQQ", version, len(shapes), len(metadata))]
     for key, value in metadata.items():
         parts += [_text(key, order), _value(value, order)]
     offset = 0
     for index, shape in enumerate(shapes):
         dims = struct.pack(f"{order}I{len(shape)}Q", len(shape), *shape)
-        parts += [_text(f"blk.{index}.weight", order), dims, struct.pack(order + "IQ", F32, offset)]
+        parts += [
+            _text(f"blk.{index}.weight", order),
+            dims,
+            struct.pack(order + "IQ", types[index] if types else F32, offset),
+        ]
         offset += -(-_size(shape) // 32) * 32
     head = b"".join(parts)
     padding = -len(head) % 32 if shapes else 0

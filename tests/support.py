@@ -43,7 +43,8 @@ def clean_env(home: Path, **extra: str) -> dict[str, str]:
     dropped = ("LLAMACHAT_", "OPENAI_", "COLUMNS", "LINES")
     env = {k: v for k, v in os.environ.items() if not k.startswith(dropped) and k.lower() not in PROXIES}
     folders = {f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("CONFIG", "DATA", "CACHE", "STATE")}
-    return env | folders | {"PYTHONUTF8": "1"} | extra
+    models = str(home / "data" / "llamachat" / "models")  # and not those of the checkout
+    return env | folders | {"PYTHONUTF8": "1", "LLAMACHAT_FOLDER": models} | extra
 
 
 def llamachat(*args: str, env: Mapping[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:

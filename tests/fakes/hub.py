@@ -54,6 +54,8 @@ class Controls:
     """Part of the address that files redirect to; older ones are refused with 403."""
     rate: float = 0
     """Bytes a second of all connections together, 0 for as fast as it goes."""
+    rate_each: float = 0
+    """Bytes a second of one connection, as mirrors limit it and as long ways with losses do."""
 
 
 class Hub(ThreadingHTTPServer):
@@ -99,7 +101,7 @@ class Hub(ThreadingHTTPServer):
         return {"kind": "none"}
 
     def wait_for_line(self, n_bytes: int) -> None:
-        """Sleep as long as a line of `rate` would take for these bytes, all connections sharing it."""
+        """Sleep as long as a line of `rate` takes for these bytes, all connections sharing it."""
         if not self.controls.rate:
             return
         with self.lock:
@@ -136,6 +138,7 @@ def _covered(spans: list[tuple[int, int]]) -> int:
 class Handler(BaseHTTPRequestHandler):
     server: Hub
     protocol_version = "HTTP/1.1"
+    free_at = 0.0
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing on stderr."""
@@ -290,18 +293,26 @@ class Handler(BaseHTTPRequestHandler):
             with file.open("rb") as source:
                 if self.server.controls.lie != "body":
                     source.seek(start)
-                if not self.server.controls.rate and stop == end:
+                slow = self.server.controls.rate or self.server.controls.rate_each
+                if not slow and stop == end:
                     self.connection.sendfile(source, source.tell(), end - start)
                     at = end
                 while at < stop:
                     chunk = source.read(min(CHUNK, stop - at))
                     self.server.wait_for_line(len(chunk))
+                    self._wait_for_connection(len(chunk))
                     self.wfile.write(chunk)
                     at += len(chunk)
         finally:
             self.server.count(name, start, at)
         if stop < end:
             self._break_off(fault["kind"])
+
+    def _wait_for_connection(self, n_bytes: int) -> None:
+        """Sleep as long as a connection of `rate_each` takes for these bytes."""
+        if self.server.controls.rate_each:
+            self.free_at = max(self.free_at, time.monotonic()) + n_bytes / self.server.controls.rate_each
+            time.sleep(max(0.0, self.free_at - time.monotonic()))
 
     def _break_off(self, kind: str) -> None:
         if kind == "stall":

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llamachat.core.engine_options import ENVIRONMENT_VARIABLE, EngineOptions
-from llamachat.hub.local import bundled_model
+from llamachat.hub.local_models import bundled_model
 from tests.support import DEADLINE, clean_env, free_port, wait_for
 
 

@@ -12,10 +12,12 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+import pexpect
 import pytest
 
-from llamachat.hub.records import Paths, Record
+from llamachat.hub.model_folder import Paths, Record
 from tests.gguf_files import LLAMA, gguf
+from tests.support import ServerProcess
 
 REPO_FOLDER = "hub/models--org--smol/snapshots/0123abc"
 OLLAMA_TYPE = "application/vnd.ollama.image.model"
@@ -121,8 +123,8 @@ def test_a_model_is_served_under_its_name_in_the_catalogue(run: Runner, small_mo
 def test_verify_compares_with_every_known_hash(everywhere: Runner) -> None:
     status, out, _ = everywhere.models("verify")
     assert status == 0
-    assert "smol:135m (Ollama): whole: its sha256 is right" in out
-    assert "studio-Q4_1 (LM Studio): no hash is known; header and size are sound" in out
+    assert "smol:135m (Ollama): complete: its sha256 is right" in out
+    assert "studio-Q4_1 (LM Studio): no hash is known; header and size are right" in out
 
 
 def test_every_shard_in_a_cache_has_a_hash_of_its_own(run: Runner) -> None:
@@ -136,7 +138,7 @@ def test_every_shard_in_a_cache_has_a_hash_of_its_own(run: Runner) -> None:
             snapshot = run.home / "hf/hub/models--org--big/snapshots" / commit
             linked(blob, snapshot / f"big-0000{number}-of-00002.gguf")
     status, out, _ = run.models("verify")
-    assert status == 0 and out.count("big-00001-of-00002 (Hugging Face cache): whole") == 1
+    assert status == 0 and out.count("big-00001-of-00002 (Hugging Face cache): complete") == 1
 
 
 def test_broken_stores_and_names_that_drive_a_terminal_do_no_harm(run: Runner) -> None:
@@ -168,7 +170,7 @@ def test_verify_finds_a_changed_byte_and_a_lost_end(run: Runner, small_model: Pa
     (run.folder / "short.gguf").write_bytes(small_model.read_bytes()[:50_000_000])
     status, out, _ = run.models("verify", "changed", "short")
     assert status == 3
-    assert f"it should be {'0' * 64}" in out and "is cut off" in out
+    assert f"it should be {'0' * 64}" in out and "is truncated" in out
 
 
 def test_show_tells_what_the_header_has(everywhere: Runner) -> None:
@@ -177,6 +179,52 @@ def test_show_tells_what_the_header_has(everywhere: Runner) -> None:
     for line in ("architecture: llama", "quantisation: Q4_1", "tokens: 49,152 (gpt2)", "layers: 30"):
         assert line in out.splitlines()
     assert "chat template: {% for message in messages %}" in out
+
+
+def test_a_path_will_do_for_a_name(run: Runner) -> None:
+    path = run.home / "Downloads" / "odd name.gguf"
+    path.parent.mkdir()
+    path.write_bytes(gguf({**LLAMA, "general.file_type": 15}))
+    for name in (str(path), "Downloads/odd name.gguf"):
+        status, out, err = run.models("show", name)
+        assert (status, err) == (0, "") and f"file: {path}" in out.splitlines() and "from: path" in out
+    assert "nearly as good as the original" in run("models", "explain", str(path))[1]  # by its header
+    assert run.models("verify", str(path))[0] == 0
+    status, _, err = run.models("rm", "--yes", str(path))
+    assert status == 3 and "is not in a models folder. Delete the file yourself." in err and path.exists()
+
+
+def test_a_model_in_the_current_directory_is_listed_and_served(run: Runner, small_model: Path) -> None:
+    path = linked(small_model, run.home / "found.gguf")
+    assert any(line.split()[:3] == ["found", "current", "directory"] for line in run.models()[1].splitlines())
+    status, out, err = run("serve", "--print-command")
+    assert (status, err) == (0, "") and str(path) in out
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pexpect needs a pseudo-terminal")
+def test_of_several_models_the_user_picks_one(run: Runner, small_model: Path) -> None:
+    for name in ("alpha", "beta"):
+        linked(small_model, run.home / f"{name}.gguf")
+    for answer, chosen in (("2", "beta.gguf"), ("alpha", "alpha.gguf")):
+        child = pexpect.spawn(
+            sys.executable,
+            ["-m", "llamachat", "serve", "--print-command"],
+            env={**run.env, "TERM": "xterm"},
+            cwd=str(run.home),
+            encoding="utf-8",
+            timeout=60,
+        )
+        child.expect(r"1  alpha +98 MB .*2  beta +98 MB .*Which model\? \[1-2\] ")
+        child.sendline(answer)
+        child.expect(f"--model .*{chosen}")
+        child.close()
+    status, _, err = run("serve", "--print-command")
+    assert status == 3 and "There are several models: alpha, beta. Choose one with" in err
+
+
+def test_the_demo_says_what_it_is(serve: ServerProcess) -> None:
+    assert "No model found: this is the demo SmolLM2-135M-Instruct" in serve.stderr()
+    assert "is small and speaks English only. Fetch a better one: llamachat pull" in serve.stderr()
 
 
 def test_rm_removes_ours_with_its_traces_and_an_unfinished_one(run: Runner, small_model: Path) -> None:
@@ -207,9 +255,13 @@ def test_explain_speaks_both_languages(run: Runner) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["show", "nothing"], 3, "There is no model nothing here. There are"),
+        (
+            ["show", "nothing"],
+            3,
+            "There is no file nothing, and no model of that name. The models here: none; see",
+        ),
         (["show"], 2, "`models show` needs a name."),
-        (["explain", "Q99"], 2, "'Q99' is no name of a quantisation."),
+        (["explain", "Q99"], 2, "'Q99' is not the name of a quantisation."),
     ],
 )
 def test_mistakes_are_one_line(run: Runner, arguments: list[str], status: int, message: str) -> None:

@@ -14,10 +14,10 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from llamachat.hub import local
+from llamachat.hub import local_models
 from llamachat.hub.download import sha256_of
-from llamachat.hub.journal import read_progress
-from llamachat.hub.records import Paths
+from llamachat.hub.model_folder import Paths
+from llamachat.hub.segments import read_progress
 from tests.fakes.hub_process import HubProcess, running_hub
 
 MB = 1 << 20
@@ -27,7 +27,7 @@ DEADLINE = 120.0
 
 @pytest.fixture(scope="module")
 def model() -> Path:
-    bundled = local.bundled_model()
+    bundled = local_models.bundled_model()
     assert bundled, "install the `demo` extra"
     return bundled.path
 
@@ -88,7 +88,7 @@ def runner(hub: HubProcess, tmp_path: Path) -> Runner:
 def test_thirty_cuts_and_two_kills_leave_the_real_model_whole(
     hub: HubProcess, runner: Runner, model: Path
 ) -> None:
-    hub.control(cuts=30, cut_within=(1, 2 * MB), rate=60 * MB)
+    hub.control(cuts=30, cut_within=(1, 2 * MB), rate=20 * MB)
     paths = Paths(runner.folder, model.name)
     for share in (0.3, 0.6):
         with runner.start(REPO) as process:
@@ -210,8 +210,8 @@ def test_llamas_licence_wants_a_yes(hub: HubProcess, runner: Runner, model: Path
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["nonsense"], 2, "'nonsense' is no model that is known by name. There are llama3,"),
-        (["org/nothing"], 3, "has no repository org/nothing, or keeps it private."),
+        (["nonsense"], 2, "There is no model named 'nonsense'. Known names: llama3,"),
+        (["org/nothing"], 3, "has no repository org/nothing, or it is private."),
         ([f"{REPO}:Q8_0"], 3, f"{REPO} has no Q8_0. It has Q4_1."),
         (["--connections", "0", REPO], 2, "--connections: '0': input should be greater than or equal to 1."),
         (["--n-ctx", "2000000000", REPO], 3, "insist with `--force`."),
@@ -234,7 +234,7 @@ def test_a_hub_that_is_not_there_is_named_with_the_mirror(runner: Runner) -> Non
     ("environment", "status", "words"),
     [
         ({"HF_ENDPOINT": "127.0.0.1:9"}, 7, "https://127.0.0.1:9 does not answer"),
-        ({"HF_TOKEN": "密钥"}, 6, "characters that no token has"),
+        ({"HF_TOKEN": "密钥"}, 6, "The token has invalid characters"),
     ],
 )
 def test_an_environment_that_makes_no_sense_is_one_line(
@@ -248,7 +248,7 @@ def test_a_hub_whose_files_never_agree_with_its_list_is_given_up(hub: HubProcess
     hub.control(lie="etag")
     status, out, err = runner.run(REPO)
     assert (status, out) == (7, "") and err.count("asking again") == 3
-    assert f"{REPO} changes all the time" in err.splitlines()[-1]
+    assert f"{REPO} keeps changing" in err.splitlines()[-1]
     status, _, err = runner.run("--list", REPO)
     assert status == 7 and "has just changed" in err and len(err.splitlines()) == 1
 
@@ -272,6 +272,14 @@ def test_a_folder_that_is_a_file_is_one_line(runner: Runner) -> None:
     status, _, err = runner.run(REPO, "--folder", __file__)
     assert status == 3 and f"{__file__} can't be written" in err
     assert len(err.splitlines()) == 1
+
+
+def test_an_address_of_a_mirror_asks_the_mirror(hub: HubProcess, runner: Runner, model: Path) -> None:
+    """The fake hub stands for the proxy, and so for the mirror."""
+    proxy = {"HTTP_PROXY": hub.endpoint, "http_proxy": hub.endpoint}
+    environment = {"HF_ENDPOINT": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1", **proxy}
+    status, out, err = runner.run(f"http://hf-mirror.com/{REPO}/tree/main", **environment)
+    assert (status, out) == (0, f"{runner.folder / model.name}\n"), err
 
 
 def test_a_proxy_is_used(hub: HubProcess, runner: Runner, model: Path) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 from pathlib import Path
 
+import llama_cpp
 import pytest
-from hypothesis import given
+from gguf import GGML_QUANT_SIZES, LlamaFileType
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llamachat.errors import ModelError
-from llamachat.hub.gguf import open_header, read_header
-from llamachat.hub.gguf_reader import SkippedArray
-from llamachat.hub.memory import estimate
+from llamachat.hub.estimate import estimate
+from llamachat.hub.gguf import TYPE_SIZES, SkippedArray, open_header, read_header
+from llamachat.hub.quants import FILE_TYPES
 from tests.gguf_files import LLAMA, gguf
 
 
@@ -143,11 +146,38 @@ def test_a_truncated_file_is_named_with_both_sizes(tmp_path: Path) -> None:
     path = tmp_path / "cut.gguf"
     path.write_bytes(whole[:-100])
     with pytest.raises(
-        ModelError, match=f"cut off: it has {len(whole) - 100:,} of at least {len(whole):,} bytes"
+        ModelError, match=f"truncated: it has {len(whole) - 100:,} of at least {len(whole):,} bytes"
     ):
         open_header(path)
 
 
+def test_a_type_that_is_not_known_takes_the_room_up_to_the_next_tensor(tmp_path: Path) -> None:
+    """A newer llama.cpp has more types; their weights count all the same."""
+    path = tmp_path / "new.gguf"
+    path.write_bytes(gguf(shapes=((64, 32), (64, 2), (64, 16)), types=(0, 0, 0)))
+    whole = open_header(path)
+    for newer in ((999, 0, 0), (0, 999, 0), (0, 0, 999), (999, 999, 999)):
+        path.write_bytes(gguf(shapes=((64, 32), (64, 2), (64, 16)), types=newer))
+        assert open_header(path).weight_bytes == whole.weight_bytes == 64 * (32 + 2 + 16) * 4
+
+
+def test_sizes_of_types_are_those_of_the_gguf_package() -> None:
+    assert {int(kind): size for kind, size in GGML_QUANT_SIZES.items()}.items() <= TYPE_SIZES.items()
+
+
+def test_names_of_file_types_are_those_of_the_gguf_package_and_the_engine() -> None:
+    package = {kind.value: kind.name for kind in LlamaFileType}
+    engine = {value: name for name, value in vars(llama_cpp).items() if name.startswith("LLAMA_FTYPE_")}
+    for known in (package, engine):
+        bare = {
+            value: re.sub("^(LLAMA_FTYPE_)?(MOSTLY|ALL)_|_MOE$", "", name) for value, name in known.items()
+        }
+        del bare[1024]  # GUESSED
+        assert bare.items() <= FILE_TYPES.items()
+    assert set(FILE_TYPES) <= {*package, *engine}
+
+
+@settings(deadline=None)
 @given(st.integers(min_value=0, max_value=len(gguf()) - 1))
 def test_every_cut_is_found(size: int) -> None:
     data = gguf()[:size]
@@ -158,6 +188,7 @@ def test_every_cut_is_found(size: int) -> None:
     assert size < header.file_size
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_noise_after_the_magic_never_crashes(noise: bytes) -> None:
     with pytest.raises(ModelError):

@@ -9,31 +9,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llamachat.errors import ModelError, UsageError
-from llamachat.hub import advice, catalogue, gguf, memory, quants, reference, spans
-from llamachat.hub.journal import Identity, Journal, read_identity, read_progress
-from llamachat.hub.machine import Machine
+from llamachat.hub import catalogue, estimate, gguf, quants, reference, segments
+from llamachat.hub.hardware import Machine
+from llamachat.hub.segments import Identity, Journal, read_identity, read_progress
 
 GB = 10**9
 ranges = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)).map(lambda p: (min(p), max(p))))
 
 
 @given(ranges)
-def test_merged_ranges_and_what_is_missing_make_up_the_file(parts: list[spans.Span]) -> None:
-    merged = spans.merge(parts)
+def test_merged_ranges_and_what_is_missing_make_up_the_file(parts: list[segments.Span]) -> None:
+    merged = segments.merge(parts)
     covered = {byte for start, end in parts for byte in range(start, end)}
     assert {byte for start, end in merged for byte in range(start, end)} == covered
-    assert spans.total(merged) == len(covered)
-    lacking = {byte for start, end in spans.missing(merged, 60) for byte in range(start, end)}
+    assert segments.total(merged) == len(covered)
+    lacking = {byte for start, end in segments.missing(merged, 60) for byte in range(start, end)}
     assert lacking == set(range(60)) - covered
-    assert spans.frontier(merged) == next(byte for byte in range(61) if byte not in covered)
+    assert segments.frontier(merged) == next(byte for byte in range(61) if byte not in covered)
 
 
 IDENTITY = Identity(1000, "a" * 64)
 
 
 def written(path: Path, boot: float = 1e9) -> Journal:
-    journal = Journal(path, IDENTITY, boot)
-    journal.open()
+    journal = Journal(path, IDENTITY, boot, 1000)
     journal.add((0, 100))
     journal.mark_durable([(0, 100)])
     journal.add((100, 200))
@@ -42,9 +41,8 @@ def written(path: Path, boot: float = 1e9) -> Journal:
     return journal
 
 
-def reopened(path: Path, identity: Identity = IDENTITY, boot: float = 1e9) -> Journal:
-    journal = Journal(path, identity, boot)
-    journal.open()
+def reopened(path: Path, identity: Identity = IDENTITY, boot: float = 1e9, part_size: int = 1000) -> Journal:
+    journal = Journal(path, identity, boot, part_size)
     journal.close()
     return journal
 
@@ -61,6 +59,13 @@ def test_after_a_reboot_only_what_was_durable_counts(tmp_path: Path) -> None:
     written(path)
     assert reopened(path, boot=2e9).done == [(0, 100)]
     assert reopened(path, boot=3e9).done == [(0, 100)]
+
+
+def test_what_the_part_file_no_longer_has_does_not_count(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    written(path)
+    assert reopened(path, part_size=550).done == [(0, 200), (500, 550)]
+    assert reopened(path, part_size=50, boot=2e9).done == [(0, 50)]
 
 
 def test_the_record_of_another_file_counts_for_nothing(tmp_path: Path) -> None:
@@ -93,11 +98,29 @@ def test_a_torn_or_strange_line_does_no_harm(tmp_path: Path, tail: bytes) -> Non
         ("https://huggingface.co/org/repo/blob/refs%2Fpr%2F1/b%20c.gguf", "org/repo", "", "b c.gguf"),
         ("hf.co/org/repo:Q4_K_M", "org/repo", "Q4_K_M", ""),
         ("org/repo:UD-Q4_K_XL", "org/repo", "Q4_K_XL", ""),
+        ("org/repo:q4km", "org/repo", "Q4_K_M", ""),
+        ("hf.co/org/repo:Q99", "org/repo", "Q99", ""),
     ],
 )
 def test_what_the_user_may_name(text: str, repo: str, quant: str, file: str) -> None:
     parsed = reference.parse(text)
     assert (parsed.repo, parsed.quant, parsed.file, parsed.url) == (repo, quant, file, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "hub"),
+    [
+        ("https://hf-mirror.com/org/repo/tree/main", "https://hf-mirror.com"),
+        ("hf-mirror.com/org/repo:Q4_K_M", "https://hf-mirror.com"),
+        ("http://hf-mirror.com/org/repo/blob/main/b.gguf", "http://hf-mirror.com"),
+        ("https://huggingface.co/org/repo/tree/main", ""),
+        ("https://hub.example/org/repo", ""),
+        ("org/repo", ""),
+    ],
+)
+def test_an_address_of_a_mirror_names_the_hub_to_ask(text: str, hub: str) -> None:
+    parsed = reference.parse(text, "https://hub.example")
+    assert (parsed.repo, parsed.hub) == ("org/repo", hub)
 
 
 def test_any_other_url_is_fetched_as_it_is() -> None:
@@ -108,12 +131,12 @@ def test_any_other_url_is_fetched_as_it_is() -> None:
     "text", ["https://", "file:///etc/x.gguf", "http://[::1/x.gguf", "http://h:99999/x.gguf"]
 )
 def test_an_address_that_is_none_is_told(text: str) -> None:
-    with pytest.raises(UsageError, match="is no address"):
+    with pytest.raises(UsageError, match="is not a valid address"):
         reference.parse(text)
 
 
 def test_an_unknown_name_lists_those_that_there_are() -> None:
-    with pytest.raises(UsageError, match=r"There are llama3, .*qwen3"):
+    with pytest.raises(UsageError, match=r"Known names: llama3, .*qwen3"):
         reference.parse("llama9")
 
 
@@ -151,10 +174,10 @@ def test_every_known_quantisation_is_explained_in_both_languages() -> None:
         ("Q3_K_XL", "A compromise"),
         ("UD-Q4_K_XL", "The usual choice"),
         ("i1-Q4_K", "The usual choice"),
-        ("Q6_K_L", "Hardly to be told"),
-        ("Q8_K_XL", "Hardly to be told"),
-        ("Q3_K_L", "still more layers"),
-        ("Q5_K_L", "larger than the plain one"),
+        ("Q6_K_L", "Almost indistinguishable"),
+        ("Q8_K_XL", "Almost indistinguishable"),
+        ("Q3_K_L", "even more layers"),
+        ("Q5_K_L", "larger than the plain variant"),
         ("TQ1_0", "ternary"),
         ("Q1_0", "noticeably worse"),
         ("MXFP4_MOE", "blocks of 32"),
@@ -167,9 +190,31 @@ def test_variations_are_explained_as_what_they_are(name: str, words: str) -> Non
     assert len(quants.explain(name, "en").splitlines()) == len(quants.explain(name, "zh").splitlines())
 
 
-@pytest.mark.parametrize("name", [".Q4_0", "_Q4_K", "/F16", "", "Q9_0", "IQ", "-Q4_K_M", "Q4_K_M.gguf"])
+@pytest.mark.parametrize(
+    ("text", "like"),
+    [
+        ("Q4KM", "Q4_K_M"),
+        ("iq3xxs", "IQ3_XXS"),
+        ("q80", "Q8_0"),
+        ("Meta-Llama-3-8B-Instruct.Q4_K_M.gguf", "Q4_K_M"),
+        ("big-Q8_0-00001-of-00002.gguf", "Q8_0"),
+    ],
+)
+def test_other_spellings_and_files_are_explained_alike(text: str, like: str) -> None:
+    assert quants.explain(text, "en") == quants.explain(like, "en")
+
+
+@pytest.mark.parametrize(
+    ("letters", "words"), [("K_M", "medium mix"), ("_K", "k-quants"), ("xxs", "smallest")]
+)
+def test_letters_alone_are_explained(letters: str, words: str) -> None:
+    assert words in quants.explain(letters, "en")
+    assert len(quants.explain(letters, "en").splitlines()) == len(quants.explain(letters, "zh").splitlines())
+
+
+@pytest.mark.parametrize("name", [".Q4_0", "_Q4_K", "/F16", "", "Q9_0", "IQ", "-Q4_K_M"])
 def test_what_is_no_quantisation_is_told(name: str) -> None:
-    with pytest.raises(UsageError, match="is no name of a quantisation"):
+    with pytest.raises(UsageError, match="is not the name of a quantisation"):
         quants.explain(name, "en")
 
 
@@ -202,20 +247,20 @@ def test_llama3_is_the_articles() -> None:
     ],
 )
 def test_advice_suits_the_computer_and_the_language(machine: Machine, language: str, name: str) -> None:
-    advised = advice.recommend(catalogue.entries(), machine, 100 * GB, language, 2048)
+    advised = catalogue.recommend(catalogue.entries(), machine, 100 * GB, language, 2048)
     assert advised.entry.name == name and "\n" not in advised.reason
 
 
 def test_without_room_no_model_is_recommended() -> None:
     with pytest.raises(ModelError, match="No model of the catalogue fits"):
-        advice.recommend(catalogue.entries(), Machine(16 * GB, GB, 8, ""), 10**8, "en", 2048)
+        catalogue.recommend(catalogue.entries(), Machine(16 * GB, GB, 8, ""), 10**8, "en", 2048)
 
 
 def test_weak_machines_get_the_smaller_quantisation() -> None:
     entry = catalogue.find("llama3")
     assert entry
-    assert advice.choose_quant(entry, Machine(16 * GB, GB, 8, ""), 2048) == "Q4_K_M"
-    assert advice.choose_quant(entry, Machine(6 * GB, GB, 2, ""), 2048) == "Q2_K"
+    assert catalogue.choose_quant(entry, Machine(16 * GB, GB, 8, ""), 2048) == "Q4_K_M"
+    assert catalogue.choose_quant(entry, Machine(6 * GB, GB, 2, ""), 2048) == "Q2_K"
 
 
 def test_fit_is_comfortable_tight_or_no() -> None:
@@ -239,7 +284,7 @@ def test_the_estimate_is_what_the_engine_prints(
     small_model: Path, n_ctx: int, kv_type: str, n_ubatch: int, kv_cache: float, buffers: float
 ) -> None:
     """The numbers are those of llama.cpp's log, `--verbose true`, for this model (MiB)."""
-    need = memory.estimate(gguf.open_header(small_model), n_ctx, kv_type, n_ubatch)
+    need = estimate.estimate(gguf.open_header(small_model), n_ctx, kv_type, n_ubatch)
     assert need.weights / MIB == pytest.approx(92.10, abs=0.01)
     assert need.kv_cache / MIB == pytest.approx(kv_cache, abs=0.01)
     assert need.buffers / MIB == pytest.approx(buffers, rel=0.01)
@@ -247,4 +292,4 @@ def test_the_estimate_is_what_the_engine_prints(
 
 def test_a_quantised_cache_is_smaller(small_model: Path) -> None:
     header = gguf.open_header(small_model)
-    assert memory.estimate(header, 2048, "q8_0").kv_cache / MIB == pytest.approx(2 * 11.95, abs=0.01)
+    assert estimate.estimate(header, 2048, "q8_0").kv_cache / MIB == pytest.approx(2 * 11.95, abs=0.01)

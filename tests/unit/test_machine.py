@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
+import psutil
+import pytest
+
+from llamachat.hub import hardware
 from llamachat.server import machine
 
 
@@ -13,5 +19,18 @@ def test_offload_is_what_the_library_itself_says() -> None:
     assert machine.supports_offload() == llama_cpp.llama_supports_gpu_offload()
 
 
-def test_threads_are_at_least_one_and_at_most_the_cpus() -> None:
-    assert 1 <= machine.physical_cores() <= (os.cpu_count() or 1)
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux lets a process choose its CPUs")
+def test_only_the_cores_that_this_process_may_use_count() -> None:
+    """`serve`, `pull` and `doctor` ask the same function, here each in a process that may use one CPU."""
+    one = min(os.sched_getaffinity(0))
+    code = (
+        f"import os; os.sched_setaffinity(0, [{one}]); from llamachat.hub import hardware;"
+        "print(hardware.physical_cores(), hardware.look().n_cores)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "1"]
+
+
+def test_without_a_limit_all_physical_cores_count() -> None:
+    physical = psutil.cpu_count(logical=False) or psutil.cpu_count()
+    assert physical and hardware.physical_cores() == min(physical, len(psutil.Process().cpu_affinity()))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import locale
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from llamachat.core.presets import Lang
@@ -73,9 +72,3 @@ def api_key(options: ClientOptions) -> str:
     if "api_key" not in options.model_fields_set:
         return key_for(paths.running_folder(), options.base_url) or options.api_key
     return options.api_key
-
-
-def models_folder(named: str | None) -> Path:
-    from llamachat.hub import local
-
-    return Path(named).expanduser() if named else local.models_folders(Path.cwd())[0]

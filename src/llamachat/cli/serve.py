@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -20,12 +19,12 @@ from llamachat import paths
 from llamachat.cli import console
 from llamachat.cli.api_key import KEY_VARIABLE, hide_key
 from llamachat.cli.loading import LoadingBar
+from llamachat.cli.model_choice import choose, introduce
 from llamachat.core.engine_options import EngineOptions
 from llamachat.core.units import size
 from llamachat.errors import ExitStatus, ModelError, UsageError
-from llamachat.hub import local, memory
+from llamachat.hub import estimate, hardware, local_models
 from llamachat.hub.gguf import GGUFHeader
-from llamachat.hub.machine import look
 from llamachat.running import RunningServer, announced, network_key
 from llamachat.server import bind, command, machine
 from llamachat.server.child import Child
@@ -50,11 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 class Plan:
     """All that was decided before anything was started."""
 
-    model: local.LocalModel
+    model: local_models.LocalModel
     options: command.ServerOptions
     settings: ServeSettings
     api_key: str | None
-    need: memory.Estimate
+    need: estimate.Estimate
 
     @property
     def endpoint(self) -> Endpoint:
@@ -85,12 +84,14 @@ def run(args: argparse.Namespace) -> int:
         hide_key(given["api_key"])
     settings = _settings(given)
     if settings.print_command:
-        model = local.resolve(settings.model, _folders())
+        model = choose(settings.model, local_models.places(settings.folder))
         print(command.quote(command.plain_command(_options(settings, model, settings.port, extra))))  # noqa: T201
         return ExitStatus.OK
     plan = _plan(settings, extra)
     # Here, so that what is wrong with them is reported before the model is loaded.
     chat = load(ChatSettings, plan.connection) if settings.chat else None
+    if settings.model is None:
+        introduce(plan.model)
     with Signals().caught() as signals:
         return _serve(plan, chat, signals)
 
@@ -106,8 +107,8 @@ def _settings(given: dict[str, Any]) -> ServeSettings:
 
 def _plan(settings: ServeSettings, extra: list[str]) -> Plan:
     """Check everything that can be known before the model is loaded."""
-    model = local.resolve(settings.model, _folders())
-    header = local.check(model)
+    model = choose(settings.model, local_models.places(settings.folder))
+    header = local_models.check(model)
     port = bind.claim(settings.host, settings.port)
     options = _options(settings, model, port, extra)
     if not settings.force and not (options.n_gpu_layers and sys.platform != "darwin"):
@@ -119,18 +120,11 @@ def _plan(settings: ServeSettings, extra: list[str]) -> Plan:
     key = settings.api_key
     if not key and not bind.is_loopback(settings.host):
         key = network_key(paths.network_key_file())
-    return Plan(model, options, settings, key, memory.estimate(header, options.n_ctx))
-
-
-def _folders() -> tuple[Path, ...]:
-    try:
-        return local.models_folders(Path.cwd())
-    except FileNotFoundError as error:
-        raise UsageError("The folder you stand in is gone.", "Go to another: cd.") from error
+    return Plan(model, options, settings, key, estimate.estimate(header, options.n_ctx))
 
 
 def _options(
-    settings: ServeSettings, model: local.LocalModel, port: int, extra: list[str]
+    settings: ServeSettings, model: local_models.LocalModel, port: int, extra: list[str]
 ) -> command.ServerOptions:
     layers = settings.n_gpu_layers
     if layers is None:
@@ -140,7 +134,7 @@ def _options(
         host=settings.host,
         port=port,
         n_ctx=command.round_n_ctx(settings.n_ctx),
-        n_threads=settings.n_threads or machine.physical_cores(),
+        n_threads=settings.n_threads or hardware.physical_cores(),
         n_gpu_layers=layers,
         extra=tuple(extra),
     )
@@ -164,7 +158,7 @@ def _park_bytes(plan: Plan) -> int:
     """By default a quarter of what is free beside the model."""
     if plan.settings.kv_park is not None:
         return plan.settings.kv_park
-    return max(look().available - plan.need.total, 0) // 4
+    return max(hardware.look().available - plan.need.total, 0) // 4
 
 
 def _check_window(header: GGUFHeader, n_ctx: int) -> None:
@@ -173,9 +167,9 @@ def _check_window(header: GGUFHeader, n_ctx: int) -> None:
         console.say(f"Warning: n_ctx {n_ctx} is more than the {trained} that the model was trained for.")
 
 
-def _check_memory(model: local.LocalModel, header: GGUFHeader, n_ctx: int) -> None:
-    need = memory.estimate(header, n_ctx).total
-    free = look().available
+def _check_memory(model: local_models.LocalModel, header: GGUFHeader, n_ctx: int) -> None:
+    need = estimate.estimate(header, n_ctx).total
+    free = hardware.look().available
     if need > free:
         raise ModelError(
             f"{model.name} needs about {size(need)} of memory, and {size(free)} is free.",

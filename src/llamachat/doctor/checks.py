@@ -14,7 +14,7 @@ from typing import Literal
 
 from llamachat.core.units import size
 from llamachat.errors import LlamachatError
-from llamachat.hub import local, machine
+from llamachat.hub import hardware, local_models
 from llamachat.server import bind
 
 Level = Literal["good", "warning", "bad"]
@@ -43,7 +43,7 @@ def check_python() -> Finding:
     return Finding("python", "good", text)
 
 
-def check_memory(here: machine.Machine) -> Finding:
+def check_memory(here: hardware.Machine) -> Finding:
     text = f"{size(here.memory)}, {size(here.available)} of it free; {here.n_cores} cores"
     if here.memory < 3 * GIB:
         return Finding("memory", "bad", text, "Only the smallest models fit: `llamachat pull smollm2:360m`.")
@@ -53,7 +53,7 @@ def check_memory(here: machine.Machine) -> Finding:
 
 
 def check_disk(folder: Path) -> Finding:
-    free = machine.free_disk(folder)
+    free = hardware.free_disk(folder)
     text = f"{size(free)} free for {folder}"
     if free < GIB:
         return Finding("disk", "bad", text, "Make room, or use `pull --folder`.")
@@ -62,14 +62,14 @@ def check_disk(folder: Path) -> Finding:
     return Finding("disk", "good", text)
 
 
-def check_models(folders: Sequence[Path]) -> Finding:
+def check_models(where: local_models.Places) -> Finding:
     try:
-        names = [model.name for model in local.list_models(folders)]
+        names = [model.name for model in local_models.list_models(where)]
     except LlamachatError as error:
         return Finding("models", "bad", error.message, "Look at its permissions.")
     if names:
         return Finding("models", "good", ", ".join(names))
-    if local.bundled_model():
+    if local_models.bundled_model():
         return Finding("models", "good", "only the bundled one, which speaks English; more: `llamachat pull`")
     return Finding("models", "warning", "none here", "Fetch one: `llamachat pull`.")
 
@@ -105,7 +105,7 @@ def _way(answers: Sequence[bool]) -> str:
 
 def ask_network(endpoints: Sequence[str]) -> list[bool]:
     """Whether each answers, all asked at once."""
-    from llamachat.hub.remote import Hub
+    from llamachat.hub.hub_client import Hub
 
     def ask(endpoint: str) -> bool:
         with Hub(endpoint) as hub:

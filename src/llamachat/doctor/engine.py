@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from llamachat.doctor.checks import Finding
-from llamachat.hub import machine
+from llamachat.hub import hardware
 
 NO_AMX = (
     "CFLAGS='-mno-amx-tile -mno-amx-int8 -mno-amx-bf16' CXXFLAGS='-mno-amx-tile -mno-amx-int8 -mno-amx-bf16'"
@@ -47,7 +47,7 @@ def _build_findings(facts: Mapping[str, Any], gpu: str) -> list[Finding]:
         text = "built for AMX, which crashes with gcc 12 (llama.cpp #20824); `serve` works around it"
         findings.append(Finding("amx", "warning", text, f"A bit faster: {NO_AMX} {REBUILD}"))
     if platform.machine().lower() in ("x86_64", "amd64") and "AVX2 = 1" not in built:
-        if machine.has_avx2():
+        if hardware.has_avx2():
             advice = f"CMAKE_ARGS='-DGGML_NATIVE=on' {REBUILD}"
             findings.append(
                 Finding("avx2", "warning", "the CPU has AVX2, the engine was built without", advice)

@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from llamachat.doctor import checks, engine
 from llamachat.doctor.checks import Finding
 from llamachat.errors import LlamachatError
-from llamachat.hub import local, machine
+from llamachat.hub import hardware, local_models
 
 
 def examine(*, port: int, network: bool, timeout: float) -> Iterator[Finding]:
     """`port` is the one that `serve` would use; `timeout` in seconds is the engine's for one token."""
-    here = machine.look()
-    folders = local.models_folders(Path.cwd())
+    here = hardware.look()
+    where = local_models.places()
     yield checks.check_python()
     yield checks.check_memory(here)
-    yield checks.check_disk(folders[0])
-    yield checks.check_models(folders)
+    yield checks.check_disk(where.folders[0])
+    yield checks.check_models(where)
     yield checks.check_port(port)
     yield from checks.check_terminal()
-    bundled = local.bundled_model()
+    bundled = local_models.bundled_model()
     yield from engine.check_engine(bundled.path if bundled else None, here.gpu, os.environ, timeout)
     if network:
         yield from _network()
 
 
 def _network() -> list[Finding]:
-    from llamachat.hub.remote import MIRROR, Hub
+    from llamachat.hub.hub_client import Hub
+    from llamachat.hub.reference import MIRROR
 
     try:
         hub = Hub()

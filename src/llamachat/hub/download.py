@@ -1,47 +1,114 @@
-"""Fetch one file: it appears under its name only when it is whole, and is never begun anew for nothing.
+"""Fetch one file: it gets its name only when it is whole, and what came is never fetched twice for nothing.
 
 Next to the file `NAME` there are, while it is fetched, `NAME.part` (the bytes, each at its place) and in the
-folder `.llamachat` the journal and the lock. Whoever holds the lock writes; others wait for it.
+folder `.llamachat` the journal and the lock. Who holds the lock writes; others wait for it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import os
+import random
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO, Protocol
 
 import filelock
 import httpx2
 import psutil
 
 from llamachat.errors import ModelError, NetworkError
-from llamachat.hub.address import Address
-from llamachat.hub.board import Board
-from llamachat.hub.journal import Identity, Journal
-from llamachat.hub.records import Paths
-from llamachat.hub.transfer import Connection, TransferOptions, Watcher
+from llamachat.hub import gguf
+from llamachat.hub.http_file import HttpFile, Lost, NoRanges, RemoteFile, TransferOptions
+from llamachat.hub.model_folder import Paths
+from llamachat.hub.segments import Journal, SegmentQueue, Span, total
 
+FETCHED_TWICE = 1 << 20
+"""At most so many bytes are lost, all connections together, when the process is killed."""
 HASH_CHUNK = 1 << 20
+HEADER_STEP = 1 << 20
 DURABLE_EVERY = 2.0  # seconds between two fsyncs
 LEAVE_WITHIN = 1.0  # seconds that connections get to record what came, when all is stopped
+HEADER_PATIENCE = 60.0  # seconds
+
+
+class Watcher(Protocol):
+    """Who is told how a transfer goes; called from several threads."""
+
+    def started(self, name: str, size: int, have: int) -> None: ...
+    def advanced(self, n_bytes: int) -> None: ...
+    def lost(self, reason: str) -> None: ...
+    def noted(self, text: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
-class RemoteFile:
-    """A file of a hub: where its bytes are, and what they must be."""
+class Transport:
+    """How a file is fetched."""
 
-    name: str
-    url: str
-    identity: Identity
+    client: httpx2.Client
+    options: TransferOptions
+    token: str | None
+    watcher: Watcher
 
-    @property
-    def size(self) -> int:
-        return self.identity.size
+
+def fetch(file: RemoteFile, paths: Paths, transport: Transport) -> str:
+    """Bring `paths.part` to be the whole file, and return its sha256. The caller holds the lock.
+
+    Raises FileChanged where the server has another file now, NetworkError after `options.patience` without a
+    byte, ModelError where the bytes are not those that the hub names; KeyboardInterrupt leaves what came.
+    """
+    with _opened(file, paths, transport.watcher) as journal:
+        transport.watcher.started(file.name, file.size, total(journal.done))
+        queue = SegmentQueue(journal, file.size, transport.options.connections)
+        try:
+            with _Digest(paths.part, queue) as digest:
+                _transfer(file, paths.part, queue, transport)
+            sha256 = digest.result()
+            _check_size(paths.part, file.size)
+        except _PartTruncated as error:
+            os.truncate(paths.part, error.size)  # what others wrote behind it leaves a gap
+            raise
+    if file.identity.sha256 not in (None, sha256):
+        discard(paths)
+        raise ModelError(
+            f"{file.name} arrived with sha256 {sha256}, but the hub says {file.identity.sha256}; "
+            "it was deleted.",
+            "Run the same command again, with `--connections 1` if you are behind a proxy.",
+        )
+    return sha256
+
+
+def read_header(file: RemoteFile, paths: Paths, transport: Transport) -> gguf.GGUFHeader:
+    """The header of `file`; as much of the file as that takes is fetched, and stays for the download.
+
+    Raises ModelError where the file is not a GGUF, and the errors of `fetch`.
+    """
+    options = transport.options
+    patience = min(options.patience, HEADER_PATIENCE)
+    options = replace(options, connections=1, stall_timeout=options.answer_within, patience=patience)
+    with locked(paths, transport.watcher):
+        if paths.final.exists():
+            with contextlib.suppress(ModelError):  # whether it is the hub's file is asked before it is used
+                return gguf.open_header(paths.final)
+        n_bytes = 0
+        while True:
+            n_bytes = min(n_bytes + HEADER_STEP, file.size)
+            with _opened(file, paths, transport.watcher) as journal:
+                queue = SegmentQueue(journal, n_bytes, options.connections)
+                _transfer(file, paths.part, queue, replace(transport, options=options))
+            with paths.part.open("rb") as part:
+                start = io.BytesIO(part.read(n_bytes))
+            try:
+                return gguf.read_header(start, file.name)
+            except gguf.TruncatedHeader:
+                if n_bytes == file.size:
+                    raise
 
 
 @contextmanager
@@ -71,34 +138,6 @@ def locked_at_once(paths: Paths) -> Iterator[None]:
         raise ModelError(f"{paths.name} is being fetched.", "Stop that first.") from error
 
 
-def fetch(
-    file: RemoteFile,
-    paths: Paths,
-    client: httpx2.Client,
-    options: TransferOptions,
-    watcher: Watcher,
-    token: str | None = None,
-) -> str:
-    """Bring `paths.part` to be the whole file, and return its sha256. The caller holds the lock.
-
-    Raises FileChanged where the server has another file now, NetworkError after `options.patience` without a
-    byte, ModelError where the bytes are not those that the hub names; KeyboardInterrupt leaves what came.
-    """
-    journal = open_journal(file, paths, watcher)
-    try:
-        board = Board(file.size, journal, options.connections)
-        watcher.started(file.name, file.size, board.n_done)
-        address = Address(file.url, file.identity, token)
-        digest = _Digest(paths.part, board)
-        with digest, _connections(client, address, board, paths.part, options, watcher):
-            _supervise(board, paths.part, file, options)
-        sha256 = digest.result()
-    finally:
-        journal.close()
-    _verify(file, paths, sha256)
-    return sha256
-
-
 def publish(paths: Paths) -> None:
     """Give the verified part file its name."""
     paths.part.replace(paths.final)
@@ -119,122 +158,227 @@ def sha256_of(path: Path) -> str:
         return digest.hexdigest()
 
 
-def open_journal(file: RemoteFile, paths: Paths, watcher: Watcher) -> Journal:
-    """The record of what is here of `file`, with a part file that agrees. The caller holds the lock."""
-    paths.journal.parent.mkdir(parents=True, exist_ok=True)
-    if not paths.part.exists():
-        paths.journal.unlink(missing_ok=True)
-        paths.part.touch()
-    journal = Journal(paths.journal, file.identity, psutil.boot_time())
-    journal.open()
-    if journal.changed:
-        watcher.noted(f"{file.name} has changed on the hub: starting anew")
-    if journal.done and journal.done[-1][1] > paths.part.stat().st_size:
-        journal.remove()
-        return open_journal(file, paths, watcher)
-    if not journal.done:
-        os.truncate(paths.part, 0)
-    return journal
-
-
 @contextmanager
-def _connections(
-    client: httpx2.Client,
-    address: Address,
-    board: Board,
-    part: Path,
-    options: TransferOptions,
-    watcher: Watcher,
-) -> Iterator[None]:
-    """One connection at first, the others as soon as the server has shown that it gives ranges."""
-    threads: list[threading.Thread] = []
-
-    def start(is_first: bool) -> None:
-        connection = Connection(client, address, board, part, options, watcher, is_first)
-        threads.append(threading.Thread(target=connection.run, daemon=True))
-        threads[-1].start()
-
-    def start_the_rest() -> None:
-        while not board.wait_for_answer(0.2):
-            if board.stopped or board.complete:
-                return
-        for _ in range(options.connections - 1):
-            if not board.single:
-                start(is_first=False)
-
-    start(is_first=True)
-    starter = threading.Thread(target=start_the_rest, daemon=True)
-    starter.start()
+def _opened(file: RemoteFile, paths: Paths, watcher: Watcher) -> Iterator[Journal]:
+    """The journal of what is here of `file`, with a part file that agrees. The caller holds the lock."""
+    paths.journal.parent.mkdir(parents=True, exist_ok=True)
+    paths.part.touch()
+    journal = Journal(paths.journal, file.identity, psutil.boot_time(), paths.part.stat().st_size)
     try:
-        yield
+        if journal.changed:
+            watcher.noted(f"{file.name} has changed on the hub: starting again")
+        if not journal.done:
+            os.truncate(paths.part, 0)
+        yield journal
     finally:
-        board.stop()
+        journal.close()
+
+
+def _transfer(file: RemoteFile, part: Path, queue: SegmentQueue, transport: Transport) -> None:
+    """Fetch what the queue lacks; make durable what came, and give up when nothing comes for too long."""
+    options = transport.options
+    source = HttpFile(transport.client, file, transport.token, options)
+    connections = [_Connection(source, queue, part, transport, n == 0) for n in range(options.connections)]
+    for connection in connections:
+        connection.start()
+    try:
+        with part.open("r+b") as handle:
+            while not queue.wait(DURABLE_EVERY):
+                _make_durable(handle, queue)
+                if queue.silence() > options.patience:
+                    share = 100 * total(queue.done) // max(1, file.size)
+                    raise NetworkError(
+                        f"No byte of {file.name} came for {_duration(options.patience)}.",
+                        f"{share} % is here: the same command continues from there.",
+                    )
+            _make_durable(handle, queue)
+    finally:
+        queue.stop()
         deadline = time.monotonic() + LEAVE_WITHIN
-        for thread in (starter, *threads):
-            thread.join(timeout=max(0.0, deadline - time.monotonic()))
+        for connection in connections:
+            connection.join(max(0.0, deadline - time.monotonic()))
+    if queue.failure:
+        raise queue.failure
 
 
-def _supervise(board: Board, part: Path, file: RemoteFile, options: TransferOptions) -> None:
-    """Wait for the end; make durable what came, and give up when nothing comes for too long."""
-    with part.open("r+b") as handle:
-        durable = -1
-        while not board.wait(DURABLE_EVERY):
-            done = board.done
-            if (n_done := board.n_done) != durable:
-                os.fsync(handle.fileno())
-                board.mark_durable(done)
-                durable = n_done
-            if board.silence() > options.patience:
-                raise NetworkError(
-                    f"No byte of {file.name} came for {_duration(options.patience)}.",
-                    f"{100 * n_done // max(1, file.size)} % are here: the same command goes on from there.",
-                )
-        if board.failure:
-            raise board.failure
-        os.fsync(handle.fileno())
+def _make_durable(handle: BinaryIO, queue: SegmentQueue) -> None:
+    done = queue.done
+    os.fsync(handle.fileno())
+    queue.mark_durable(done)
 
 
 def _duration(seconds: float) -> str:
     return f"{seconds / 60:g} minutes" if seconds >= 120 else f"{seconds:g} seconds"
 
 
-def _verify(file: RemoteFile, paths: Paths, sha256: str) -> None:
-    wanted = file.identity.sha256
-    if wanted is None or wanted == sha256:
-        return
-    discard(paths)
-    raise ModelError(
-        f"{file.name} came with sha256 {sha256}, the hub names {wanted}; it was thrown away.",
-        "Run the same command again, with `--connections 1` where a proxy is in between.",
-    )
+class _PartTruncated(ModelError):
+    """The part file has only `size` bytes, and had more."""
+
+    def __init__(self, part: Path, size: int) -> None:
+        super().__init__(f"{part} was truncated by another program.", "Run the same command again.")
+        self.size = size
 
 
-class _Digest:
+def _check_size(part: Path, size: int) -> None:
+    """Raise _PartTruncated where the part file has less."""
+    actual = part.stat().st_size
+    if actual < size:
+        raise _PartTruncated(part, actual)
+
+
+class _Connection(threading.Thread):
+    """Fetches one segment after the other, and never takes a lost connection for the end."""
+
+    def __init__(
+        self, source: HttpFile, queue: SegmentQueue, part: Path, transport: Transport, is_first: bool
+    ) -> None:
+        super().__init__(daemon=True)
+        self._source = source
+        self._queue = queue
+        self._part = part
+        self._transport = transport
+        self._is_first = is_first
+        self._failures = 0  # in a row
+
+    def run(self) -> None:
+        """A failure that no patience cures stops the queue."""
+        try:
+            with self._part.open("r+b", buffering=0) as file:
+                while segment := self._queue.take(self._is_first):
+                    self._attempt(_Writer(file, self._part, segment, self._queue, self._transport))
+        except Exception as error:  # noqa: BLE001 - raised again by the thread that waits
+            self._queue.stop(error)
+
+    def _attempt(self, writer: _Writer) -> None:
+        options = self._transport.options
+        start = writer.at
+        try:
+            self._fetch(writer)
+            self._failures, rest = 0, 0.0
+        except (Lost, httpx2.RequestError, httpx2.StreamError) as error:
+            self._transport.watcher.lost(_reason(error, options.stall_timeout))
+            if isinstance(error, NoRanges):
+                self._queue.ranges_fail()
+            if isinstance(error, Lost):
+                self._queue.pause(error.wait)
+            if writer.at > start:
+                self._failures, rest = 0, 0.0
+            else:
+                self._source.forget_redirect()
+                rest = min(options.longest_backoff, options.first_backoff * 2 ** min(self._failures, 10))
+                self._failures += 1
+        finally:
+            self._queue.give_back((writer.at, writer.end))
+        self._queue.rest(rest * random.uniform(0.5, 1))
+
+    def _fetch(self, writer: _Writer) -> None:
+        span = None if self._queue.single else (writer.at, writer.end)
+        with self._source.read(span) as (whole, chunks), contextlib.closing(writer):
+            if whole:
+                self._queue.ranges_fail()
+                if not self._is_first:
+                    return
+                writer.start_over()
+            self._queue.ranges_work()
+            for chunk in chunks:
+                if self._queue.stopped:  # who stopped it may begin again in the same file
+                    return
+                writer.write(chunk)
+                if whole and writer.at == writer.end:
+                    return
+        if writer.at < writer.end:
+            raise Lost("the connection was cut")
+
+
+class _Writer:
+    """Writes a segment, and records it in steps small enough to lose."""
+
+    def __init__(
+        self, file: BinaryIO, part: Path, segment: Span, queue: SegmentQueue, transport: Transport
+    ) -> None:
+        self._file = file
+        self._part = part
+        self._queue = queue
+        self._watcher = transport.watcher
+        self._step = FETCHED_TWICE // (2 * transport.options.connections)
+        self._skip = 0
+        self.at, self.end = segment
+        self._recorded = self.at
+
+    def start_over(self) -> None:
+        """The server sends the file from its start: pass over what is here already."""
+        self._recorded = self.at = self._skip = self._queue.frontier
+        self.end = self._queue.wanted
+
+    def write(self, chunk: bytes) -> None:
+        if self._skip:
+            passed = min(self._skip, len(chunk))
+            self._skip -= passed
+            chunk = chunk[passed:]
+            self._queue.last_byte = time.monotonic()
+        try:
+            _check_size(self._part, max((end for _, end in self._queue.done), default=0))
+            self._file.seek(self.at)
+            left = memoryview(chunk)[: self.end - self.at]
+            while left:
+                written = self._file.write(left)
+                self.at += written
+                left = left[written:]
+        except OSError as error:
+            raise ModelError(
+                f"{self._file.name} can't be written: {error.strerror}.",
+                "What came is kept; run the same command again when that is fixed.",
+            ) from error
+        if self.at - self._recorded >= self._step:
+            self.close()
+
+    def close(self) -> None:
+        """Record what was written."""
+        if self.at > self._recorded:
+            self._watcher.advanced(self._queue.arrived((self._recorded, self.at)))
+            self._recorded = self.at
+
+
+def _reason(error: Exception, stall_timeout: float) -> str:
+    if isinstance(error, httpx2.ReadTimeout):
+        return f"no byte for {stall_timeout:g} s"
+    if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+        return "no connection"
+    return str(error) if isinstance(error, Lost) else "the connection was cut"
+
+
+class _Digest(threading.Thread):
     """The sha256 of a growing file, computed as far as it has no gap."""
 
-    def __init__(self, part: Path, board: Board) -> None:
+    def __init__(self, part: Path, queue: SegmentQueue) -> None:
+        super().__init__(daemon=True)
         self._part = part
-        self._board = board
+        self._queue = queue
         self._sha256 = hashlib.sha256()
-        self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> _Digest:
-        self._thread.start()
+        self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._thread.join(timeout=None if self._board.complete else 1)
+        self.join(timeout=None if self._queue.complete else 1)
 
     def result(self) -> str:
+        """Raises what ended the thread early."""
+        if self._queue.failure:
+            raise self._queue.failure
         return self._sha256.hexdigest()
 
-    def _run(self) -> None:
+    def run(self) -> None:
         try:
             with self._part.open("rb", buffering=0) as file:
                 at = 0
-                while (end := self._board.wait_beyond(at)) > at:
-                    while at < end and (chunk := file.read(min(HASH_CHUNK, end - at))):
+                while (end := self._queue.wait_beyond(at)) > at:
+                    while at < end:
+                        chunk = file.read(min(HASH_CHUNK, end - at))
+                        if not chunk:
+                            raise _PartTruncated(self._part, at)
                         self._sha256.update(chunk)
                         at += len(chunk)
-        except OSError as error:
-            self._board.stop(error)
+        except (OSError, ModelError) as error:
+            self._queue.stop(error)

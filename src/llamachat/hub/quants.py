@@ -1,4 +1,4 @@
-"""The names of quantisations: found in file names, weighed in bits, and told in plain words."""
+"""The names of quantisations: found in file names, with their bits per weight, explained in plain words."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ Lang = Literal["zh", "en"]
 _INTEGER = r"Q4_0_(?:4_4|4_8|8_8)|(?:IQ|TQ|Q)[1-8](?:_(?:[KSML01]|XS|XXS|NL|XL))*"
 _NAME = rf"(?:{_INTEGER}|BF16|FP?16|FP?32|(?:MX|NV)FP4(?:_MOE)?)"
 _QUANT = re.compile(rf"(?:^|[-._/])(?P<quant>{_NAME})(?=[-._/]|$)", re.IGNORECASE)
+_LETTERS = ("K", "0", "1", "XXS", "XS", "S", "M", "L", "XL", "NL")
 _NAMED = re.compile(rf"(?:(?:UD|I1)-)?{_NAME}", re.IGNORECASE)  # as some who convert models name theirs
 
-# Bits for each weight, of whole models: llama.cpp's tools/quantize/README.md and its ftype table.
+# Bits per weight, of whole models: llama.cpp's tools/quantize/README.md and its ftype table.
 BITS = {
     "IQ1_S": 2.0, "IQ1_M": 2.15, "IQ2_XXS": 2.38, "IQ2_XS": 2.59, "IQ2_S": 2.74, "IQ2_M": 2.93, "Q2_K": 3.16,
     "Q2_K_S": 2.97, "IQ3_XXS": 3.25, "IQ3_XS": 3.50, "Q3_K_S": 3.64, "IQ3_S": 3.66, "IQ3_M": 3.76,
@@ -31,7 +32,7 @@ BITS = {
     "Q8_0": 8.50, "F16": 16.0, "BF16": 16.0, "F32": 32.0, "MXFP4": 4.6, "TQ1_0": 1.7, "TQ2_0": 2.1,
 }  # fmt: skip
 
-# general.file_type, the enum llama_ftype of llama.cpp's llama.h.
+# general.file_type, the enum llama_ftype of llama.cpp's llama.h; a test compares them.
 FILE_TYPES = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S",
     12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K",
@@ -42,25 +43,44 @@ FILE_TYPES = {
 
 
 def quant_of(file_name: str) -> str:
-    """The quantisation that a file's name tells, in capitals; "" where it tells none."""
+    """The quantisation in a file's name, in capitals; "" where there is none."""
     found = [match["quant"] for match in _QUANT.finditer(file_name.removesuffix(".gguf"))]
-    return normalise(found[-1]) if found else ""
+    return _normalise(found[-1]) if found else ""
 
 
-def is_quant(text: str) -> bool:
-    return bool(_NAMED.fullmatch(text))
+def parse(text: str) -> str:
+    """The quantisation that `text` names, spelled as usual (`q4km` is Q4_K_M); "" where it names none."""
+    if _NAMED.fullmatch(text):
+        return _normalise(text)
+    return _compact_names().get(text.upper(), "")
 
 
-def normalise(quant: str) -> str:
+def _normalise(quant: str) -> str:
     bare = re.sub("^(UD|I1)-", "", quant.upper())
     return bare.replace("FP16", "F16").replace("FP32", "F32")
 
 
-def explain(quant: str, lang: Lang) -> str:
-    """What the parts of a name such as Q4_K_M mean, in plain words. Raises UsageError for no such name."""
-    if not is_quant(quant):
-        raise UsageError(f"{quant!r} is no name of a quantisation.", "Try `llamachat models explain Q4_K_M`.")
-    name, words = normalise(quant), _words()[lang]
+@functools.cache
+def _compact_names() -> dict[str, str]:
+    return {name.replace("_", ""): name for name in (*FILE_TYPES.values(), *BITS)}
+
+
+def explain(text: str, lang: Lang) -> str:
+    """What a name such as Q4_K_M means, or the letters K_M alone, or those in a file's name.
+
+    Raises UsageError where there is no such name.
+    """
+    words = _words()[lang]
+    name = parse(text) or (quant_of(text) if text[:1].isalnum() else "")
+    letters = text.upper().removeprefix("_")
+    if not name and all(part in _LETTERS for part in letters.split("_")):
+        return "\n".join(
+            [words["letters"].format(name=letters), *(words[part] for part in letters.split("_"))]
+        )
+    if not name:
+        raise UsageError(
+            f"{text!r} is not the name of a quantisation.", "Try `llamachat models explain Q4_K_M`."
+        )
     lines = [words["what"].format(name=name), *_parts(name, words)]
     if name in BITS:
         lines.append(words["size"].format(bits=BITS[name], eight=BITS[name] * 8.03 / 8))

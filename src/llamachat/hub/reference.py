@@ -8,15 +8,20 @@ from dataclasses import dataclass
 
 from llamachat.errors import UsageError
 from llamachat.hub import catalogue, quants
-from llamachat.hub.refusals import HUB
+from llamachat.hub.http_file import HUB
 
-HUB_HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co", "hf-mirror.com")
+MIRROR = "https://hf-mirror.com"
+HUB_HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co")  # names of the hub, whichever mirror is asked
+MIRROR_HOSTS = ("hf-mirror.com",)  # asked themselves where an address names them
 _REPO = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A repository and perhaps a quantisation or a file of it; or `url` alone, of a file elsewhere."""
+    """A repository and perhaps a quantisation or a file of it; or `url` alone, of a file elsewhere.
+
+    `hub` is the mirror that was named, "" for the usual hub.
+    """
 
     repo: str = ""
     quant: str = ""
@@ -24,6 +29,7 @@ class Reference:
     revision: str = "main"
     entry: catalogue.Entry | None = None
     url: str = ""
+    hub: str = ""
 
     def __str__(self) -> str:
         return self.url or (self.entry.name if self.entry else self.repo) + (
@@ -32,20 +38,21 @@ class Reference:
 
 
 def parse(text: str, endpoint: str = "") -> Reference:
-    """Raises UsageError for what is none of these."""
-    if "://" in text or text.startswith(tuple(f"{host}/" for host in HUB_HOSTS)):
+    """Understand `text`; `endpoint` is the hub in use. Raises UsageError for what is none of these."""
+    if "://" in text or text.startswith(tuple(f"{host}/" for host in (*HUB_HOSTS, *MIRROR_HOSTS))):
         return _parse_url(text if "://" in text else f"https://{text}", endpoint)
     name, _, quant = text.rpartition(":")
-    if not (name and quants.is_quant(quant)):
+    quant = quants.parse(quant)
+    if not (name and quant):
         name, quant = text, ""
     entry = catalogue.find(name)
     if entry:
-        return Reference(entry.repo, quants.normalise(quant), entry=entry)
+        return Reference(entry.repo, quant, entry=entry)
     if _REPO.fullmatch(name):
-        return Reference(name, quants.normalise(quant))
+        return Reference(name, quant)
     names = ", ".join(entry.name for entry in catalogue.entries())
     raise UsageError(
-        f"{text!r} is no model that is known by name.", f"There are {names}; or name OWNER/REPO or a URL."
+        f"There is no model named {text!r}.", f"Known names: {names}; or give OWNER/REPO or a URL."
     )
 
 
@@ -64,24 +71,29 @@ def _split(url: str) -> urllib.parse.SplitResult:
     except ValueError:
         sound = False
     if not sound:
-        raise UsageError(f"{url} is no address.", "It should look like https://HOST/…; is it HF_ENDPOINT?")
+        raise UsageError(
+            f"{url} is not a valid address.", "It should look like https://HOST/…; is it HF_ENDPOINT?"
+        )
     return parts
 
 
 def _parse_url(url: str, endpoint: str) -> Reference:
     parts = _split(url)
-    hosts = (*HUB_HOSTS, urllib.parse.urlsplit(endpoint).netloc)
-    if parts.netloc not in hosts:
+    if parts.netloc in MIRROR_HOSTS:
+        hub = f"{parts.scheme}://{parts.netloc}"
+    elif parts.netloc in (*HUB_HOSTS, urllib.parse.urlsplit(endpoint).netloc):
+        hub = ""
+    else:
         return Reference(url=url)
     path = [urllib.parse.unquote(part) for part in parts.path.strip("/").split("/")]
     if len(path) < 2:
         raise UsageError(
-            f"{url} names no repository.", "A model's address has the form https://huggingface.co/OWNER/REPO."
+            f"{url} does not name a repository.",
+            "A model's address looks like https://huggingface.co/OWNER/REPO.",
         )
     name, _, quant = path[1].partition(":")
     repo = f"{path[0]}/{name}"
     if len(path) > 4 and path[2] in ("blob", "resolve", "raw"):
-        return Reference(repo, file="/".join(path[4:]), revision=path[3])
-    if len(path) > 3 and path[2] == "tree":
-        return Reference(repo, revision=path[3])
-    return Reference(repo, quants.normalise(quant))
+        return Reference(repo, file="/".join(path[4:]), revision=path[3], hub=hub)
+    revision = path[3] if len(path) > 3 and path[2] == "tree" else "main"
+    return Reference(repo, quants.parse(quant) or quant.upper(), revision=revision, hub=hub)

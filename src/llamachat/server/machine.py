@@ -1,25 +1,12 @@
-"""What this computer and this build of llama.cpp can do, asked without importing llama_cpp."""
+"""What this build of llama.cpp can do, found out without importing llama_cpp."""
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
 
-import psutil
-
 # Backends that run on the CPU or on another computer; every other one offloads.
 _CPU_BACKENDS = ("base", "cpu", "blas", "rpc", "zdnn", "zendnn")
-
-
-def physical_cores() -> int:
-    """Cores without hyper-threads, of those that this process may use."""
-    affinity = getattr(psutil.Process(), "cpu_affinity", tuple)  # macOS has none
-    try:
-        allowed = len(affinity())
-    except psutil.Error:
-        allowed = 0
-    physical = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
-    return min(physical, allowed or physical)
 
 
 def supports_offload() -> bool:

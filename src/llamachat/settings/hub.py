@@ -13,12 +13,14 @@ class PullSettings(Options):
 
     list: str | None = option(None, "show a repository's quantisations and whether they fit", metavar="REPO")
     folder: str | None = option(None, "where to put it (default: the models folder)", metavar="DIR")
-    n_ctx: int = option(2048, "context window to reckon the memory for", flags=("--n_ctx",), ge=1, le=1 << 50)
-    connections: int = option(4, "connections at once, where the server allows ranges", ge=1, le=16)
+    n_ctx: int = option(
+        2048, "context window that the memory is estimated for", flags=("--n_ctx",), ge=1, le=1 << 50
+    )
+    connections: int = option(4, "connections at once, where the server supports ranges", ge=1, le=16)
     mirror: bool = option(False, "use hf-mirror.com (HF_ENDPOINT names any other)")
-    lang: Literal[Lang, "auto"] = option("auto", "language that the recommended model should speak")
-    yes: bool = option(False, "answer every question with yes, that for the licence too")
-    force: bool = option(False, "fetch what does not fit into the memory")
+    lang: Literal[Lang, "auto"] = option("auto", "language of the recommended model")
+    yes: bool = option(False, "answer yes to every question, the licence included")
+    force: bool = option(False, "fetch a model that does not fit into memory")
     quiet: bool = option(False, "no progress, only errors and the path at the end")
     patience: float = option(600, "give up after so long without a byte", metavar="SECONDS", gt=0)
 
@@ -27,7 +29,9 @@ class ModelsSettings(Options):
     section: ClassVar[str] = "models"
 
     folder: str | None = option(None, "the models folder", metavar="DIR")
-    n_ctx: int = option(2048, "context window to reckon the memory for", flags=("--n_ctx",), ge=1, le=1 << 50)
+    n_ctx: int = option(
+        2048, "context window that the memory is estimated for", flags=("--n_ctx",), ge=1, le=1 << 50
+    )
     lang: Literal[Lang, "auto"] = option("auto", "language of explanations")
     yes: bool = option(False, "remove without asking")
 

@@ -14,11 +14,12 @@ class ServeSettings(Options):
 
     model: str | None = option(
         None,
-        "a GGUF file, or the name of one in the models folder (default: the only one, else the bundled)",
+        "a GGUF file, or the name of a model (default: the only one there is, else the bundled demo)",
         flags=("-m",),
     )
     host: str = option("127.0.0.1", "address to listen on; anything but loopback needs an API key")
     port: int = option(8000, "port to listen on", ge=0, le=65535)
+    folder: str | None = option(None, "the models folder", metavar="DIR")
     n_ctx: int = option(
         2048, "context window in tokens, rounded up to a multiple of 256", flags=("--n_ctx",), ge=1
     )

@@ -1,4 +1,4 @@
-"""What this computer has: memory, cores, a GPU, room on the disk."""
+"""What this computer has: memory, cores, a GPU, free disk space."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Fit = Literal["comfortably", "tightly", "no"]
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Bytes, physical cores, and the name of a GPU ("" without one)."""
+    """Memory in bytes, physical cores that may be used, and the name of a GPU ("" without one)."""
 
     memory: int
     available: int
@@ -27,7 +27,7 @@ class Machine:
     gpu: str
 
     def fit(self, need: int) -> Fit:
-        """Whether a model that needs so many bytes has room: comfortably, with little else open, or not."""
+        """Whether a model that needs so many bytes fits: comfortably, tightly, or not."""
         if need > self.memory - min(RESERVE, self.memory // 4):
             return "no"
         return "comfortably" if need <= min(COMFORT * self.memory, self.memory - 2 * GIB) else "tightly"
@@ -36,8 +36,18 @@ class Machine:
 def look() -> Machine:
     memory = psutil.virtual_memory()
     limit = _container_limit() or memory.total
-    n_cores = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
-    return Machine(min(limit, memory.total), min(limit, memory.available), n_cores, find_gpu())
+    return Machine(min(limit, memory.total), min(limit, memory.available), physical_cores(), find_gpu())
+
+
+def physical_cores() -> int:
+    """Cores without hyper-threads, of those that this process may use."""
+    affinity = getattr(psutil.Process(), "cpu_affinity", tuple)  # macOS has none
+    try:
+        allowed = len(affinity())
+    except psutil.Error:
+        allowed = 0
+    physical = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
+    return min(physical, allowed or physical)
 
 
 def find_gpu() -> str:
@@ -60,7 +70,7 @@ def free_disk(folder: Path) -> int:
 
 
 def _container_limit() -> int:
-    """The memory limit of the container one is in, 0 where there is none."""
+    """The memory limit of the container that this runs in, 0 where there is none."""
     for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:
             text = Path(name).read_text().strip()
@@ -72,7 +82,7 @@ def _container_limit() -> int:
 
 
 def has_avx2() -> bool:
-    """Whether this x86 CPU has AVX2, by what the system tells of it."""
+    """Whether this x86 CPU has AVX2, by what the system says."""
     if platform.system() == "Windows":
         import ctypes
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 import pytest
 
 from llamachat.errors import NetworkError
-from llamachat.hub import listing
+from llamachat.hub import repository as repo
 
 HUB = "https://hub.example"
 
 
-def repository(*names: str, **more: object) -> listing.Repository:
+def repository(*names: str, **more: object) -> repo.Repository:
     siblings = [{"rfilename": name, "size": 5, "lfs": {"sha256": "a" * 64}} for name in names]
-    return listing.read({"id": "o/r", "sha": "c0ffee", "siblings": siblings, **more}, HUB)
+    return repo.read({"id": "o/r", "sha": "c0ffee", "siblings": siblings, **more}, HUB)
 
 
 @pytest.mark.parametrize(
     "answer", [None, [], "", {}, {"id": "o/r", "siblings": [1]}, {"id": "o/r", "siblings": [{}]}]
 )
 def test_what_is_no_list_of_files_is_told(answer: object) -> None:
-    with pytest.raises(NetworkError, match="something that is no list of files"):
-        listing.read(answer, HUB)
+    with pytest.raises(NetworkError, match="something that is not a list of files"):
+        repo.read(answer, HUB)
 
 
 def test_a_model_lacking_a_shard_is_left_out() -> None:
@@ -43,9 +43,9 @@ def test_names_that_are_unsafe_somewhere_are_left_out(name: str) -> None:
 
 def test_a_size_or_a_hash_that_is_none_does_not_count() -> None:
     odd = [{"rfilename": "a.gguf", "size": size} for size in (None, 0, -1, "5")]
-    assert listing.read({"id": "o/r", "siblings": odd}, HUB).variants == ()
+    assert repo.read({"id": "o/r", "siblings": odd}, HUB).variants == ()
     bad = [{"rfilename": "a.gguf", "size": 5, "lfs": {"sha256": "../x"}}]
-    assert listing.read({"id": "o/r", "siblings": bad}, HUB).variants[0].files[0].identity.sha256 is None
+    assert repo.read({"id": "o/r", "siblings": bad}, HUB).variants[0].files[0].identity.sha256 is None
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a file is that should have been a GGUF: told by its first bytes, its name and its neighbours."""
+"""What is wrong with a file that should be a GGUF, by its first bytes, its name and the files next to it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def describe(head: bytes) -> str:
     if not head:
         return "it is empty"
     if not head.strip(b"\0"):
-        return "it has only zeros, like a download that was laid out but never filled"
+        return "it has only zeros, like a download whose space was reserved but never filled"
     if lower.startswith((b"<!doctype", b"<html", b"<?xml")) or b"<head" in lower:
-        return "it seems to be an HTML page saved by a browser instead of the file behind it"
+        return "it seems to be an HTML page saved by a browser instead of the file"
     if text.startswith(b"version https://git-lfs"):
         return "it is a git-lfs pointer, not the file it points to (try `git lfs pull`)"
     if text.startswith((b"{", b"[")):
@@ -31,32 +31,36 @@ def describe(head: bytes) -> str:
     if head.startswith((b"\x80\x02", b"\x80\x03", b"\x80\x04")):
         return "it seems to be a PyTorch file (pickle), which has to be converted to GGUF first"
     if head.startswith((b"tjgg", b"ggjt", b"fmgg", b"ggmf", b"lmgg", b"ggml")):
-        return "it is a model in GGML's older format from before August 2023"
+        return "it is a model in GGML's older format, from before August 2023"
     if head.startswith((b"\x1f\x8b", b"7z\xbc\xaf", b"Rar!", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ")):
-        return "it seems to be a packed archive, to be unpacked first"
+        return "it seems to be a compressed archive; unpack it first"
     return f"it begins with {head[:8]!r}"
 
 
 def check_is_file(path: Path) -> None:
-    """Raise ModelError for what is no file, an empty one, or a download that is still going on."""
+    """Raise ModelError for what is not a file, for an empty one, and for a download that is not complete."""
     if path.is_dir():
         inside = sorted(p.name for p in path.glob("*.gguf"))
         hint = f"Name a file in it: {', '.join(inside)}." if inside else "Name a .gguf file."
         raise ModelError(f"{path} is a folder.", hint)
     if not path.exists():
-        rests = [s for s in PARTIAL_SUFFIXES if path.with_name(path.name + s).exists()]
-        if rests:
-            rest = path.with_name(path.name + rests[0])
-            raise ModelError(f"{path} is not complete: there is {rest.name}.", "Finish the download first.")
+        check_not_partial(path)
         raise ModelError(f"There is no file {path}.")
     if not path.is_file():
-        raise ModelError(f"{path} is no regular file.")
+        raise ModelError(f"{path} is not a regular file.")
     if path.suffix.lower() in PARTIAL_SUFFIXES:
         raise ModelError(f"{path} is a partial download.", "Finish the download first.")
     control = path.with_name(path.name + ".aria2")
     if control.exists():
         raise ModelError(
-            f"{path} is a partial download: {control.name} lies next to it.", "Finish the download first."
+            f"{path} is a partial download: {control.name} is next to it.", "Finish the download first."
         )
     if path.stat().st_size == 0:
         raise ModelError(f"{path} is empty.", HINT)
+
+
+def check_not_partial(path: Path) -> None:
+    """Raise ModelError where there is only a part of `path`, that some program has downloaded."""
+    rest = next((r for s in PARTIAL_SUFFIXES if (r := path.with_name(path.name + s)).exists()), None)
+    if rest:
+        raise ModelError(f"{path} is not complete: there is {rest.name}.", "Finish the download first.")

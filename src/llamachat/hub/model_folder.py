@@ -1,4 +1,4 @@
-"""Where a download keeps what it needs, and what is remembered of a file that was fetched."""
+"""What a models folder has besides models: files of downloads, a record of each, the licences agreed to."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Paths:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is known of a file that was fetched (kept in `.llamachat`); `alias`: its name in the catalogue."""
+    """What is known of a file that was fetched; `alias` is its name in the catalogue."""
 
     repo: str
     quant: str
@@ -58,7 +58,7 @@ class Record:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Translate the system's refusals to write into `folder`."""
+    """Translate the system's errors while writing into `folder`."""
     try:
         yield
     except OSError as error:

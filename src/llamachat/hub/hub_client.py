@@ -1,4 +1,7 @@
-"""The hub: asked with huggingface_hub's token and errors, which are told in one line."""
+"""The hub's API, and files on other servers: what there is and where, with errors in one line.
+
+Token, endpoint and errors are those of huggingface_hub.
+"""
 
 from __future__ import annotations
 
@@ -29,16 +32,26 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # its exports
 
 from llamachat import __version__
 from llamachat.errors import AuthError, LlamachatError, ModelError, NetworkError, UsageError
-from llamachat.hub import ahead, gguf, listing, reference, web
-from llamachat.hub.address import origin
-from llamachat.hub.download import RemoteFile
-from llamachat.hub.listing import Repository, Variant
-from llamachat.hub.records import Paths, writing
-from llamachat.hub.refusals import LOG_IN, gated, is_busy, retry_after
-from llamachat.hub.transfer import TransferOptions, Watcher
+from llamachat.hub import download, gguf, quants, reference, repository
+from llamachat.hub.download import Transport, Watcher
+from llamachat.hub.http_file import (
+    LOG_IN,
+    RemoteFile,
+    TransferOptions,
+    gated,
+    is_busy,
+    origin,
+    refusal,
+    retry_after,
+    version_of,
+)
+from llamachat.hub.model_folder import Paths, writing
+from llamachat.hub.reference import Reference
+from llamachat.hub.repository import Repository, Variant
+from llamachat.hub.segments import Identity
 
-MIRROR = "https://hf-mirror.com"
 ATTEMPTS = 5
+ONLY_GET = (403, 405, 501)  # what an address that is signed for GET answers to HEAD
 LONGEST_WAIT = 60.0  # seconds that a busy hub is waited for before anything is fetched
 
 T = TypeVar("T")
@@ -48,7 +61,7 @@ class Hub:
     """A hub or mirror at `endpoint`; leaving the context closes its connections.
 
     Every method raises LlamachatError with what to do. `huggingface_hub.HfApi` would do for `repository`, but
-    its import alone takes as long as everything else before the first byte.
+    importing it takes as long as everything else before the first byte.
     """
 
     def __init__(
@@ -67,10 +80,10 @@ class Hub:
 
     @functools.cached_property
     def client(self) -> httpx2.Client:
-        """For everything: proxies by the environment, and no reply may stall.
+        """For all requests: proxies by the environment, and no reply may stall.
 
         The headers are not those of `huggingface_hub.utils.build_hf_headers`, which asks huggingface.co for a
-        list of programs to name in them, with a time limit of its own, and also where a mirror is to be used.
+        list of programs to name in them, with a time limit of its own, even where a mirror is used.
         """
         timeout = httpx2.Timeout(self.options.stall_timeout, connect=self.options.connect_timeout, pool=None)
         try:
@@ -78,12 +91,18 @@ class Hub:
             return httpx2.Client(follow_redirects=True, timeout=timeout, headers={"User-Agent": agent})
         except (ValueError, ImportError, httpx2.InvalidURL) as error:
             raise NetworkError(
-                f"The proxy can't be used: {error}.", "Look at HTTPS_PROXY, HTTP_PROXY and ALL_PROXY."
+                f"The proxy can't be used: {error}.", "Check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY."
             ) from error
 
     @property
     def offline(self) -> bool:
         return constants.is_offline_mode()
+
+    def parse(self, text: str) -> Reference:
+        """What the user asked for; where that is an address of a mirror, this is the mirror from now on."""
+        wanted = reference.parse(text, self.endpoint)
+        self.endpoint = wanted.hub or self.endpoint
+        return wanted
 
     def repository(self, repo_id: str, revision: str = "main") -> Repository:
         """What the repository has, with sizes and hashes."""
@@ -92,7 +111,7 @@ class Hub:
             validate_repo_id(repo_id)
             commit = urllib.parse.quote(revision, safe="")
             url = f"{self.endpoint}/api/models/{repo_id}/revision/{commit}"
-            return listing.read(self._patiently(lambda: self._ask(url)), self.endpoint)
+            return repository.read(self._patiently(lambda: self._ask(url)), self.endpoint)
 
     def _ask(self, url: str) -> object:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
@@ -106,33 +125,44 @@ class Hub:
 
     def file(self, repo_id: str, path: str, revision: str = "main") -> tuple[Repository, Variant]:
         """One file, by its path in the repository; all of them where it is one of several shards."""
-        repository = self.repository(repo_id, revision)
-        wanted = listing.address(self.endpoint, repository.id, repository.commit, path)
-        for variant in repository.variants:
+        found = self.repository(repo_id, revision)
+        wanted = repository.url_of(self.endpoint, found.id, found.commit, path)
+        for variant in found.variants:
             if any(file.url == wanted for file in variant.files):
-                return repository, variant
+                return found, variant
         raise ModelError(f"{repo_id} has no GGUF file {path}.", f"See `llamachat pull --list {repo_id}`.")
 
     def plain_url(self, url: str) -> Variant:
-        """A file that is on no hub."""
+        """A file that is not on a hub: name, size and version as its server tells them, and no hash."""
         self.check_online()
         with self._translated(url, url):
-            return web.variant(url, self._patiently(lambda: web.ask(self.client, url)))
+            return _variant(url, self._patiently(lambda: self._head(url)))
+
+    def _head(self, url: str) -> httpx2.Response:
+        """The server's answer without the bytes. Raises HfHubHTTPError where it is busy."""
+        headers = {"Accept-Encoding": "identity"}
+        response = self.client.head(url, headers=headers)
+        if response.status_code in ONLY_GET:
+            with self.client.stream("GET", url, headers={**headers, "Range": "bytes=0-0"}) as response:
+                pass
+        if is_busy(response.status_code):
+            hf_raise_for_status(response)
+        return response
 
     def header(self, file: RemoteFile, folder: Path, watcher: Watcher) -> gguf.GGUFHeader:
         """The GGUF header, read by range requests; what came is kept in `folder` for the download."""
         with self._translated(file.name, file.url), writing(folder):
-            paths, token = Paths(folder, file.name), self.token_for(file)
-            return ahead.read_header(file, paths, self.client, watcher, self.options.answer_within, token)
+            return download.read_header(file, Paths(folder, file.name), self.transport(file, watcher))
 
-    def token_for(self, file: RemoteFile) -> str | None:
-        """The token where the file is on this hub: no other server may see it."""
-        return self.token if origin(file.url) == origin(self.endpoint) else None
+    def transport(self, file: RemoteFile, watcher: Watcher) -> Transport:
+        """How to fetch the file. Only this hub gets the token."""
+        token = self.token if origin(file.url) == origin(self.endpoint) else None
+        return Transport(self.client, self.options, token, watcher)
 
     def check_online(self) -> None:
         if self.offline:
             raise NetworkError(
-                "HF_HUB_OFFLINE is set, so nothing is asked of the hub.", "Unset it to fetch models."
+                "HF_HUB_OFFLINE is set, so the hub is not contacted.", "Unset it to fetch models."
             )
 
     def answers(self) -> bool:
@@ -153,36 +183,36 @@ class Hub:
             raise gated(what) from error
         except (RepositoryNotFoundError, RevisionNotFoundError) as error:
             raise ModelError(
-                f"{self.endpoint} has no repository {what}, or keeps it private.",
-                "Check the name; for a private one log in with `hf auth login` or set HF_TOKEN.",
+                f"{self.endpoint} has no repository {what}, or it is private.",
+                f"Check the name; if it is private, {LOG_IN}.",
             ) from error
         except HFValidationError as error:
-            raise UsageError(f"{what!r} is no name of a repository.") from error
+            raise UsageError(f"{what!r} is not the name of a repository.") from error
         except HfHubHTTPError as error:
             raise self._refused(what, error.response) from error
         except httpx2.InvalidURL as error:
-            raise UsageError(f"{what} has no address that can be asked: {error}.") from error
+            raise UsageError(f"{what} is not a valid address: {error}.") from error
         except (httpx2.HTTPError, TimeoutError, OSError) as error:
             raise self._silent(url or self.endpoint) from error
 
     def _refused(self, what: str, response: httpx2.Response) -> LlamachatError:
         message = f"{self.endpoint} answered {response.status_code} for {what}."
         if response.status_code in (401, 403):
-            return AuthError(message, f"The token may have run out: {LOG_IN}.")
+            return AuthError(message, f"The token may have expired: {LOG_IN}.")
         if seconds := retry_after(response):
-            return NetworkError(message, f"It wants to be asked again in {seconds:.0f} seconds.")
+            return NetworkError(message, f"It asks to wait for {seconds:.0f} seconds.")
         return NetworkError(message, "Try again later.")
 
     def _silent(self, url: str) -> NetworkError:
         server, way = self.endpoint, "or try the mirror hf-mirror.com: --mirror."
         if origin(url) != origin(self.endpoint):
             server, way = "://".join(urllib.parse.urlsplit(url)[:2]), "and the address."
-        elif self.endpoint == MIRROR:
-            way = "or try without --mirror."
+        elif self.endpoint == reference.MIRROR:
+            way = "or try without the mirror."
         return NetworkError(f"{server} does not answer.", f"Check the connection and HTTPS_PROXY, {way}")
 
     def _patiently(self, call: Callable[[], T]) -> T:
-        """`call`'s result, asked for again where the hub is busy, after as long as it says."""
+        """`call`'s result; it is called again where the hub is busy, after as long as that says."""
         for attempt in range(ATTEMPTS):
             try:
                 return self._within(call)
@@ -198,18 +228,37 @@ class Hub:
         return within(self.options.answer_within, call)
 
 
+def _variant(url: str, response: httpx2.Response) -> Variant:
+    """The file behind a plain URL. Raises LlamachatError where it can't be fetched."""
+    if not response.is_success:
+        raise refusal(response)
+    length = response.headers.get("Content-Length", "")
+    if response.status_code == 206:
+        length = response.headers.get("Content-Range", "").rpartition("/")[2]
+    if not length.isdecimal():
+        raise NetworkError(f"{url} does not give its size.", "Fetch it with a browser.")
+    names = (address.path.rpartition("/")[2] for address in (response.url, httpx2.URL(url)))
+    name = next((n for n in names if n.lower().endswith(".gguf") and repository.is_safe(n)), None)
+    if name is None:
+        raise UsageError(
+            f"{url} does not name a GGUF file.", "The address should end in a name like MODEL.gguf."
+        )
+    identity = Identity(int(length), etag=version_of(response))
+    return Variant(quants.quant_of(name), (RemoteFile(name, url, identity),))
+
+
 def _saved_token() -> str | None:
-    """The user's token, None where there is none that can be read. Raises AuthError for what can be none."""
+    """The user's token, None where there is none that can be read. Raises AuthError for an impossible one."""
     token = None
     with contextlib.suppress(OSError, ValueError):
         token = get_token()
     if token and not (token.isascii() and token.isprintable()):
-        raise AuthError("The token has characters that no token has.", "Mend HF_TOKEN, or log in anew.")
+        raise AuthError("The token has invalid characters.", "Check HF_TOKEN, or log in again.")
     return token
 
 
 def within(seconds: float, call: Callable[[], T]) -> T:
-    """`call`'s result; TimeoutError after so long, for a name look-up has no time limit of its own."""
+    """`call`'s result; TimeoutError after so long, because a name look-up has no time limit of its own."""
     results: list[T] = []
     errors: list[BaseException] = []
 

@@ -1,4 +1,4 @@
-"""What a repository has: the hub's answer to a question for a model, read with distrust."""
+"""What a repository of the hub contains: its API's answer, which may be anything, as checked values."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 from llamachat.errors import NetworkError
 from llamachat.hub import quants
-from llamachat.hub.download import RemoteFile
-from llamachat.hub.journal import Identity
+from llamachat.hub.http_file import RemoteFile
+from llamachat.hub.segments import Identity
 
 _NOT_A_MODEL = re.compile(r"mmproj|imatrix|draft", re.IGNORECASE)
 _SHARD = re.compile(r"-\d{5}-of-(?P<count>\d{5})(?=\.gguf$)", re.IGNORECASE)
@@ -31,7 +31,7 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """The file name without the part of the shards."""
+        """The file name without the number of the shard."""
         return _SHARD.sub("", self.files[0].name)
 
 
@@ -47,22 +47,22 @@ class Repository:
 
 
 def is_safe(name: str) -> bool:
-    """Whether a file of this name stays in its folder, on every system, and leaves the terminal alone."""
+    """Whether a file of this name stays in its folder on every system and has no control characters."""
     return name.isprintable() and name.strip(". ") != "" and not any(c in name for c in '/\\:*?"<>|')
 
 
 def read(answer: object, endpoint: str) -> Repository:
-    """The repository that `GET /api/models/…?blobs=true` tells of. Raises NetworkError for what is none.
+    """The repository in the answer to `GET /api/models/…?blobs=true`. Raises NetworkError for anything else.
 
-    Left out: what is no model, has a name that no file can have everywhere, or is a shard without the others.
+    Left out: files that are not models, names that some system does not allow, incomplete sets of shards.
     """
     try:
         assert isinstance(answer, dict)
         return _read(answer, endpoint)
     except (AssertionError, KeyError, TypeError, AttributeError) as error:
         raise NetworkError(
-            f"{endpoint} answered with something that is no list of files.",
-            "Is a login page or a proxy in between?",
+            f"{endpoint} answered with something that is not a list of files.",
+            "Is there a login page or a proxy in between?",
         ) from error
 
 
@@ -77,18 +77,18 @@ def _read(info: Mapping[str, Any], endpoint: str) -> Repository:
         if isinstance(size, int) and size > 0:
             sha256 = str((sibling.get("lfs") or {}).get("sha256") or "")
             identity = Identity(size, sha256 if _SHA256.fullmatch(sha256) else None)
-            url = address(endpoint, repo_id, commit, path)
+            url = url_of(endpoint, repo_id, commit, path)
             groups.setdefault(_SHARD.sub("", path), []).append(RemoteFile(name, url, identity))
     variants = [Variant(quants.quant_of(path), tuple(files)) for path, files in groups.items()]
-    whole = sorted(filter(_is_whole, variants), key=lambda variant: variant.size)
-    return Repository(repo_id, commit, _licence(info), bool(info.get("gated")), tuple(whole))
+    complete = sorted(filter(_is_complete, variants), key=lambda variant: variant.size)
+    return Repository(repo_id, commit, _licence(info), bool(info.get("gated")), tuple(complete))
 
 
-def address(endpoint: str, repo_id: str, commit: str, path: str) -> str:
+def url_of(endpoint: str, repo_id: str, commit: str, path: str) -> str:
     return f"{endpoint}/{repo_id}/resolve/{urllib.parse.quote(commit, safe='')}/{urllib.parse.quote(path)}"
 
 
-def _is_whole(variant: Variant) -> bool:
+def _is_complete(variant: Variant) -> bool:
     match = _SHARD.search(variant.files[0].name)
     return len(variant.files) == (int(match["count"]) if match else 1)
 

@@ -1,0 +1,47 @@
+"""Which model `serve` runs: the one that is named, the only one here, or the one that the user picks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from llamachat.cli import console
+from llamachat.core.units import size
+from llamachat.errors import ModelError
+from llamachat.hub import local_models
+from llamachat.hub.local_models import LocalModel, Places
+
+
+def choose(name: str | None, where: Places) -> LocalModel:
+    """Find the model; ask where there are several. Raises ModelError where there is none."""
+    try:
+        return local_models.resolve(name, where)
+    except local_models.SeveralModels as several:
+        if not sys.stdin.isatty() or not sys.stderr.isatty():
+            raise
+        return _ask(several.models)
+
+
+def introduce(model: LocalModel) -> None:
+    """Say which model was found where none was named."""
+    if model.bundled:
+        console.say(
+            f"No model found: this is the demo {model.name}, which is small and speaks English only. "
+            "Fetch a better one: llamachat pull"
+        )
+    else:
+        console.say(f"Found {model.path}")
+
+
+def _ask(models: Sequence[LocalModel]) -> LocalModel:
+    for number, model in enumerate(models, 1):
+        console.say(f"{number}  {model.name}  {size(model.size)}  {model.path.parent}")
+    sys.stderr.write(f"Which model? [1-{len(models)}] ")
+    sys.stderr.flush()
+    answer = sys.stdin.readline().strip()
+    if answer.isdecimal() and 1 <= int(answer) <= len(models):
+        return models[int(answer) - 1]
+    named = next((model for model in models if answer.lower() in local_models.names_of(model)), None)
+    if named is None:
+        raise ModelError("No model was chosen.", "Name it: `llamachat serve MODEL`.")
+    return named

@@ -1,0 +1,285 @@
+"""From what the user asked for to model files: which variant, whether it fits, consent, the download."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from llamachat.core.units import size
+from llamachat.errors import ModelError, NetworkError
+from llamachat.hub import catalogue, download, estimate, hardware
+from llamachat.hub.download import Watcher
+from llamachat.hub.http_file import FileChanged, RemoteFile, gated
+from llamachat.hub.hub_client import Hub
+from llamachat.hub.model_folder import (
+    PART_SUFFIX,
+    Paths,
+    Record,
+    agreed_licences,
+    read_record,
+    records,
+    remember_agreed,
+    writing,
+)
+from llamachat.hub.reference import Reference
+from llamachat.hub.repository import Repository, Variant
+from llamachat.hub.segments import read_identity, read_progress
+
+DISK_RESERVE = 64 << 20
+ATTEMPTS = 3  # where the file changes on the hub in the meantime
+USUAL_QUANTS = ("Q4_K_M", "Q4_0", "Q5_K_M", "Q8_0")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is wanted, for which models folder and context window; `force` ignores that it does not fit."""
+
+    wanted: Reference
+    folder: Path
+    n_ctx: int
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What would be downloaded; `asks_consent` where the user has to agree to its licence first."""
+
+    variant: Variant
+    fit: hardware.Fit
+    licence: catalogue.Licence
+    asks_consent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """Who is asked for consent, and told: `remarks` before the download, `progress` while it runs."""
+
+    consents: Callable[[Choice], bool]
+    remarks: Watcher
+    progress: Callable[[], AbstractContextManager[Watcher]]
+
+
+def install(hub: Hub, request: Request, face: Face) -> Path | None:
+    """Find what is wanted and download it; returns the path of its first file, None without consent.
+
+    Raises ModelError where it does not fit into memory or on the disk, NetworkError, AuthError.
+    """
+    wanted = request.wanted
+    if hub.offline and (there := find_pulled(request.folder, wanted)):
+        return there
+    for _ in range(ATTEMPTS):
+        repository, variant = find(hub, wanted, request.n_ctx)
+        try:
+            if not _consented(hub, request, face, repository, variant):
+                return None
+            alias = wanted.entry.name if wanted.entry else ""
+            licence = _licence_id(wanted, repository)
+            record = Record(repository.id, variant.quant, "", 0, licence, repository.commit, alias)
+            with face.progress() as watcher:
+                return pull(hub, variant, request.folder, record, watcher)
+        except FileChanged as change:
+            face.remarks.noted(f"{variant.name} has changed on the hub ({change}): asking again")
+    raise NetworkError(f"{wanted} keeps changing on {hub.endpoint}.", "Try again later.")
+
+
+def find(hub: Hub, wanted: Reference, n_ctx: int) -> tuple[Repository, Variant]:
+    """The repository, and the variant of it that is meant or suits this computer."""
+    if wanted.url:
+        variant = hub.plain_url(wanted.url)
+        return Repository(wanted.url, "", "", False, (variant,)), variant
+    if wanted.file:
+        return hub.file(wanted.repo, wanted.file, wanted.revision)
+    repository = hub.repository(wanted.repo, wanted.revision)
+    return repository, choose_variant(repository, wanted, hardware.look(), n_ctx)
+
+
+def choose_variant(
+    repository: Repository, wanted: Reference, machine: hardware.Machine, n_ctx: int
+) -> Variant:
+    """The quantisation that was named; else the catalogue's for this computer, or a usual one."""
+    by_quant = {variant.quant: variant for variant in reversed(repository.variants)}
+    if not by_quant:
+        raise ModelError(
+            f"{repository.id} has no GGUF file.", "Look for a repository whose name ends in GGUF."
+        )
+    if wanted.quant:
+        quants = [wanted.quant]
+    else:
+        entry = wanted.entry
+        known = [catalogue.choose_quant(entry, machine, n_ctx), entry.quant] if entry else []
+        quants = [*known, *USUAL_QUANTS, next(iter(by_quant))]
+    for quant in quants:
+        if quant in by_quant:
+            return by_quant[quant]
+    there = ", ".join(variant.quant for variant in repository.variants)
+    raise ModelError(f"{repository.id} has no {wanted.quant}.", f"It has {there}.")
+
+
+def _consented(hub: Hub, request: Request, face: Face, repository: Repository, variant: Variant) -> bool:
+    """Whether to go on. Raises for what can't be had or does not fit."""
+    folder = request.folder
+    if repository.gated and not hub.token:
+        raise gated(repository.id)
+    check_room(variant, folder)
+    begun, consented = is_begun(folder, variant), False
+    try:
+        fit = _check_fit(hub, request, face, repository, variant)
+        licence = catalogue.licence(_licence_id(request.wanted, repository))
+        asks = licence.ask and licence.id not in agreed_licences(folder)
+        consented = face.consents(Choice(variant, fit, licence, asks))
+        if consented and asks:
+            remember_agreed(folder, licence.id)
+    finally:
+        if not consented and not begun:
+            forget(variant, folder)
+    return consented
+
+
+def _check_fit(
+    hub: Hub, request: Request, face: Face, repository: Repository, variant: Variant
+) -> hardware.Fit:
+    """By the catalogue's shape; for other models by the header, of the file that is here where it is."""
+    if request.wanted.entry:
+        shape = request.wanted.entry.shape
+    else:
+        shape = estimate.shape_of(hub.header(variant.files[0], request.folder, face.remarks))
+    need, machine = estimate.estimate_shape(shape, variant.size, request.n_ctx).total, hardware.look()
+    fit = machine.fit(need)
+    if fit == "no" and not request.force:
+        raise ModelError(
+            f"{variant.name} needs {size(need)} of memory, and there are {size(machine.memory)}.",
+            f"Choose a smaller one (`llamachat pull --list {repository.id}`), or insist with `--force`.",
+        )
+    return fit
+
+
+def _licence_id(wanted: Reference, repository: Repository) -> str:
+    return wanted.entry.licence if wanted.entry else repository.licence
+
+
+def find_pulled(folder: Path, wanted: Reference) -> Path | None:
+    """A file that was downloaded before and is what `wanted` means, so that the hub need not be asked."""
+    for path, record in records([folder]).items():
+        if (
+            record.repo == (wanted.repo or wanted.url)
+            and wanted.quant in ("", record.quant)
+            and wanted.file in ("", path.name)
+        ):
+            return path
+    return None
+
+
+def is_begun(folder: Path, variant: Variant) -> bool:
+    """Whether the download of the variant has begun, or is complete."""
+    paths = [Paths(folder, file.name) for file in variant.files]
+    return any(path.journal.exists() or path.final.exists() for path in paths)
+
+
+def check_room(variant: Variant, folder: Path) -> None:
+    """Raise ModelError where the disk has no room for what is still to come."""
+    missing = [Paths(folder, f.name) for f in variant.files if not (folder / f.name).exists()]
+    have = sum(read_progress(paths.journal) for paths in missing)
+    need = sum(f.size for f in variant.files if Paths(folder, f.name) in missing) - have + DISK_RESERVE
+    free = hardware.free_disk(folder)
+    if missing and need > free:
+        raise ModelError(
+            f"{variant.name} needs {size(need)}, and {folder} has {size(free)} free.",
+            "Free some space, or choose another folder with `--folder`.",
+        )
+
+
+def is_here(file: RemoteFile, paths: Paths, record: Record) -> bool:
+    """Whether the file is there already, by its record, or by its hash where it has none.
+
+    Raises ModelError where another file has its name, which was not downloaded as what `record` names.
+    """
+    if not paths.final.exists():
+        return False
+    known, size = read_record(paths.final), paths.final.stat().st_size
+    if known is not None and (known.repo, known.quant) == (record.repo, record.quant):
+        same = file.identity.sha256 in (None, known.sha256) and file.identity.etag in (None, known.etag)
+        return same and known.size == size == file.size
+    if size == file.size and file.identity.sha256 in (None, download.sha256_of(paths.final)):
+        return True
+    raise ModelError(
+        f"{paths.final} is not the file that the hub has.",
+        "Move it away, or choose another folder with `--folder`.",
+    )
+
+
+def pull(hub: Hub, variant: Variant, folder: Path, record: Record, watcher: Watcher) -> Path:
+    """Fetch all files of the variant; each gets its name when all are whole. Returns the first's path.
+
+    What `record` lacks is filled in for each file. Raises FileChanged where the hub has other files now.
+    """
+    all_paths = [Paths(folder, file.name) for file in variant.files]
+    with writing(folder), ExitStack() as stack:
+        for paths in all_paths:
+            stack.enter_context(download.locked(paths, watcher))
+        check_room(variant, folder)
+        together = list(zip(variant.files, all_paths, strict=True))
+        hashes = [_bring(hub, file, paths, record, watcher) for file, paths in together]
+        for (file, paths), sha256 in zip(together, hashes, strict=True):
+            if paths.part.exists():
+                download.publish(paths)
+            size = paths.final.stat().st_size
+            filled = replace(record, sha256=sha256, size=size, etag=file.identity.etag or "")
+            paths.record.write_text(json.dumps(asdict(filled)), "utf-8")
+    return all_paths[0].final
+
+
+def _bring(hub: Hub, file: RemoteFile, paths: Paths, record: Record, watcher: Watcher) -> str:
+    """Have the file whole, as the part file or under its name, but not both; its sha256."""
+    if not is_here(file, paths, record):
+        return download.fetch(file, paths, hub.transport(file, watcher))
+    watcher.noted(f"{file.name} is here already")
+    download.discard(paths)  # the beginning of a download, which must not take the whole file's name
+    return file.identity.sha256 or download.sha256_of(paths.final)
+
+
+def unfinished(folders: Sequence[Path]) -> dict[Path, tuple[int, int]]:
+    """Downloads that are not complete: bytes that are here, and bytes of the whole."""
+    found = {}
+    for folder in folders:
+        for part in sorted(folder.glob(f"*{PART_SUFFIX}")) if folder.is_dir() else ():
+            paths = Paths(folder, part.name.removesuffix(PART_SUFFIX))
+            identity = read_identity(paths.journal)
+            if identity:
+                found[paths.final] = (read_progress(paths.journal), identity.size)
+    return found
+
+
+def forget(variant: Variant, folder: Path) -> None:
+    """Remove the header that was read of a variant that is not wanted after all."""
+    for file in variant.files:
+        with suppress(ModelError):  # another process is fetching it
+            if not (folder / file.name).exists():
+                remove(folder / file.name)
+
+
+def remove(path: Path) -> int:
+    """Delete a model file with its record, or the rest of an unfinished one; returns the bytes freed.
+
+    Raises ModelError where it is being fetched.
+    """
+    paths = Paths(path.parent, path.name)
+    with writing(path.parent):
+        with download.locked_at_once(paths):
+            freed = _remove(paths)
+            with suppress(OSError):  # Windows, where it is open
+                paths.lock.unlink()  # while it is held: who waits for it sees that it is gone
+        return freed
+
+
+def _remove(paths: Paths) -> int:
+    freed = 0
+    for file in (paths.final, paths.part):
+        if file.exists():
+            freed += file.stat().st_size
+            file.unlink()
+    for file in (paths.journal, paths.record):
+        file.unlink(missing_ok=True)
+    return freed

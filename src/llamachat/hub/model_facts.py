@@ -1,0 +1,70 @@
+"""What is known of a local model without running it, and whether its files are intact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from llamachat.errors import LlamachatError, ModelError
+from llamachat.hub import estimate, gguf, local_models, other_stores, quants
+from llamachat.hub.download import sha256_of
+from llamachat.hub.local_models import LocalModel
+from llamachat.hub.model_folder import read_record
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """By the header and the record of the download; only `problem` where the model can't be read.
+
+    `need` is the memory in bytes.
+    """
+
+    quant: str = ""
+    n_params: int = 0
+    n_ctx_train: int = 0
+    licence: str = ""
+    need: int = 0
+    problem: str = ""
+
+
+def facts_of(model: LocalModel, n_ctx: int) -> Facts:
+    """Read the header; a model that is damaged or incomplete has a `problem`."""
+    try:
+        header = local_models.check(model)
+    except LlamachatError as error:
+        return Facts(problem=error.message)
+    record = read_record(model.path)
+    return Facts(
+        quant=quant_of(header, model.path.name),
+        n_params=sum(tensor.n_values for tensor in header.tensors),
+        n_ctx_train=header.n_ctx_train or 0,
+        licence=(record.licence if record else "") or header.text("general.license"),
+        need=estimate.estimate(header, n_ctx).total,
+    )
+
+
+def quant_of(header: gguf.GGUFHeader, file_name: str) -> str:
+    """By the header's file type, else by the file's name."""
+    file_type = header.metadata.get("general.file_type")
+    known = quants.FILE_TYPES.get(file_type, "") if isinstance(file_type, int) else ""
+    return known or quants.quant_of(file_name)
+
+
+def verify(model: LocalModel) -> str:
+    """Compare each file with its known hash; returns "" where all agree, else what could be checked.
+
+    Raises ModelError for another hash, and for a truncated file.
+    """
+    local_models.check(model)
+    for path in local_models.shards(model.path):
+        record = read_record(path)
+        wanted = record.sha256 if record else other_stores.named_sha256(path)
+        if not wanted:
+            return "no hash is known; header and size are right"
+        try:
+            actual = sha256_of(path)
+        except OSError as error:
+            raise ModelError(f"{path} can't be read: {error.strerror}.") from error
+        if actual != wanted:
+            text = f"{path} has sha256 {actual}, it should be {wanted}."
+            raise ModelError(text, "Remove it and fetch it again.")
+    return ""
