@@ -71,6 +71,21 @@ def test_what_the_user_got_wrong_is_one_line_each(env: dict[str, str], fake: Fak
         assert chat(env, locked.url, stdin=b"hello\n", LLAMACHAT_API_KEY="right").returncode == 0
 
 
+def test_the_system_message_can_come_from_a_file(
+    env: dict[str, str], fake: FakeServer, tmp_path: Path
+) -> None:
+    file = tmp_path / "system.txt"
+    file.write_text("You are a pirate.\n")
+    request = json.loads(chat(env, fake.url, "--system-file", str(file), stdin=b"request\n").stdout)
+    assert request["messages"][0] == {"role": "system", "content": "You are a pirate."}
+    for arguments, said in (
+        (("--system-file", str(tmp_path / "none")), "none can't be read: No such file or directory."),
+        (("--system", "x", "--system-file", str(file)), "--system and --system-file exclude each other."),
+    ):
+        done = chat(env, fake.url, *arguments, stdin=b"hello\n")
+        assert done.returncode == 2 and said in done.stderr.decode()
+
+
 def test_the_hint_for_a_server_that_is_not_there_names_serve(env: dict[str, str]) -> None:
     done = chat(env, f"http://127.0.0.1:{free_port()}/v1")
     assert b"`llamachat serve`" in done.stderr

@@ -15,7 +15,6 @@ class ProgramSettings(ClientOptions):
 
     section: ClassVar[str] = "ask"
 
-    system: str | None = option(None, "the system message", metavar="TEXT", flags=("-s",))
     template: str | None = option(None, "a template's name or file", metavar="NAME", flags=("-t",))
     schema_: str | None = option(
         None,

@@ -29,7 +29,6 @@ class ChatSettings(ClientOptions):
     lang: Literal[Lang, "auto"] = option(
         "auto", "language of the seeded history; auto: Chinese, but English for the bundled model"
     )
-    system: str | None = option(None, "another system message", metavar="TEXT")
     intro: bool = option(True, "ask the model to introduce itself first")
     color: Literal["auto", "always", "never"] = option(
         "auto", "colours; auto: in a terminal, without NO_COLOR"

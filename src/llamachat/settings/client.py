@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, model_validator
+from typing_extensions import Self
 
 from llamachat.core.base_url import checked
+from llamachat.errors import UsageError
 from llamachat.settings.base import ApiKey, Options, option
 
 
@@ -16,3 +19,19 @@ class ClientOptions(Options):
     )
     api_key: ApiKey = option("not-needed", "the server's key", metavar="KEY", min_length=1)
     model: str = option("local-model", "model name to ask for", flags=("-m",))
+    system: str | None = option(None, "the system message", metavar="TEXT", flags=("-s",))
+    system_file: Path | None = option(None, "a text file that holds the system message", metavar="FILE")
+
+    @model_validator(mode="after")
+    def _read_system_file(self) -> Self:
+        path = self.system_file
+        if path is not None and "system" in self.model_fields_set:
+            raise UsageError("--system and --system-file exclude each other.", "Give one of them.")
+        if path is not None:
+            try:
+                self.system = path.expanduser().read_text(encoding="utf-8-sig").strip()
+            except OSError as error:
+                raise UsageError(f"{path} can't be read: {error.strerror}.") from error
+            except UnicodeDecodeError as error:
+                raise UsageError(f"{path} is not text in UTF-8.") from error
+        return self
