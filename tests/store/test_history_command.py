@@ -172,6 +172,12 @@ def test_what_can_not_be_imported_is_said_in_one_line(home: Path, content: str) 
     assert history(home, "export", "--all", "--format", "json").stdout == before
 
 
+def test_the_place_of_a_mistake_in_an_import_is_named(home: Path) -> None:
+    content = json.dumps([{"role": "user", "content": "x"}, {"role": "tool", "content": "y"}])
+    result = history(home, "import", "-", stdin=content.encode())
+    assert "Conversation 1, message 2, role: " in result.stderr.decode()
+
+
 def test_rm_asks_and_leaves_no_trace(home: Path) -> None:
     refused = history(home, "rm", "models")
     assert refused.returncode == ExitStatus.USAGE and b"--yes" in refused.stderr

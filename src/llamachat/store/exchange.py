@@ -2,7 +2,7 @@
 
 JSON holds everything, branches too: `{"format": "llamachat", "version": 1, "conversations": […]}`. Each has
 title, name, head, settings, created_at, updated_at and messages `{id, parent, role, content, …}`, ids being
-the file's own. JSONL is OpenAI's form, one conversation a line, as it stands:
+the file's own. JSONL is OpenAI's form, one conversation a line, without its branches:
 `{"messages": [{"role": …, "content": …}, …]}`. `read` takes both, and OpenAI's form as one JSON value or as
 a plain list of messages.
 """
@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import fields
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from llamachat.core.conversation import Message, Node
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+
+from llamachat.core.conversation import Message, Node, Role
 from llamachat.errors import StoreError, UsageError
 from llamachat.store.transcripts import Transcripts
 from llamachat.store.values import (
@@ -30,14 +32,6 @@ from llamachat.store.values import (
 
 _FORMAT = "llamachat"
 _VERSION = 1
-_TIMES = ("created_at", "updated_at", "finished_at")
-_ROLES = ("system", "user", "assistant")
-_KINDS = {
-    **dict.fromkeys(("pinned", "note"), bool),
-    **dict.fromkeys(("finish_reason", "model", "server"), str),
-    **dict.fromkeys(("prompt_tokens", "completion_tokens"), int),
-    **dict.fromkeys(("parameters", "timings"), dict),
-}
 Tree = tuple[Heading, Sequence[Node]]
 
 
@@ -74,12 +68,14 @@ def to_jsonl(stored: Stored) -> str:
 
 
 def read(text: str, now: float) -> list[Tree]:
-    """The conversations of an exported file. Raises StoreError, naming the place, for what is none."""
+    """The conversations of an exported file. Raises StoreError, which names the place that can't be read."""
     trees: list[Tree] = []
     for value in _values(text):
         known = isinstance(value, dict) and value.get("format") == _FORMAT
         if known and value.get("version") != _VERSION:
-            raise StoreError(f"The file has version {value.get('version')!r}; this one knows {_VERSION}.")
+            raise StoreError(
+                f"The file has version {value.get('version')!r}; this llamachat knows version {_VERSION}."
+            )
         conversations = value.get("conversations") if known else [value]
         if not isinstance(conversations, list):
             raise StoreError("The file has no list of conversations.")
@@ -115,32 +111,23 @@ def write_new(path: Path, text: str) -> None:
 
 def message_value(message: Message) -> dict[str, Any]:
     """A message as JSON: what is not known is left out, times are ISO 8601."""
-    values = {name: getattr(message, name) for name in MESSAGE_COLUMNS}
-    return _with_iso({k: v for k, v in values.items() if v is not None and v is not False})
+    values = _Message.model_validate(message, from_attributes=True).model_dump(exclude={"id", "parent"})
+    return {k: v for k, v in values.items() if v is not None and v is not False}
 
 
 def _add(transcripts: Transcripts, heading: Heading, nodes: Sequence[Node]) -> int:
-    conversation_id = transcripts.create(Heading(**{**_fields(heading), "head_id": None}))
+    conversation_id = transcripts.create(replace(heading, head_id=None))
     ids: dict[int | None, int] = {}
     for node in nodes:
         ids[node.id] = transcripts.append(conversation_id, ids.get(node.parent), node.message)
-    head = Heading(**{**_fields(heading), "head_id": ids.get(heading.head_id)})
-    transcripts.change_heading(conversation_id, head)
+    transcripts.change_heading(conversation_id, replace(heading, head_id=ids.get(heading.head_id)))
     return conversation_id
 
 
-def _fields(heading: Heading) -> dict[str, Any]:
-    return {f.name: getattr(heading, f.name) for f in fields(heading)}
-
-
 def _tree_value(heading: Heading, nodes: Sequence[Node]) -> dict[str, Any]:
-    values = _with_iso({k: v for k, v in _fields(heading).items() if v is not None and k != "head_id"})
+    values = _Conversation.model_validate(heading, from_attributes=True).model_dump(exclude_none=True)
     messages = [{"id": n.id, "parent": n.parent, **message_value(n.message)} for n in nodes]
     return {**values, "head": heading.head_id, "messages": messages}
-
-
-def _with_iso(values: dict[str, Any]) -> dict[str, Any]:
-    return {k: to_iso(v) if k in _TIMES else v for k, v in values.items()}
 
 
 def _values(text: str) -> list[Any]:
@@ -173,79 +160,108 @@ def _read_tree(value: Any, where: str, now: float) -> Tree:
         value = {"messages": value}
     if not isinstance(value, dict) or not isinstance(value.get("messages"), list):
         raise StoreError(f"{where} has no list of messages.")
-    nodes = list(_read_nodes(value["messages"], where, now))
+    try:
+        given = _Conversation.model_validate(value)
+    except ValidationError as error:
+        raise StoreError(_explain(error, where)) from error
+    nodes = _nodes(given.messages, now)
     known = {node.id for node in nodes}
     first = next((n.message.content for n in nodes if n.message.role == "user"), "")
     last = nodes[-1].id if nodes else None
-    try:
-        heading = Heading(
-            title=str(value.get("title") or title_from(first)),
-            name=str(value["name"]) if value.get("name") else None,
-            head_id=value["head"] if value.get("head") in known else last,
-            settings=dict(value.get("settings") or {}),
-            created_at=_time(value.get("created_at"), now),
-            updated_at=_time(value.get("updated_at"), now),
-        )
-    except (TypeError, ValueError) as error:
-        raise StoreError(f"{where} can't be read: {error}.") from error
+    heading = Heading(
+        title=given.title or title_from(first),
+        name=given.name or None,
+        head_id=given.head if given.head in known else last,
+        settings=given.settings or {},
+        created_at=now if given.created_at is None else given.created_at,
+        updated_at=now if given.updated_at is None else given.updated_at,
+    )
     return heading, nodes
 
 
-def _read_nodes(messages: list[Any], where: str, now: float) -> Iterator[Node]:
-    before: int | None = None
-    for number, value in enumerate(messages, 1):
-        place = f"{where}, message {number}"
-        if not isinstance(value, dict) or value.get("role") not in _ROLES:
-            raise StoreError(f"{place} has none of the roles {', '.join(_ROLES)}.")
-        node_id = value.get("id", number)
-        parent = value.get("parent") if "parent" in value else before
-        if not isinstance(node_id, int) or not isinstance(parent, int | None):
-            raise StoreError(f"{place} has an id that is no number.")
-        yield Node(node_id, parent, _read_message(value, place, now))
-        before = node_id
+def _nodes(messages: Sequence[_Message], now: float) -> list[Node]:
+    nodes: list[Node] = []
+    for number, given in enumerate(messages, 1):
+        before = nodes[-1].id if nodes else None
+        parent = given.parent if "parent" in given.model_fields_set else before
+        values = {name: getattr(given, name) for name in MESSAGE_COLUMNS}
+        values = {name: value for name, value in values.items() if value is not None}
+        if given.created_at is None:
+            values["created_at"] = now
+            if given.role == "assistant":
+                values.setdefault("finish_reason", "stop")
+        nodes.append(Node(number if given.id is None else given.id, parent, Message(**values)))
+    return nodes
 
 
-def _read_message(value: dict[str, Any], place: str, now: float) -> Message:
-    known = {k: v for k, v in value.items() if k in MESSAGE_COLUMNS and v is not None}
-    known["content"] = _text(value.get("content"), place)
-    for name, kind in _KINDS.items():
-        if not isinstance(known.get(name), kind | None) or _too_large(known.get(name)):
-            raise StoreError(f"{place} can't be read: {name} can't be {known[name]!r:.40}.")
-    try:
-        for name in ("created_at", "finished_at"):
-            if name in known:
-                known[name] = _time(known[name], now)
-    except (TypeError, ValueError) as error:
-        raise StoreError(f"{place} can't be read: {error}.") from error
-    known.setdefault("created_at", now)
-    if value["role"] == "assistant" and "created_at" not in value:
-        known.setdefault("finish_reason", "stop")
-    return Message(**known)
+def _explain(error: ValidationError, where: str) -> str:
+    """The first thing that is wrong, and its place: `Conversation 1, message 2, role: Input should be …`."""
+    first = error.errors(include_url=False)[0]
+    place = [where]
+    for part in first["loc"]:
+        if isinstance(part, int):
+            place[-1] = f"message {part + 1}"
+        else:
+            place.append(part)
+    return f"{', '.join(place)}: {first['msg'].removeprefix('Value error, ')}."
 
 
-def _text(content: Any, place: str) -> str:
+def _text(content: Any) -> Any:
     """OpenAI's content: text, or a list of parts of which only text can be kept."""
-    if isinstance(content, str):
+    if not isinstance(content, list):
         return content
-    parts = content if isinstance(content, list) else [None]
-    texts = [part.get("text") if isinstance(part, dict) else None for part in parts]
+    texts = [part.get("text") if isinstance(part, dict) else None for part in content]
     if not all(isinstance(text, str) for text in texts):
-        raise StoreError(f"{place} holds something else than text.")
+        raise ValueError("only text can be kept")
     return "\n".join(map(str, texts))
 
 
-def _too_large(value: object) -> bool:
-    """For a number of SQLite's."""
-    return isinstance(value, int) and abs(value) >= 2**63
-
-
-def _time(value: Any, now: float) -> float:
-    """ISO 8601, or seconds since 1970 as OpenAI gives them. Raises ValueError for none that there is."""
-    if value is None:
-        return now
+def _seconds(value: Any) -> Any:
+    """ISO 8601, or seconds since 1970 as OpenAI gives them; the year has to be one that there is."""
     try:
-        seconds = float(value) if isinstance(value, int | float) else from_iso(str(value))
-        to_iso(seconds)
-    except (OverflowError, OSError) as error:
-        raise ValueError(f"there is no time {value!r:.40}") from error
-    return seconds
+        seconds = from_iso(value) if isinstance(value, str) else value
+        if isinstance(seconds, int | float):
+            to_iso(seconds)
+            return float(seconds)
+    except (OverflowError, OSError, ValueError) as error:
+        raise ValueError(f"{value!r:.40} is not a time") from error
+    return value
+
+
+_Seconds = Annotated[float, BeforeValidator(_seconds), PlainSerializer(to_iso)]
+_Integer = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+"""A number that SQLite can hold."""
+
+
+class _Message(BaseModel):
+    """OpenAI's `role` and `content`, and what else `core.conversation.Message` knows."""
+
+    model_config = ConfigDict(strict=True)
+
+    id: _Integer | None = None
+    parent: _Integer | None = None
+    role: Role
+    content: Annotated[str, BeforeValidator(_text)]
+    pinned: bool | None = None
+    note: bool | None = None
+    finish_reason: str | None = None
+    created_at: _Seconds | None = None
+    model: str | None = None
+    server: str | None = None
+    parameters: dict[str, Any] | None = None
+    prompt_tokens: _Integer | None = None
+    completion_tokens: _Integer | None = None
+    timings: dict[str, Any] | None = None
+    finished_at: _Seconds | None = None
+
+
+class _Conversation(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    title: str | None = None
+    name: str | None = None
+    settings: dict[str, Any] | None = None
+    created_at: _Seconds | None = None
+    updated_at: _Seconds | None = None
+    head: _Integer | None = None
+    messages: list[_Message] = []
