@@ -38,18 +38,23 @@ find_python() {
     return 1
 }
 
-# With a CPU that has AMX, gcc builds a llama.cpp that dies at its first token (llama.cpp #20824, #26954).
-avoid_amx() {
-    local flags='-mno-amx-tile -mno-amx-int8 -mno-amx-bf16'
-    grep -qs amx_tile /proc/cpuinfo || return 0
-    # shellcheck disable=SC2086
-    "${CC:-cc}" $flags -E -x c /dev/null >/dev/null 2>&1 || return 0
-    export CFLAGS=${CFLAGS-$flags} CXXFLAGS=${CXXFLAGS-$flags}
+# progress SECONDS: how far the compiler is, by the last `[n/m]` that its build tool wrote.
+progress() {
+    local step n m filled full='####################' empty='....................'
+    step=$(tail -c 100000 "$log" | grep -oE '\[[0-9]+/[0-9]+\]' | tail -n 1) || step=
+    if [ -z "$step" ]; then
+        echo "  Installing, $1 s" && return
+    fi
+    step=${step//[\[\]]/}
+    n=${step%/*} m=${step#*/}
+    filled=$((20 * n / m))
+    echo "  Compiling llama.cpp, once: ${full:0:filled}${empty:filled} $n of $m, $1 s"
 }
 
-# Run a long command with its output in the log; tell every half minute that it lives, and show why it failed.
+# Run a long command with its output in the log, and tell how far it is. Its exit status is the command's.
 run_logged() {
-    local pid started=$SECONDS next=30
+    local pid status=0 started=$SECONDS next=30 every=30
+    if [ -t 2 ]; then next=1 every=1; fi
     set -m # a process group of its own, so that Ctrl-C ends the compilers too
     "$@" >>"$log" 2>&1 </dev/null &
     pid=$!
@@ -57,19 +62,28 @@ run_logged() {
     trap 'kill -- "-$pid" 2>/dev/null; exit 130' INT TERM HUP
     while kill -0 "$pid" 2>/dev/null; do
         sleep 0.5
-        if [ $((SECONDS - started)) -ge "$next" ]; then
-            say "  … still at it after $((SECONDS - started)) s (log: $log)"
-            next=$((next + 30))
+        if [ $((SECONDS - started)) -lt "$next" ]; then continue; fi
+        next=$((SECONDS - started + every))
+        if [ -t 2 ]; then
+            printf '\r\033[K%s' "$(progress $((SECONDS - started)))" >&2
+        else
+            say "$(progress $((SECONDS - started)))"
         fi
     done
     trap - INT TERM HUP
-    if wait "$pid"; then return; fi
+    if [ -t 2 ]; then printf '\r\033[K' >&2; fi
+    wait "$pid" || status=$?
+    return "$status"
+}
+
+installation_failed() {
     tail -n 25 "$log" >&2
     say
     say "The installation failed; the last lines of $log are above. Run this again to try again."
     if ! c++ --version >/dev/null 2>&1 && ! command -v cl >/dev/null; then # a Mac has a c++ that only says so
         say "There is no C++ compiler: install build-essential (Debian, Ubuntu), gcc-c++ (Fedora), the command line"
         say "tools of Xcode (xcode-select --install), or the Build Tools for Visual Studio, and run this again."
+        say "docs/install.md says how to install without a compiler."
     fi
     exit 1
 }
@@ -98,6 +112,17 @@ make_venv() {
         fail "$python could not make $venv. On Debian and Ubuntu: sudo apt install python3-venv"
 }
 
+# pip, or uv where it is: both know the options that are used here.
+pip() {
+    local command=$1
+    shift
+    if command -v uv >/dev/null; then
+        uv pip "$command" --python "$(bin)/python" "$@"
+    else
+        "$(bin)/python" -m pip "$command" "$@"
+    fi
+}
+
 # What an installation was made of; another state of these files asks for another one.
 state() { echo "$root $(cat "$root/pyproject.toml" "$root/constraints.txt" "$root/scripts/lib.sh" | cksum)"; }
 remember_install() { state >"$venv/.installed-for-$1"; }
@@ -106,23 +131,24 @@ is_installed() {
         [ "$(cat "$venv/.installed-for-$1" 2>/dev/null)" = "$(state)" ]
 }
 
-# install_project FOR [OPTION…]: install the project with the bundled model, and what the options name.
+# install_project FOR ENGINE [OPTION…]: install the project with the bundled model, and what the options name.
+# ENGINE is one of engine.sh's, or empty for the one that is there.
 install_project() {
-    local purpose=$1
-    shift
-    if is_installed "$purpose"; then return; fi
+    local purpose=$1 engine=$2
+    shift 2
+    if is_installed "$purpose" && has_engine "$engine"; then return; fi
     make_venv
-    avoid_amx
-    say "Installing llamachat and its model. The first time the engine, llama.cpp, is compiled:"
-    say "5 to 10 minutes on two cores, up to 20 where they are busy. Later starts skip all this."
+    say "Installing llamachat and its model; the log is $log."
     : >"$log"
-    if command -v uv >/dev/null; then
-        run_logged uv pip install --python "$(bin)/python" "$@" --editable "$root[demo]"
-    else
-        if [ $# -gt 0 ]; then run_logged "$(bin)/python" -m pip install --upgrade 'pip>=25.1'; fi
-        run_logged "$(bin)/python" -m pip install "$@" --editable "$root[demo]"
+    if ! command -v uv >/dev/null && [ $# -gt 0 ]; then
+        run_logged pip install --upgrade 'pip>=25.1' || installation_failed # the first that knows --group
     fi
+    install_engine "$engine" "$@"
+    run_logged pip install "$@" --editable "${root}[demo]" || installation_failed
     remember_install serve # all that it needs is part of what the tests need
     remember_install "$purpose"
     say "Installed in $SECONDS s."
 }
+
+# shellcheck source=scripts/engine.sh
+. "$root/scripts/engine.sh"

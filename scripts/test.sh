@@ -3,7 +3,7 @@
 set -euo pipefail
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
-install_project test --group "$root/pyproject.toml:dev" --constraint "$root/constraints.txt"
+install_project test '' --group "$root/pyproject.toml:dev" --constraint "$root/constraints.txt"
 cd "$root"
 run() { say "== $*"; "$(bin)/python" -m "$@"; }
 run ruff format --check .
