@@ -1,6 +1,7 @@
-"""Write docs/cli.md: the `--help` of every command. Run it with a Python older than 3.13, as CI's check does.
+"""Write docs/cli.md, the `--help` of every command, and docs/llamachat.1, the same as a man page.
 
-python scripts/cli_docs.py
+python scripts/cli_docs.py          write both; use a Python older than 3.13, as CI's check does
+python scripts/cli_docs.py --man    print the man page
 """
 
 from __future__ import annotations
@@ -12,7 +13,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-TARGET = Path(__file__).parent.parent / "docs" / "cli.md"
+from argparse_manpage.manpage import Manpage
+
+from llamachat import __version__
+from llamachat.cli.parser import COMMANDS, build
+
+DOCS = Path(__file__).parent.parent / "docs"
 HEADER = """# Every command and its options
 
 Written by `python scripts/cli_docs.py`; a test compares it with the program.
@@ -47,5 +53,21 @@ def blocks(*command: str) -> Iterator[str]:
         yield from blocks(*command, name)
 
 
+def man_page() -> str:
+    os.environ["COLUMNS"] = "100"
+    facts = {
+        "version": __version__,
+        "date": " ",  # or each day would make another page
+        "manual_title": "User Commands",
+        "description": "a local Llama on your own laptop",
+    }
+    page = str(Manpage(build(COMMANDS), facts, format="single-commands-section"))
+    return "\n".join(line.rstrip() for line in page.splitlines()) + "\n"
+
+
 if __name__ == "__main__":
-    TARGET.write_text("\n".join([HEADER, *blocks()]), encoding="utf-8")
+    if sys.argv[1:] == ["--man"]:
+        sys.stdout.write(man_page())
+    else:
+        (DOCS / "cli.md").write_text("\n".join([HEADER, *blocks()]), encoding="utf-8")
+        (DOCS / "llamachat.1").write_text(man_page(), encoding="utf-8")

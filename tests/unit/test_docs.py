@@ -33,6 +33,14 @@ def test_help_in_the_documents_is_up_to_date(document: Path, command: str, shown
     )
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="argparse words its help differently since")
+def test_the_man_page_is_up_to_date() -> None:
+    command = [sys.executable, "scripts/cli_docs.py", "--man"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    page = (ROOT / "docs" / "llamachat.1").read_text(encoding="utf-8")
+    assert done.stdout == page, "python scripts/cli_docs.py"
+
+
 def test_the_changelogs_newest_version_is_the_programs() -> None:
     versions = re.findall(
         r"^## \[(\d[^\]]*)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE

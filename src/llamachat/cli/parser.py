@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -34,6 +34,7 @@ COMMANDS = (
     Command("models", "list, show, verify, remove and explain models", "llamachat.cli.models"),
     Command("ps", "list the servers that are running", "llamachat.cli.ps"),
     Command("doctor", "check this computer, the engine and the network", "llamachat.cli.doctor"),
+    Command("completion", "print a script that completes in your shell", "llamachat.cli.completion"),
     Command("history", "find, show, export and remove conversations", "llamachat.cli.history"),
 )
 ALIASES = {"run": ("serve", "--chat"), "ls": ("models", "list")}
@@ -51,15 +52,15 @@ def parse(arguments: Sequence[str]) -> tuple[Command | None, argparse.Namespace]
     if chosen is not None and chosen.takes_rest and "--" in arguments:
         split = arguments.index("--")
         arguments, rest = arguments[:split], [*arguments[split + 1 :]]
-    parser = build(chosen)
+    parser = build((chosen,) if chosen else ())
     args = parser.parse_args(arguments, argparse.Namespace(rest=rest))
     if chosen is None:
         parser.print_help()
     return chosen, args
 
 
-def build(chosen: Command | None) -> argparse.ArgumentParser:
-    """The parser; only the chosen subcommand's module is imported and adds its arguments."""
+def build(commands: Collection[Command]) -> argparse.ArgumentParser:
+    """The parser; only the modules of `commands` are imported and add their arguments."""
     parser = _Parser(
         prog="llamachat",
         description="A local Llama: `llamachat serve` in one terminal, `llamachat chat` in another.",
@@ -72,7 +73,7 @@ def build(chosen: Command | None) -> argparse.ArgumentParser:
         sub = subparsers.add_parser(
             command.name, help=command.summary, description=command.summary, allow_abbrev=False
         )
-        if command == chosen:
+        if command in commands:
             importlib.import_module(command.module).add_arguments(sub)
     return parser
 
