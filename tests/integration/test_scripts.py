@@ -337,8 +337,8 @@ def test_the_quick_build_leaves_out_common_and_joins_sources(clone: Path, tmp_pa
     (source / "mtmd" / "mtmd-helper.cpp").write_text("static int once() { return 2; }")
     include = f"-D{QUICK}={clone}/scripts/engine.cmake"
     for command in (
-        ["cmake", "-S", source, "-B", tmp_path / "b", include],
-        ["cmake", "--build", tmp_path / "b"],
+        ["cmake", "-S", str(source), "-B", str(tmp_path / "b"), include],
+        ["cmake", "--build", str(tmp_path / "b")],
     ):
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
