@@ -142,7 +142,7 @@ def test_while_a_header_does_not_come_it_is_told_why(hub: HubProcess, tmp_path: 
     assert watcher.losses == [
         "no byte for 0.5 s",
         "the server answered 503",
-        "something in between answered with a web page",
+        "a web page came instead of the file (a login page, a proxy?)",
     ]
 
 
@@ -157,7 +157,7 @@ def test_a_login_page_in_between_is_no_file_and_no_list_of_files(hub: HubProcess
     hub.control(faults=[{"kind": "page"}] * 2)
     watcher = Notes()
     assert fetch(hub, tmp_path, watcher=watcher).read_bytes() == CONTENT
-    assert watcher.losses == ["something in between answered with a web page"] * 2
+    assert watcher.losses == ["a web page came instead of the file (a login page, a proxy?)"] * 2
     hub.control(api_faults=[{"kind": "page"}])
     with pytest.raises(NetworkError, match="Is there a login page or a proxy in between"):
         fetch(hub, tmp_path)
@@ -203,7 +203,9 @@ def test_bytes_with_another_hash_get_no_name(
 def test_when_nothing_comes_it_gives_up_and_goes_on_later(hub: HubProcess, tmp_path: Path) -> None:
     hub.control(faults=[{"kind": "cut", "after": 3 * MB}, *[{"kind": "reset"}] * 1000])
     impatient = TransferOptions(connections=1, patience=0.5, first_backoff=0.01, longest_backoff=0.1)
-    with pytest.raises(NetworkError, match=r"No byte of .* came for .* 17 % is here: the same command"):
+    with pytest.raises(
+        NetworkError, match=r"No byte of .* arrived for .* 17 % is here: run the same command"
+    ):
         fetch(hub, tmp_path, impatient)
     assert not (tmp_path / NAME).exists()
     assert install.unfinished([tmp_path]) == {tmp_path / NAME: (3 * MB, len(CONTENT))}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from llamachat.cli import console
 from llamachat.core.units import size
 from llamachat.errors import ModelError
-from llamachat.hub import local_models
+from llamachat.hub import local_models, other_stores
 from llamachat.hub.local_models import LocalModel, Places
 
 
@@ -24,13 +24,14 @@ def choose(name: str | None, where: Places) -> LocalModel:
 
 def introduce(model: LocalModel) -> None:
     """Say which model was found where none was named."""
-    if model.bundled:
-        console.say(
-            f"No model found: this is the demo {model.name}, which is small and speaks English only. "
-            "Fetch a better one: llamachat pull"
-        )
-    else:
+    if not model.bundled:
         console.say(f"Found {model.path}")
+        return
+    others = (f"; or use {m.source}'s: llamachat serve {m.name}" for m in other_stores.find_all())
+    console.say(
+        f"No model found: this is the demo {model.name}, which is small and speaks English only. "
+        f"Fetch a better one: llamachat pull{next(others, '')}"
+    )
 
 
 def _ask(models: Sequence[LocalModel]) -> LocalModel:

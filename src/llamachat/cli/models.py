@@ -63,7 +63,7 @@ def _list(settings: ModelsSettings, names: Sequence[str]) -> int:
     for path, (have, whole) in install.unfinished(_places(settings).folders).items():
         rest = f"{100 * have // max(1, whole)}% of {size(whole)} is here"
         table.add_row(escape(path.stem), "unfinished", rest)
-    console.stdout().print(table if table.row_count else "There is no model here: llamachat pull")
+    console.stdout().print(table if table.row_count else "No models yet. Fetch one: llamachat pull")
     return ExitStatus.OK
 
 
@@ -102,7 +102,7 @@ def _show(settings: ModelsSettings, names: Sequence[str]) -> int:
             "licence": f"{facts.licence} {catalogue.licence(facts.licence).url}".strip(),
             f"memory at n_ctx {settings.n_ctx}": f"{parts}, buffers {size(need.buffers)}",
             "fits": hardware.look().fit(need.total),
-            "chat template": header.chat_template or "none: llama.cpp's default is used",
+            "chat template": header.chat_template or "none: llama.cpp uses its default",
         }
         for key, value in rows.items():
             sys.stdout.write(visible(f"{key}: {value}\n"))

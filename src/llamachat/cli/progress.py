@@ -15,7 +15,7 @@ PLAIN_EVERY = 10.0  # seconds between two lines in a log
 
 
 class Watch(AbstractContextManager["Watch"]):
-    """Told by the hub how transfers go; this one shows nothing."""
+    """Gets the events of transfers; this one shows nothing."""
 
     def started(self, name: str, size: int, have: int) -> None: ...
     def advanced(self, n_bytes: int) -> None: ...
@@ -28,7 +28,7 @@ class Watch(AbstractContextManager["Watch"]):
 
 
 def watch(quiet: bool) -> Watch:
-    """Rich takes a while to import, so only where a bar can be seen."""
+    """What shows a download. Rich is slow to import, so only a terminal gets its bar."""
     if quiet:
         return Watch()
     if not sys.stderr.isatty():
@@ -39,7 +39,7 @@ def watch(quiet: bool) -> Watch:
 
 
 def remarks(quiet: bool) -> Watch:
-    """For what is asked before the transfer: what it waits for."""
+    """What shows why a request before the download takes long."""
     return Watch() if quiet else _Remarks()
 
 

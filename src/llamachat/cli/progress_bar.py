@@ -20,11 +20,11 @@ from rich.text import Text
 from llamachat.cli import console
 from llamachat.cli.progress import Watch
 
-RATE_OVER = 30.0  # seconds that the rate is a mean of
+RATE_OVER = 30.0  # seconds that the rate is averaged over
 
 
 class _Shrinking(TextColumn):
-    """Gives way where the line is too short for all, and is cut off instead of folded."""
+    """Shrinks where the line is too short, and ends with an ellipsis instead of wrapping."""
 
     def __init__(self, text: str, style: str = "none") -> None:
         super().__init__(text, style, markup=False, table_column=Column())

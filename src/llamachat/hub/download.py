@@ -1,7 +1,7 @@
-"""Fetch one file: it gets its name only when it is whole, and what came is never fetched twice for nothing.
+"""Download one file: it gets its name only when it is complete, and an interrupted download resumes.
 
 Next to the file `NAME` there are, while it is fetched, `NAME.part` (the bytes, each at its place) and in the
-folder `.llamachat` the journal and the lock. Who holds the lock writes; others wait for it.
+folder `.llamachat` the journal and the lock. Only the process that holds the lock writes; others wait.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from llamachat.hub.model_folder import Paths
 from llamachat.hub.segments import Journal, SegmentQueue, Span, total
 
 FETCHED_TWICE = 1 << 20
-"""At most so many bytes are lost, all connections together, when the process is killed."""
+"""The most bytes that a killed process loses, all connections together."""
 HASH_CHUNK = 1 << 20
 HEADER_STEP = 1 << 20
 DURABLE_EVERY = 2.0  # seconds between two fsyncs
@@ -39,7 +39,7 @@ HEADER_PATIENCE = 60.0  # seconds
 
 
 class Watcher(Protocol):
-    """Who is told how a transfer goes; called from several threads."""
+    """Gets the events of a transfer, from several threads."""
 
     def started(self, name: str, size: int, have: int) -> None: ...
     def advanced(self, n_bytes: int) -> None: ...
@@ -58,10 +58,10 @@ class Transport:
 
 
 def fetch(file: RemoteFile, paths: Paths, transport: Transport) -> str:
-    """Bring `paths.part` to be the whole file, and return its sha256. The caller holds the lock.
+    """Complete `paths.part` and return its sha256. The caller holds the lock.
 
     Raises FileChanged where the server has another file now, NetworkError after `options.patience` without a
-    byte, ModelError where the bytes are not those that the hub names; KeyboardInterrupt leaves what came.
+    byte, ModelError for another hash than the hub's. KeyboardInterrupt leaves what has arrived.
     """
     with _opened(file, paths, transport.watcher) as journal:
         transport.watcher.started(file.name, file.size, total(journal.done))
@@ -72,7 +72,7 @@ def fetch(file: RemoteFile, paths: Paths, transport: Transport) -> str:
             sha256 = digest.result()
             _check_size(paths.part, file.size)
         except _PartTruncated as error:
-            os.truncate(paths.part, error.size)  # what others wrote behind it leaves a gap
+            os.truncate(paths.part, error.size)  # later writes have left a gap
             raise
     if file.identity.sha256 not in (None, sha256):
         discard(paths)
@@ -85,7 +85,7 @@ def fetch(file: RemoteFile, paths: Paths, transport: Transport) -> str:
 
 
 def read_header(file: RemoteFile, paths: Paths, transport: Transport) -> gguf.GGUFHeader:
-    """The header of `file`; as much of the file as that takes is fetched, and stays for the download.
+    """The header of `file`; only as much as that needs is fetched, and it counts for the download.
 
     Raises ModelError where the file is not a GGUF, and the errors of `fetch`.
     """
@@ -94,26 +94,28 @@ def read_header(file: RemoteFile, paths: Paths, transport: Transport) -> gguf.GG
     options = replace(options, connections=1, stall_timeout=options.answer_within, patience=patience)
     with locked(paths, transport.watcher):
         if paths.final.exists():
-            with contextlib.suppress(ModelError):  # whether it is the hub's file is asked before it is used
+            with contextlib.suppress(
+                ModelError
+            ):  # `install` compares it with the hub's file before it is used
                 return gguf.open_header(paths.final)
         n_bytes = 0
-        while True:
-            n_bytes = min(n_bytes + HEADER_STEP, file.size)
-            with _opened(file, paths, transport.watcher) as journal:
+        with _opened(file, paths, transport.watcher) as journal, paths.part.open("rb") as part:
+            while True:
+                n_bytes = min(n_bytes + HEADER_STEP, file.size)
                 queue = SegmentQueue(journal, n_bytes, options.connections)
-                _transfer(file, paths.part, queue, replace(transport, options=options))
-            with paths.part.open("rb") as part:
-                start = io.BytesIO(part.read(n_bytes))
-            try:
-                return gguf.read_header(start, file.name)
-            except gguf.TruncatedHeader:
-                if n_bytes == file.size:
-                    raise
+                if not queue.complete:
+                    _transfer(file, paths.part, queue, replace(transport, options=options))
+                part.seek(0)
+                try:
+                    return gguf.read_header(io.BytesIO(part.read(n_bytes)), file.name, file.size)
+                except gguf.TruncatedHeader:
+                    if n_bytes == file.size:
+                        raise
 
 
 @contextmanager
 def locked(paths: Paths, watcher: Watcher) -> Iterator[None]:
-    """Hold the lock of a file; wait, and say so, where another process holds it."""
+    """Hold the lock of a file; if another process holds it, say so and wait."""
     paths.lock.parent.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(paths.lock)
     try:
@@ -145,7 +147,7 @@ def publish(paths: Paths) -> None:
 
 
 def discard(paths: Paths) -> None:
-    """Forget what came of a file."""
+    """Delete what has arrived of a file."""
     paths.part.unlink(missing_ok=True)
     paths.journal.unlink(missing_ok=True)
 
@@ -175,7 +177,7 @@ def _opened(file: RemoteFile, paths: Paths, watcher: Watcher) -> Iterator[Journa
 
 
 def _transfer(file: RemoteFile, part: Path, queue: SegmentQueue, transport: Transport) -> None:
-    """Fetch what the queue lacks; make durable what came, and give up when nothing comes for too long."""
+    """Fetch what the queue is missing, and sync it to the disk; give up when nothing arrives for too long."""
     options = transport.options
     source = HttpFile(transport.client, file, transport.token, options)
     connections = [_Connection(source, queue, part, transport, n == 0) for n in range(options.connections)]
@@ -188,8 +190,8 @@ def _transfer(file: RemoteFile, part: Path, queue: SegmentQueue, transport: Tran
                 if queue.silence() > options.patience:
                     share = 100 * total(queue.done) // max(1, file.size)
                     raise NetworkError(
-                        f"No byte of {file.name} came for {_duration(options.patience)}.",
-                        f"{share} % is here: the same command continues from there.",
+                        f"No byte of {file.name} arrived for {_duration(options.patience)}.",
+                        f"{share} % is here: run the same command again to continue.",
                     )
             _make_durable(handle, queue)
     finally:
@@ -227,7 +229,7 @@ def _check_size(part: Path, size: int) -> None:
 
 
 class _Connection(threading.Thread):
-    """Fetches one segment after the other, and never takes a lost connection for the end."""
+    """Fetches one segment after the other; a connection that ends early is not the end of the file."""
 
     def __init__(
         self, source: HttpFile, queue: SegmentQueue, part: Path, transport: Transport, is_first: bool
@@ -241,7 +243,7 @@ class _Connection(threading.Thread):
         self._failures = 0  # in a row
 
     def run(self) -> None:
-        """A failure that no patience cures stops the queue."""
+        """Any failure that another try can't fix stops the queue."""
         try:
             with self._part.open("r+b", buffering=0) as file:
                 while segment := self._queue.take(self._is_first):
@@ -281,7 +283,7 @@ class _Connection(threading.Thread):
                 writer.start_over()
             self._queue.ranges_work()
             for chunk in chunks:
-                if self._queue.stopped:  # who stopped it may begin again in the same file
+                if self._queue.stopped:  # the next download may already write to the same file
                     return
                 writer.write(chunk)
                 if whole and writer.at == writer.end:
@@ -306,7 +308,7 @@ class _Writer:
         self._recorded = self.at
 
     def start_over(self) -> None:
-        """The server sends the file from its start: pass over what is here already."""
+        """The server sends the file from its start: skip what is here already."""
         self._recorded = self.at = self._skip = self._queue.frontier
         self.end = self._queue.wanted
 
@@ -327,7 +329,7 @@ class _Writer:
         except OSError as error:
             raise ModelError(
                 f"{self._file.name} can't be written: {error.strerror}.",
-                "What came is kept; run the same command again when that is fixed.",
+                "What has arrived is kept; run the same command again when that is fixed.",
             ) from error
         if self.at - self._recorded >= self._step:
             self.close()
@@ -348,7 +350,7 @@ def _reason(error: Exception, stall_timeout: float) -> str:
 
 
 class _Digest(threading.Thread):
-    """The sha256 of a growing file, computed as far as it has no gap."""
+    """Computes the sha256 of a file while it arrives, as far as it has no gap."""
 
     def __init__(self, part: Path, queue: SegmentQueue) -> None:
         super().__init__(daemon=True)

@@ -116,7 +116,7 @@ class GGUFHeader:
         return value if isinstance(value, str) else ""
 
     def hyperparameter(self, name: str) -> int | None:
-        """`<architecture>.<name>` as an int; the largest where the model gives one for each layer."""
+        """`<architecture>.<name>` as an int; the largest where there is one for each layer."""
         return max(self.by_layer(name), default=None)
 
     def by_layer(self, name: str) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ LOG_IN = "log in with `hf auth login` or set HF_TOKEN"
 
 @dataclass(frozen=True, slots=True)
 class TransferOptions:
-    """Times in seconds. `patience` is how long to go on without a single byte."""
+    """Times in seconds. `patience` is how long to keep trying without a single byte."""
 
     connections: int = 4
     connect_timeout: float = 10.0
@@ -100,7 +100,7 @@ class HttpFile:
             yield whole, response.iter_raw()
 
     def forget_redirect(self) -> None:
-        """The address that it redirected to does not work any more: ask for another."""
+        """The address that it redirected to no longer works: ask for another one."""
         self._redirected = None
 
     def _check_identity(self, response: httpx2.Response) -> None:
@@ -129,7 +129,7 @@ class HttpFile:
                 raise Lost(f"the address it redirected to answered {status}")
             raise refusal(response)
         if "html" in response.headers.get("Content-Type", ""):
-            raise Lost("something in between answered with a web page")
+            raise Lost("a web page came instead of the file (a login page, a proxy?)")
 
     def _check_range(self, response: httpx2.Response, span: Span | None) -> None:
         """Raise for a reply that is not what was asked for, before a byte of it is used."""
@@ -146,7 +146,7 @@ class HttpFile:
 
 
 def version_of(response: httpx2.Response) -> str | None:
-    """What tells one state of a file from another."""
+    """What identifies a version of a file."""
     return response.headers.get("ETag") or response.headers.get("Last-Modified")
 
 

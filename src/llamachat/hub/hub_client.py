@@ -1,4 +1,4 @@
-"""The hub's API, and files on other servers: what there is and where, with errors in one line.
+"""The hub's API, and files on other servers: what exists and where, with errors in one line.
 
 Token, endpoint and errors are those of huggingface_hub.
 """
@@ -80,7 +80,7 @@ class Hub:
 
     @functools.cached_property
     def client(self) -> httpx2.Client:
-        """For all requests: proxies by the environment, and no reply may stall.
+        """For all requests: proxies from the environment, and a time limit for silence.
 
         The headers are not those of `huggingface_hub.utils.build_hf_headers`, which asks huggingface.co for a
         list of programs to name in them, with a time limit of its own, even where a mirror is used.

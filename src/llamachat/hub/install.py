@@ -103,7 +103,7 @@ def choose_variant(
     by_quant = {variant.quant: variant for variant in reversed(repository.variants)}
     if not by_quant:
         raise ModelError(
-            f"{repository.id} has no GGUF file.", "Look for a repository whose name ends in GGUF."
+            f"{repository.id} has no GGUF files.", "Look for a repository whose name ends in GGUF."
         )
     if wanted.quant:
         quants = [wanted.quant]
@@ -179,7 +179,7 @@ def is_begun(folder: Path, variant: Variant) -> bool:
 
 
 def check_room(variant: Variant, folder: Path) -> None:
-    """Raise ModelError where the disk has no room for what is still to come."""
+    """Raise ModelError where the disk has no room for the rest."""
     missing = [Paths(folder, f.name) for f in variant.files if not (folder / f.name).exists()]
     have = sum(read_progress(paths.journal) for paths in missing)
     need = sum(f.size for f in variant.files if Paths(folder, f.name) in missing) - have + DISK_RESERVE
@@ -211,7 +211,7 @@ def is_here(file: RemoteFile, paths: Paths, record: Record) -> bool:
 
 
 def pull(hub: Hub, variant: Variant, folder: Path, record: Record, watcher: Watcher) -> Path:
-    """Fetch all files of the variant; each gets its name when all are whole. Returns the first's path.
+    """Download all files of the variant; they get their names when all are complete. Returns the first path.
 
     What `record` lacks is filled in for each file. Raises FileChanged where the hub has other files now.
     """
@@ -232,16 +232,16 @@ def pull(hub: Hub, variant: Variant, folder: Path, record: Record, watcher: Watc
 
 
 def _bring(hub: Hub, file: RemoteFile, paths: Paths, record: Record, watcher: Watcher) -> str:
-    """Have the file whole, as the part file or under its name, but not both; its sha256."""
+    """Complete the file, as the part file or under its name, but not both; returns its sha256."""
     if not is_here(file, paths, record):
         return download.fetch(file, paths, hub.transport(file, watcher))
     watcher.noted(f"{file.name} is here already")
-    download.discard(paths)  # the beginning of a download, which must not take the whole file's name
+    download.discard(paths)  # an unfinished download must not replace the complete file
     return file.identity.sha256 or download.sha256_of(paths.final)
 
 
 def unfinished(folders: Sequence[Path]) -> dict[Path, tuple[int, int]]:
-    """Downloads that are not complete: bytes that are here, and bytes of the whole."""
+    """Downloads that are not complete: bytes that have arrived, and bytes in all."""
     found = {}
     for folder in folders:
         for part in sorted(folder.glob(f"*{PART_SUFFIX}")) if folder.is_dir() else ():
@@ -270,7 +270,7 @@ def remove(path: Path) -> int:
         with download.locked_at_once(paths):
             freed = _remove(paths)
             with suppress(OSError):  # Windows, where it is open
-                paths.lock.unlink()  # while it is held: who waits for it sees that it is gone
+                paths.lock.unlink()  # while it is held: a process that waits for it notices
         return freed
 
 

@@ -46,7 +46,6 @@ class Places:
 
     folders: tuple[Path, ...]
     cwd: Path | None = None
-    stores: other_stores.Stores | None = None
 
 
 class SeveralModels(ModelError):
@@ -67,7 +66,9 @@ def places(named: str | None = None, cwd: Path | None = None) -> Places:
     try:
         cwd = cwd or Path.cwd()
     except FileNotFoundError as error:
-        raise UsageError("The current directory no longer exists.", "Change to another one: cd.") from error
+        raise UsageError(
+            "The current directory no longer exists.", "Change to another one with `cd`."
+        ) from error
     if named:
         return Places((Path(named).expanduser(),), cwd)
     checkouts = [_checkout(cwd), _checkout(Path(__file__))]
@@ -84,7 +85,7 @@ def _checkout(start: Path) -> Path | None:
 
 
 def resolve(name: str | None, where: Places) -> LocalModel:
-    """The model that `name` means; without one the only one there is, or the bundled one.
+    """The model that `name` means; without a name the only one there is, or the bundled one.
 
     Raises SeveralModels where one has to be chosen, ModelError where there is none.
     """
@@ -135,7 +136,7 @@ def _every_model(where: Places) -> Iterator[LocalModel]:
     bundled = bundled_model()
     if bundled:
         yield bundled
-    for found in other_stores.find_all(where.stores):
+    for found in other_stores.find_all():
         yield LocalModel(found.path, found.name, found.source)
 
 

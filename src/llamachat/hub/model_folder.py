@@ -63,7 +63,7 @@ def writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ModelError(
-            f"{folder} can't be written: {error.strerror or error}.", "Name another folder with `--folder`."
+            f"{folder} can't be written: {error.strerror or error}.", "Choose another folder with `--folder`."
         ) from error
 
 
@@ -87,7 +87,7 @@ def _agreed(folder: Path) -> Path:
 
 
 def read_record(path: Path) -> Record | None:
-    """The record of the model file `path`, None where it was not fetched by us."""
+    """The record of the model file `path`, None where llamachat did not download it."""
     try:
         record = Record(**json.loads(Paths(path.parent, path.name).record.read_text("utf-8")))
     except (OSError, ValueError, TypeError, RecursionError):

@@ -21,7 +21,7 @@ _INTEGER = r"Q4_0_(?:4_4|4_8|8_8)|(?:IQ|TQ|Q)[1-8](?:_(?:[KSML01]|XS|XXS|NL|XL))
 _NAME = rf"(?:{_INTEGER}|BF16|FP?16|FP?32|(?:MX|NV)FP4(?:_MOE)?)"
 _QUANT = re.compile(rf"(?:^|[-._/])(?P<quant>{_NAME})(?=[-._/]|$)", re.IGNORECASE)
 _LETTERS = ("K", "0", "1", "XXS", "XS", "S", "M", "L", "XL", "NL")
-_NAMED = re.compile(rf"(?:(?:UD|I1)-)?{_NAME}", re.IGNORECASE)  # as some who convert models name theirs
+_NAMED = re.compile(rf"(?:(?:UD|I1)-)?{_NAME}", re.IGNORECASE)  # prefixes that some converters use
 
 # Bits per weight, of whole models: llama.cpp's tools/quantize/README.md and its ftype table.
 BITS = {

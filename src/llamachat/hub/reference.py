@@ -38,7 +38,7 @@ class Reference:
 
 
 def parse(text: str, endpoint: str = "") -> Reference:
-    """Understand `text`; `endpoint` is the hub in use. Raises UsageError for what is none of these."""
+    """Understand `text`; `endpoint` is the hub in use. Raises UsageError for anything else."""
     if "://" in text or text.startswith(tuple(f"{host}/" for host in (*HUB_HOSTS, *MIRROR_HOSTS))):
         return _parse_url(text if "://" in text else f"https://{text}", endpoint)
     name, _, quant = text.rpartition(":")

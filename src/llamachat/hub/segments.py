@@ -45,7 +45,7 @@ class Journal:
     """
 
     def __init__(self, path: Path, identity: Identity, boot_time: float, part_size: int) -> None:
-        """Read what is there, as far as a part file of `part_size` bytes has it, and write it anew, compact.
+        """Read what is there, as far as a part file of `part_size` bytes has it, and compact it.
 
         `changed` is set where the journal is that of another file, which then counts for nothing.
         """
@@ -175,7 +175,7 @@ class SegmentQueue:
             return None
 
     def _cut(self) -> Span:
-        """A segment from the front, smaller towards the end, so that no connection is late alone."""
+        """A segment from the front; the last ones are small, so that all connections finish together."""
         start, end = self._missing.popleft()
         share = (end - start + total(self._missing)) // (self._connections * SEGMENTS_EACH)
         length = max(SMALLEST_SEGMENT, min(LARGEST_SEGMENT, share))
@@ -217,7 +217,7 @@ class SegmentQueue:
             self._journal.mark_durable(done)
 
     def pause(self, seconds: float) -> None:
-        """Ask for nothing more for so long: the server said so."""
+        """Don't ask for anything for so many seconds: the server said so."""
         with self._changed:
             self._paused_until = max(self._paused_until, time.monotonic() + seconds)
 
@@ -226,18 +226,18 @@ class SegmentQueue:
         return time.monotonic() - max(self.last_byte, self._paused_until)
 
     def rest(self, seconds: float) -> None:
-        """Wait so long, or as long as the server asked for, or until it is stopped."""
+        """Wait for so many seconds, or as long as the server asked for, or until `stop`."""
         until = max(time.monotonic() + seconds, self._paused_until)
         with self._changed:
             self._changed.wait_for(lambda: self.stopped, until - time.monotonic())
 
     def wait(self, seconds: float) -> bool:
-        """Wait until it is over, at most so long; returns whether it is."""
+        """Wait until it is over, for at most so many seconds; returns whether it is."""
         with self._changed:
             return self._changed.wait_for(lambda: self.over, seconds)
 
     def wait_beyond(self, offset: int) -> int:
-        """The frontier, once it is beyond `offset` or there is no more to come."""
+        """The frontier, once it is beyond `offset` or nothing more will arrive."""
         with self._changed:
             self._changed.wait_for(lambda: self.frontier > offset or self.over)
             return self.frontier
