@@ -7,8 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pexpect
@@ -19,6 +18,7 @@ from llamachat.hub.download import sha256_of
 from llamachat.hub.model_folder import Paths
 from llamachat.hub.segments import read_progress
 from tests.fakes.hub_process import HubProcess, running_hub
+from tests.support import wait_for
 
 MB = 1 << 20
 REPO = "org/SmolLM2-135M-Instruct-GGUF"
@@ -85,6 +85,10 @@ def runner(hub: HubProcess, tmp_path: Path) -> Runner:
     return Runner(hub, tmp_path)
 
 
+def has_arrived(paths: Paths, n_bytes: int) -> Callable[[], bool]:
+    return lambda: read_progress(paths.journal) > n_bytes
+
+
 def test_thirty_cuts_and_two_kills_leave_the_real_model_whole(
     hub: HubProcess, runner: Runner, model: Path
 ) -> None:
@@ -92,7 +96,7 @@ def test_thirty_cuts_and_two_kills_leave_the_real_model_whole(
     paths = Paths(runner.folder, model.name)
     for share in (0.3, 0.6):
         with runner.start(REPO) as process:
-            wait_for(lambda share=share: read_progress(paths.journal) > share * model.stat().st_size)
+            wait_for(has_arrived(paths, int(share * model.stat().st_size)), "the share")
             process.send_signal(signal.SIGKILL if os.name == "posix" else signal.SIGTERM)
         assert not paths.final.exists()
     status, out, err = runner.run(REPO)
@@ -104,10 +108,10 @@ def test_thirty_cuts_and_two_kills_leave_the_real_model_whole(
 
 
 def test_ctrl_c_leaves_what_came_and_no_traceback(hub: HubProcess, runner: Runner, model: Path) -> None:
-    hub.control(rate=20 * MB)
+    hub.control(rate=5 * MB)
     paths = Paths(runner.folder, model.name)
     with runner.start(REPO) as process:
-        wait_for(lambda: read_progress(paths.journal) > 5 * MB)
+        wait_for(has_arrived(paths, 5 * MB), "5 MB")
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=DEADLINE)
     assert process.returncode == 130 and "Traceback" not in err
@@ -153,7 +157,7 @@ def test_two_at_once_take_turns_and_say_so(hub: HubProcess, runner: Runner, mode
     hub.control(rate=30 * MB)
     paths = Paths(runner.folder, model.name)
     with runner.start(REPO) as first:
-        wait_for(lambda: read_progress(paths.journal) > 5 * MB)
+        wait_for(has_arrived(paths, 5 * MB), "5 MB")
         status, out, err = runner.run(REPO)
         first.communicate(timeout=DEADLINE)
     assert (status, out, first.returncode) == (0, f"{paths.final}\n", 0)
@@ -289,11 +293,3 @@ def test_a_proxy_is_used(hub: HubProcess, runner: Runner, model: Path) -> None:
     )
     assert status == 0, err
     assert hub.stats()["bytes"] >= model.stat().st_size
-
-
-def wait_for(condition: object) -> None:
-    assert callable(condition)
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
