@@ -71,8 +71,9 @@ class ServerProcess:
         cwd: Path,
         api_key: str | None = None,
         prefix: Sequence[str] = (),
+        port: int | None = None,
     ) -> None:
-        self.port = free_port()
+        self.port = port or free_port()
         self.base_url = f"http://127.0.0.1:{self.port}/v1"
         self.api_key = api_key
         self._folder = tempfile.TemporaryDirectory(prefix="serve")

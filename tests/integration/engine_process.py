@@ -16,6 +16,8 @@ from llamachat.core.engine_options import ENVIRONMENT_VARIABLE, EngineOptions
 from llamachat.hub.local_models import bundled_model
 from tests.support import DEADLINE, clean_env, free_port, wait_for
 
+JSON = {"Content-Type": "application/json"}
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -34,24 +36,32 @@ class Engine:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
         with contextlib.closing(connection):
             data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-            connection.request(method, path, data, dict(headers or {}))
+            connection.request(method, path, data, JSON | dict(headers or {}))
             response = connection.getresponse()
             return Answer(response.status, dict(response.getheaders()), response.read())
 
     def chat(self, text: str, **more: Any) -> Answer:
         return self.ask("POST", "/v1/chat/completions", question(text, **more))
 
-    def open_stream(self, body: Mapping[str, Any], path: str = "/v1/chat/completions") -> Stream:
+    def open_stream(
+        self,
+        body: Mapping[str, Any],
+        path: str = "/v1/chat/completions",
+        headers: Mapping[str, str] | None = None,
+    ) -> Stream:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
-        connection.request("POST", path, json.dumps({**body, "stream": True}))
+        connection.request("POST", path, json.dumps({**body, "stream": True}), JSON | dict(headers or {}))
         return Stream(connection)
 
     def ask_and_leave(
-        self, body: Mapping[str, Any], path: str = "/v1/chat/completions"
+        self,
+        body: Mapping[str, Any],
+        path: str = "/v1/chat/completions",
+        headers: Mapping[str, str] | None = None,
     ) -> http.client.HTTPConnection:
         """A connection on which the question is asked and no answer read."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
-        connection.request("POST", path, json.dumps(body))
+        connection.request("POST", path, json.dumps(body), JSON | dict(headers or {}))
         return connection
 
     def health(self) -> Any:

@@ -21,8 +21,10 @@ TEXTS = [
 
 
 def test_health_tells_what_runs(engine: Engine) -> None:
+    engine.chat("Hello")
     assert engine.health() == {
         "status": "ok",
+        "state": "ready",
         "model": "small",
         "model_path": small_model(),
         "n_ctx": 2048,
@@ -30,6 +32,7 @@ def test_health_tells_what_runs(engine: Engine) -> None:
         "bundled": True,
         "embedded": True,
         "busy": False,
+        "lanes": 1,
         "queue": 0,
     }
 

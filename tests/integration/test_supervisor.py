@@ -26,10 +26,9 @@ FAKE = Path(fakes.__file__).parent / "dying_server.py"
 def supervisor(modes: list[str], said: list[str], port: int | None = None) -> Supervisor:
     """One whose n-th child behaves as the n-th of `modes`, and later ones as the last."""
     port = port or free_port()
-    left = list(modes)
 
-    def launch() -> Child:
-        mode = left.pop(0) if len(left) > 1 else left[0]
+    def launch(restarts: int) -> Child:
+        mode = modes[min(restarts, len(modes) - 1)]
         return Child([sys.executable, str(FAKE), str(port), mode], os.environ, watched=True)
 
     return Supervisor(launch, Endpoint("http", "127.0.0.1", port), said.append)

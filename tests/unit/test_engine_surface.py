@@ -28,6 +28,7 @@ INSTANCES = {
     "llama.model_params": "llama_cpp.llama_model_params",
     "server": "uvicorn.Server",
     "AppStatus": "sse_starlette.sse.AppStatus",
+    "EventSourceResponse": "sse_starlette.sse.EventSourceResponse",
     "app": "fastapi.FastAPI",
     "app.router": "fastapi.APIRouter",
     "router": "fastapi.APIRouter",

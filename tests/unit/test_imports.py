@@ -45,6 +45,7 @@ OWNERS = {
     "openai": {"client"},
     "llama_cpp": {"engine"},
     "huggingface_hub": {"hub"},
+    "prometheus_client": {"engine"},
     "prompt_toolkit": {"terminal"},
     "rich": {"terminal", "cli"},
     "wcwidth": {"terminal"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -69,9 +70,9 @@ class Plan:
         """What a chat's settings need to say to reach the server."""
         return {"base_url": self.base_url, "api_key": self.api_key or "not-needed"}
 
-    def launch(self) -> Child:
+    def launch(self, restarts: int) -> Child:
         plain = self.settings.plain
-        engine = None if plain else _engine_options(self)
+        engine = None if plain else _engine_options(self, restarts)
         env = command.child_env(os.environ, self.api_key, engine)
         run = command.plain_command(self.options) if plain else command.engine_command(self.options)
         return Child(run, env, watched=not plain, echo=console.say if self.settings.verbose else None)
@@ -140,7 +141,7 @@ def _options(
     )
 
 
-def _engine_options(plan: Plan) -> EngineOptions:
+def _engine_options(plan: Plan, restarts: int) -> EngineOptions:
     settings = plan.settings
     return EngineOptions(
         host=settings.host,
@@ -150,6 +151,8 @@ def _engine_options(plan: Plan) -> EngineOptions:
         kv_park=_park_bytes(plan),
         cache_dir=str(paths.kv_cache_folder()) if settings.keep else None,
         cors_origins=settings.cors_origin,
+        max_queue=settings.max_queue,
+        restarts=restarts,
         parent_pid=os.getpid(),
     )
 
@@ -194,6 +197,8 @@ def _serve(plan: Plan, chat: ChatSettings | None, signals: Signals) -> int:
             if chat is not None:
                 return _chat(chat, supervisor, signals)
             supervisor.watch(lambda: signals.received is not None)
+            if signals.received == signal.SIGTERM and not plan.settings.plain:
+                supervisor.drain(plan.settings.drain, lambda: signals.again)
     return ExitStatus.OK
 
 

@@ -16,6 +16,8 @@ class EngineOptions:
     """`kv_park`: bytes for parked conversations, 0 for none; the launcher knows what is free.
 
     `cache_dir` is the folder where KV state is kept between starts, None for none.
+    A request that finds `max_queue` others waiting is refused, None for no limit. `restarts` is how often the
+    launcher started the engine before.
     `host` is what the server is bound to: other `Host` headers are refused.
     """
 
@@ -26,6 +28,8 @@ class EngineOptions:
     kv_park: int = 1 << 30
     cache_dir: str | None = None
     cors_origins: tuple[str, ...] = ()
+    max_queue: int | None = None
+    restarts: int = 0
     parent_pid: int | None = None
 
     def to_json(self) -> str:

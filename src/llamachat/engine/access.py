@@ -21,7 +21,7 @@ from llamachat.engine.failures import Refused, answer
 LOOPBACK_ORIGIN = r"https?://(localhost|([^/:@]+\.)?localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?"
 ANY_ADDRESS = ("0.0.0.0", "::", "")
 # Without a key, since whoever waits for the server asks it; `/health` hides the path from strangers.
-OPEN_PATHS = ("/health",)
+OPEN_PATHS = ("/health", "/health/ready")
 
 
 @dataclass(frozen=True)

@@ -8,18 +8,22 @@ from typing import Any
 import llama_cpp.server.app as server
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
-from sse_starlette.sse import AppStatus
+from sse_starlette.sse import AppStatus, EventSourceResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
+from llamachat import __version__
 from llamachat.core.engine_options import EngineOptions
-from llamachat.engine import routes
+from llamachat.engine import parent, routes
 from llamachat.engine.access import LOOPBACK_ORIGIN, AccessMiddleware, Rules, own_names
 from llamachat.engine.failures import answer
+from llamachat.engine.metrics import Metrics
 from llamachat.engine.middleware import RequestMiddleware
 from llamachat.engine.request_body import KINDS
 from llamachat.engine.request_queue import RequestQueue
 from llamachat.errors import ServerError
+
+PING_SECONDS = 1
 
 
 def changing(create_app: Callable[..., FastAPI], options: EngineOptions) -> Callable[..., FastAPI]:
@@ -38,10 +42,14 @@ def change(app: FastAPI, options: EngineOptions) -> None:
     routes.free_of_the_lock(app)
     routes.add_lifespan(app)
     routes.add_routes(app, options)
-    app.state.queue = queue = RequestQueue()
+    app.state.queue = queue = RequestQueue(options.max_queue, parent.draining.is_set)
+    app.state.metrics = metrics = Metrics(__version__, options.model_name, options.restarts)
+    routes.add_gauges(app, metrics)
+    # A gateway may notice that a client left only when it has something to send it.
+    EventSourceResponse.DEFAULT_PING_INTERVAL = PING_SECONDS
     # Else sse-starlette cuts every stream at the signal, mostly before it can tell why it ends.
     AppStatus.enable_automatic_graceful_drain = False
-    app.add_middleware(RequestMiddleware, queue=queue)
+    app.add_middleware(RequestMiddleware, queue=queue, metrics=metrics)
     app.add_exception_handler(HTTPException, lambda _, error: answer(error))
     app.user_middleware[:] = [row for row in app.user_middleware if not _is_cors(row)]
     app.add_middleware(

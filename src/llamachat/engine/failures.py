@@ -19,8 +19,9 @@ OVERFLOW = re.compile(r"Requested tokens \((\d+)\) exceed context window of (\d+
 class Refused(HTTPException):
     """A request that can't be served: an HTTPException, the one kind that the library's routes pass on."""
 
-    def __init__(self, status: int, message: str, **more: Any) -> None:
-        super().__init__(status, message)
+    def __init__(self, status: int, message: str, retry_after: int | None = None, **more: Any) -> None:
+        headers = None if retry_after is None else {"Retry-After": str(retry_after)}
+        super().__init__(status, message, headers)
         kind = "server_error" if status >= 500 else "invalid_request_error"
         self.error: dict[str, Any] = {"message": message, "type": kind, "param": None, "code": None, **more}
 

@@ -17,17 +17,23 @@ class Cancelled(Exception):
 
 @dataclass(slots=True)
 class Job:
-    """Written by the thread that generates, except `cancelled`, which the event loop sets.
+    """Written by the thread that generates; the event loop sets `cancelled`, `outcome` and `is_over`.
 
+    `record` is called at the end, with `outcome` one of `metrics.OUTCOMES`.
     Times are `time.monotonic()` seconds. `report` takes progress; None where nobody asked for it.
     """
 
     ticket: Ticket
+    record: Callable[[Job], None]
     include_usage: bool = False
     return_progress: bool = False
     continue_final_message: bool = False
     report: Callable[[dict[str, Any]], None] | None = None
     cancelled: bool = False
+    outcome: str = "cancelled"
+    is_over: bool = False
+    joined: float = field(default_factory=time.monotonic)
+    begun: float | None = None
     started: float = field(default_factory=time.monotonic)
     read: float | None = None
     prompt_tokens: int = 0
@@ -42,6 +48,13 @@ class Job:
         self.cancelled = True
         self.ticket.give_up()
 
+    def end(self) -> None:
+        """Free the place in the queue. Before its client hears of the end, who then finds the queue empty."""
+        if not self.is_over:
+            self.is_over = True
+            self.ticket.leave()
+            self.record(self)
+
     def check(self) -> None:
         if self.cancelled:
             raise Cancelled
@@ -49,6 +62,7 @@ class Job:
     def begin(self, prompt_tokens: int) -> None:
         """The model begins to read; again where a chat format asks for several completions."""
         self.started, self.read = time.monotonic(), None
+        self.begun = self.begun or self.started
         self.prompt_tokens, self.read_tokens = prompt_tokens, 0
 
     def wrote(self, *, ends: bool) -> None:

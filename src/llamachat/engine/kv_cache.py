@@ -66,6 +66,10 @@ class KvCache:
         self._continued = chosen.continues
         self._apply(chosen.reuse, tokens)
 
+    @property
+    def parked_bytes(self) -> int:
+        return self._parked.n_bytes
+
     def save(self, deadline: float) -> None:
         """Write the live and the most recent parked sequences to the folder before `deadline`."""
         if self._keep is None:

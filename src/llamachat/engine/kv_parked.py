@@ -48,6 +48,10 @@ class ParkingLot:
         return len(self._sequences)
 
     @property
+    def n_bytes(self) -> int:
+        return sum(parked.n_bytes for parked in self._sequences)
+
+    @property
     def tokens(self) -> list[Tokens]:
         """Of all sequences, in the order that `take` counts in."""
         return [parked.tokens for parked in self._sequences]
@@ -64,7 +68,7 @@ class ParkingLot:
         while sum(p.n_bytes for p in self._sequences if p.continued) > PROTECTED_SHARE * self.budget:
             index = next(i for i, p in enumerate(self._sequences) if p.continued and p.n_bytes)
             self._sequences[index] = dataclasses.replace(self._sequences[index], continued=False)
-        while sum(p.n_bytes for p in self._sequences) > self.budget:
+        while self.n_bytes > self.budget:
             self._sequences.remove(next(p for p in self._sequences if p.n_bytes and not p.continued))
 
     def take(self, index: int) -> Parked:

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from llamachat.core import shutdown
 from llamachat.engine import jobs
 from llamachat.engine.failures import Refused, answer, refusal
+from llamachat.engine.metrics import Metrics
 from llamachat.engine.request_body import KINDS, checked, encoded
 from llamachat.engine.request_queue import RequestQueue
 
@@ -30,8 +31,8 @@ MAX_BODY_BYTES = 32 * 1024 * 1024
 class RequestMiddleware:
     """The only reader of bodies, and the one that notices a client's leaving."""
 
-    def __init__(self, app: ASGIApp, queue: RequestQueue) -> None:
-        self._app, self._queue = app, queue
+    def __init__(self, app: ASGIApp, queue: RequestQueue, metrics: Metrics) -> None:
+        self._app, self._queue, self._metrics = app, queue, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "POST":
@@ -50,7 +51,22 @@ class RequestMiddleware:
         scope = {**scope, "headers": _with_length(scope["headers"], len(content))}
         if not kind.needs_model:
             return await self._app(scope, _replay(content, receive), send)
+        try:
+            self._check_queue()
+        except Refused as error:
+            self._metrics.refused()
+            return await answer(error)(scope, receive, send)
         return await self._serve(body, content, scope, receive, send)
+
+    def _check_queue(self) -> None:
+        """Whoever has another server to ask should hear of it at once, before a stream begins."""
+        if self._queue.closed:
+            raise Refused(503, "The server is about to stop.", retry_after=1, code="draining")
+        if self._queue.full:
+            seconds = self._metrics.seconds_for(self._queue.waiting + 1)
+            raise Refused(
+                503, "The server is busy, and its queue is full.", retry_after=seconds, code="queue_full"
+            )
 
     async def _serve(
         self, body: dict[str, Any], content: bytes, scope: Scope, receive: Receive, send: Send
@@ -59,6 +75,7 @@ class RequestMiddleware:
         options = body.get("stream_options")
         job = jobs.Job(
             self._queue.join(),
+            self._metrics.ended,
             include_usage=isinstance(options, dict) and options.get("include_usage") is True,
             return_progress=body.get("return_progress") is True,
             continue_final_message=body.get("continue_final_message") is True,
@@ -71,12 +88,12 @@ class RequestMiddleware:
                     async for _ in job.ticket.ahead():
                         pass
                     job.check()
-                    send = _leaving_first(job, send)
+                    send = _ending(job, send)
                 await self._app(scope, _replay(content, _when(gone)), send)
             except jobs.Cancelled as error:
                 await answer(refusal(error))(scope, receive, send)
             finally:
-                job.ticket.leave()
+                job.end()
 
 
 @contextlib.contextmanager
@@ -118,11 +135,11 @@ def _when(gone: anyio.Event) -> Receive:
     return receive
 
 
-def _leaving_first(job: jobs.Job, send: Send) -> Send:
-    """Free the place before a whole reply goes out: who has read it finds the queue empty."""
-
+def _ending(job: jobs.Job, send: Send) -> Send:
     async def send_behind(message: Message) -> None:
-        job.ticket.leave()
+        if message["type"] == "http.response.start" and not job.cancelled:
+            job.outcome = "ok" if message["status"] < 400 else "error"
+        job.end()
         await send(message)
 
     return send_behind

@@ -1,4 +1,4 @@
-"""Leave when the launcher is gone, however it went, so that no orphan keeps the port."""
+"""What the launcher says: drain, and by its end, however it went, leave, so that no orphan keeps the port."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import threading
 from llamachat.core import shutdown
 from llamachat.core.engine_options import EngineOptions
 
+draining = threading.Event()
+"""Set once the launcher wrote to the pipe: refuse new requests, and finish those that are there."""
+
 
 def watch(options: EngineOptions) -> None:
     """Watch standard input, a pipe whose other end only the launcher holds: the system closes it with it."""
@@ -19,7 +22,7 @@ def watch(options: EngineOptions) -> None:
 
 def _watch(pipe: int) -> None:
     while os.read(pipe, 1024):
-        pass
+        draining.set()
     # The server may be deep in a long prompt, which no signal handler interrupts.
     threading.Timer(shutdown.ENGINE, os._exit, args=(0,)).start()
     signal.raise_signal(signal.SIGTERM)

@@ -130,10 +130,12 @@ class _Reply:
                 llama = server.prepare_request_resources(self._body, proxy, self._body_model, self._kwargs)
                 await asyncio.wrap_future(model_thread.submit(self._generate, llama))
             end = DONE
+            self._job.outcome = "ok"
         except Exception as error:  # noqa: BLE001
+            self._job.outcome = "cancelled" if self._job.cancelled else "error"
             end = _event({"error": failures.refusal(error).error})
         finally:
-            self._job.ticket.leave()  # before the end is told: who has read it finds the queue empty
+            self._job.end()
             self.outbox.put(end)
             self.outbox.close()
 

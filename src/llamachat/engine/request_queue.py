@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 
 class RequestQueue:
-    """Lives on the event loop; the first in it has the model."""
+    """Lives on the event loop; the first in it has the model.
 
-    def __init__(self) -> None:
+    `is_closed` once new requests are refused, and those that are in it finish.
+    """
+
+    lanes = 1
+
+    def __init__(self, max_waiting: int | None = None, is_closed: Callable[[], bool] = lambda: False) -> None:
         self.tickets: list[Ticket] = []
+        self._max_waiting, self._is_closed = max_waiting, is_closed
 
     def join(self) -> Ticket:
         ticket = Ticket(self)
@@ -18,12 +24,21 @@ class RequestQueue:
         return ticket
 
     @property
+    def closed(self) -> bool:
+        return self._is_closed()
+
+    @property
+    def full(self) -> bool:
+        """Whether one more would have more than `max_waiting` others waiting with it."""
+        return self._max_waiting is not None and len(self.tickets) >= self.lanes + self._max_waiting
+
+    @property
     def busy(self) -> bool:
         return bool(self.tickets)
 
     @property
     def waiting(self) -> int:
-        return max(len(self.tickets) - 1, 0)
+        return max(len(self.tickets) - self.lanes, 0)
 
 
 class Ticket:

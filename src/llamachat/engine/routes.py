@@ -15,12 +15,16 @@ from typing import Any
 import llama_cpp
 import llama_cpp.server.app as server
 import llama_cpp.server.types as types
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 
 from llamachat.core.engine_options import EngineOptions
 from llamachat.engine.engine import Engine
 from llamachat.engine.failures import Refused
+from llamachat.engine.metrics import Metrics
+from llamachat.engine.request_queue import RequestQueue
 
 FOR_THE_TEMPLATE = ("messages", "functions", "function_call", "tools", "tool_choice")
 
@@ -54,7 +58,15 @@ def add_routes(app: FastAPI, options: EngineOptions) -> None:
         queue, model = request.app.state.queue, _model(_engine(request.app), options)
         if request.state.stranger:
             model["model_path"] = None
-        return {"status": "ok", **model, "busy": queue.busy, "queue": queue.waiting}
+        place = {"busy": queue.busy, "lanes": queue.lanes, "queue": queue.waiting}
+        return {"status": "ok", "state": _state(request.app), **model, **place}
+
+    async def ready(request: Request) -> JSONResponse:
+        state = _state(request.app)
+        return JSONResponse({"state": state}, 503 if state in ("loading", "draining") else 200)
+
+    async def metrics(request: Request) -> Response:
+        return Response(request.app.state.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     async def count(request: Request) -> dict[str, int]:
         body = await request.json()
@@ -71,12 +83,33 @@ def add_routes(app: FastAPI, options: EngineOptions) -> None:
         return {"text": engine.detokenize(tokens).decode(errors="replace")}
 
     app.add_api_route("/health", health, summary="Health", tags=["Extras"])
+    app.add_api_route("/health/ready", ready, summary="Whether to send requests here", tags=["Extras"])
+    app.add_api_route("/metrics", metrics, summary="Prometheus", tags=["Extras"])
     post = partial(
         app.add_api_route, methods=["POST"], tags=["Extras"], dependencies=[Depends(server.authenticate)]
     )
     post("/extras/chat/tokenize/count", count, summary="Count the tokens of a message list")
     post("/extras/detokenize", detokenize, include_in_schema=False)
     app.router.routes.insert(0, app.router.routes.pop())  # before the library's own, which is described
+
+
+def _state(app: FastAPI) -> str:
+    """What a gateway wants to know; loading lasts until the first answer, which the launcher asks for."""
+    if app.state.queue.closed:
+        return "draining"
+    if not app.state.metrics.answered:
+        return "loading"
+    return "busy" if app.state.queue.busy else "ready"
+
+
+def add_gauges(app: FastAPI, metrics: Metrics) -> None:
+    queue: RequestQueue = app.state.queue
+    metrics.gauge("lanes", "Requests that are served at a time", lambda: queue.lanes)
+    metrics.gauge("lanes_busy", "Requests that are being served", lambda: len(queue.tickets) - queue.waiting)
+    metrics.gauge("queue_length", "Requests that wait", lambda: queue.waiting)
+    metrics.gauge("kv_cells", "Tokens that the context holds at most", lambda: _engine(app).n_ctx())
+    metrics.gauge("kv_cells_used", "Tokens that the context holds", lambda: _engine(app).n_tokens)
+    metrics.gauge("kv_parked_bytes", "Memory of parked conversations", lambda: _engine(app).kv.parked_bytes)
 
 
 def _engine(app: FastAPI) -> Engine:

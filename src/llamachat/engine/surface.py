@@ -50,13 +50,14 @@ SURFACE: Mapping[str, str] = {
     """,
     "uvicorn": "Server",
     "uvicorn.Server": "should_exit",
-    "sse_starlette.sse": "AppStatus",
+    "sse_starlette.sse": "AppStatus EventSourceResponse",
+    "sse_starlette.sse.EventSourceResponse": "DEFAULT_PING_INTERVAL",
     "sse_starlette.sse.AppStatus": "enable_automatic_graceful_drain should_exit",
     "starlette.concurrency": "run_in_threadpool",
     "starlette.exceptions": "HTTPException",
     "starlette.middleware.cors": "CORSMiddleware",
     "starlette.types": "ASGIApp Message Receive Scope Send",
-    "fastapi": "APIRouter Depends FastAPI HTTPException Request",
+    "fastapi": "APIRouter Depends FastAPI HTTPException Request Response",
     "fastapi.FastAPI": """
         add_api_route add_exception_handler add_middleware dependency_overrides router state
         user_middleware

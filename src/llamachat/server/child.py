@@ -112,6 +112,13 @@ class Child:
         """Show no more of the log."""
         self._echo = None
 
+    def drain(self) -> None:
+        """Have it refuse new requests from now on; the bare server doesn't know how."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.write(b"drain\n")
+            self._process.stdin.flush()
+
     def stop(self) -> None:
         """Ask it to end, and make it end where it does not; gives back pipes and threads."""
         if self.alive:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import ssl
@@ -84,6 +85,18 @@ def listens(endpoint: Endpoint) -> bool:
     finally:
         connection.close()
     return True
+
+
+def is_drained(endpoint: Endpoint) -> bool:
+    """Whether it has no request any more and refuses new ones; also where it no longer answers."""
+    connection = _connect(endpoint, timeout=1)
+    with contextlib.closing(connection):
+        try:
+            connection.request("GET", "/health")
+            said = json.loads(connection.getresponse().read())
+        except (OSError, http.client.HTTPException, ValueError):
+            return True
+    return said.get("state") == "draining" and not said.get("busy")
 
 
 def _ask(endpoint: Endpoint) -> str:

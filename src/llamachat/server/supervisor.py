@@ -11,17 +11,27 @@ from types import FrameType
 
 from llamachat.errors import AddressError, ServerError
 from llamachat.server.child import Child
-from llamachat.server.readiness import POLL_SECONDS, Endpoint, listens, wait_until_ready
+from llamachat.server.readiness import (
+    POLL_SECONDS,
+    Endpoint,
+    is_drained,
+    listens,
+    wait_until_ready,
+)
 
 MOST_RESTARTS = 3
 RESTART_WINDOW = 60.0
 
 
 class Signals:
-    """While entered, Ctrl-C and a polite kill are noted in `received` rather than acted on."""
+    """While entered, Ctrl-C and a polite kill are noted in `received` rather than acted on.
+
+    `again` once a second one came.
+    """
 
     def __init__(self) -> None:
         self.received: int | None = None
+        self.again = False
 
     @contextlib.contextmanager
     def caught(self) -> Iterator[Signals]:
@@ -49,6 +59,7 @@ class Signals:
                 signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        self.again = self.received is not None
         self.received = self.received or number
 
 
@@ -69,13 +80,19 @@ def stop_signals() -> tuple[int, ...]:
 
 
 class Supervisor:
-    """Owns the child between `start` and `stop`. `say` gets one line for each restart."""
+    """Owns the child between `start` and `stop`. `say` gets one line for each restart.
 
-    def __init__(self, launch: Callable[[], Child], endpoint: Endpoint, say: Callable[[str], None]) -> None:
+    `launch` is told how often it was called before.
+    """
+
+    def __init__(
+        self, launch: Callable[[int], Child], endpoint: Endpoint, say: Callable[[str], None]
+    ) -> None:
         self._launch = launch
         self._endpoint = endpoint
         self._say = say
         self._restarts: deque[float] = deque()
+        self._launched = 0
         self._silent = False
         self.child: Child | None = None
 
@@ -95,7 +112,8 @@ class Supervisor:
 
     def start(self, tick: Callable[[Child], bool]) -> bool:
         """Start the child and wait for its first token; False where `tick` said to stop."""
-        child = self.child = self._launch()
+        child = self.child = self._launch(self._launched)
+        self._launched += 1
         if self._silent:
             child.silence()
         return wait_until_ready(child, self._endpoint, lambda: tick(child))
@@ -107,6 +125,19 @@ class Supervisor:
                 why = self.child.cause_of_death()
                 self.child.stop()
                 self._restart(why, stopped)
+            time.sleep(POLL_SECONDS)
+
+    def drain(self, seconds: float, hurried: Callable[[], bool]) -> None:
+        """Let running requests finish, for so many seconds, while new ones are refused."""
+        if self.child is None or not self.child.alive:
+            return
+        self.child.drain()
+        deadline = time.monotonic() + seconds
+        told = False
+        while not is_drained(self._endpoint) and time.monotonic() < deadline and not hurried():
+            if not told:
+                self._say(f"Stopping: running requests have {seconds:g} s to finish, new ones are refused.")
+                told = True
             time.sleep(POLL_SECONDS)
 
     def _restart(self, why: str, stopped: Callable[[], bool]) -> None:

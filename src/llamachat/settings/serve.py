@@ -39,6 +39,12 @@ class ServeSettings(Options):
         None, "memory for parked conversations, like 512M or 2G, 0 for none (default: 25% of what is free)"
     )
     keep: bool = option(True, "keep the cache of the last conversations on disk between starts")
+    max_queue: int | None = option(
+        None, "refuse a request at once with 503 where so many wait already (default: no limit)", ge=0
+    )
+    drain: float = option(
+        10, "at SIGTERM, seconds for running requests to finish while new ones are refused", ge=0
+    )
     chat: bool = option(False, "open a chat in this terminal once the server is ready")
     plain: bool = option(False, "run the bare `python -m llama_cpp.server`, without llamachat's guards")
     print_command: bool = option(False, "print the `python -m llama_cpp.server` command line and exit")
