@@ -26,6 +26,43 @@ def test_a_paste_of_forty_lines_with_blank_ones_is_one_message(chat: Open) -> No
     one.prompt()
 
 
+def test_a_long_paste_is_one_mark_and_goes_out_whole(chat: Open, env: dict[str, str]) -> None:
+    one = chat(columns=100)
+    one.prompt()
+    pasted = "\n".join(f"line {n}\tof it" for n in range(1, 201))
+    one.type("what is it? \x1b[200~" + pasted.replace("\n", "\r") + "\r\x1b[201~")
+    one.see("> what is it? [200 lines pasted]")
+    assert "line 1" not in one.text
+    one.enter()
+    one.see(f"you said {len('what is it? ' + pasted)}: what is it? line 1")
+    one.prompt()
+    assert "+line 200\tof it\n" in history_file(env).read_text(encoding="utf-8")
+    one.type("\x1b[200~" + "x" * 3000 + "\x1b[201~")
+    one.prompt("[3000 characters pasted]")
+    one.type("\x7fshort\r")
+    one.see("you said 5: short")
+
+
+def test_a_long_paste_that_is_refused_comes_back_as_its_mark(chat: Open) -> None:
+    one = chat("--n-ctx", "512", columns=100)
+    one.prompt()
+    one.type("\x1b[200~" + "many words " * 1000 + "\x1b[201~")
+    one.prompt("[10999 characters pasted]")
+    one.enter()
+    one.see("are free")
+    one.prompt("[10999 characters pasted]")
+    assert "many words" not in one.text
+
+
+def test_a_tab_is_shown_as_blanks(chat: Open) -> None:
+    one = chat()
+    one.prompt()
+    one.type("\x1b[200~a\tb\x1b[201~")
+    one.prompt("a   b")
+    one.type("\r")
+    one.see("you said 3: a")
+
+
 def test_chinese_is_typed_and_deleted_over_a_wrapped_line(chat: Open) -> None:
     one = chat(columns=40)
     one.prompt()

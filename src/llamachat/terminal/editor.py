@@ -14,6 +14,7 @@ from prompt_toolkit.filters import Filter, has_focus, has_selection
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
+from prompt_toolkit.layout.processors import TabsProcessor
 from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.styles import Style
 from wcwidth import grapheme_boundary_before, iter_graphemes
@@ -21,6 +22,7 @@ from wcwidth import grapheme_boundary_before, iter_graphemes
 from llamachat.terminal import theme
 from llamachat.terminal.base import CommandHint
 from llamachat.terminal.history import open_history
+from llamachat.terminal.pastes import Pastes
 
 BLOCK = '"""'
 _STATUS_LEAST_WIDTH = 60
@@ -31,13 +33,15 @@ class InputLine:
 
     def __init__(self, history: Path | None, commands: Sequence[CommandHint], color: bool) -> None:
         self._status = ""
+        self._pastes = Pastes()
         style = {"": theme.INPUT.prompt_toolkit, "rprompt": f"noinherit {theme.STATUS.prompt_toolkit}"}
         self._session: PromptSession[str] = PromptSession(
             "> ",
             multiline=True,
             prompt_continuation=_continuation,
-            history=open_history(history),
-            key_bindings=_keys(),
+            history=open_history(history, self._pastes.unfold),
+            key_bindings=_keys(self._pastes),
+            input_processors=[TabsProcessor(char1=" ", char2=" ")],
             completer=_CommandCompleter(commands),
             complete_while_typing=False,
             enable_open_in_editor=True,
@@ -50,7 +54,8 @@ class InputLine:
 
     def read(self, draft: str) -> str:
         """EOFError for Ctrl-D, KeyboardInterrupt for Ctrl-C, each on an empty line."""
-        return unwrap(self._session.prompt(default=draft))
+        typed = self._session.prompt(default=self._pastes.fold_again(draft))
+        return unwrap(self._pastes.unfold(typed))
 
     def set_status(self, text: str) -> None:
         self._status = text
@@ -82,12 +87,13 @@ def _continuation(width: int, line: int, wrapped: int) -> str:
     return " " * width if wrapped else "… "
 
 
-def _keys() -> KeyBindings:
+def _keys(pastes: Pastes) -> KeyBindings:
     keys = KeyBindings()
     # Not in the line of Ctrl-R, which has a meaning of its own for them.
     typing = has_focus(DEFAULT_BUFFER)
     _add_message_keys(keys, typing)
-    _add_character_keys(keys, typing & ~has_selection)
+    _add_character_keys(keys, typing & ~has_selection, pastes)
+    _add_paste_keys(keys, typing, pastes)
     return keys
 
 
@@ -120,13 +126,29 @@ def _add_message_keys(keys: KeyBindings, typing: Filter) -> None:
             event.app.exit(exception=KeyboardInterrupt)
 
 
-def _add_character_keys(keys: KeyBindings, typing: Filter) -> None:
+def _add_paste_keys(keys: KeyBindings, typing: Filter, pastes: Pastes) -> None:
+    """Show a long paste as its mark; an editor gets the text."""
+
+    @keys.add(Keys.BracketedPaste, filter=typing)
+    def _paste(event: KeyPressEvent) -> None:
+        text = event.data.replace("\r\n", "\n").replace("\r", "\n")
+        event.current_buffer.insert_text(pastes.fold(text))
+
+    @keys.add(Keys.ControlX, Keys.ControlE, filter=typing)
+    def _edit(event: KeyPressEvent) -> None:
+        buffer = event.current_buffer
+        buffer.text = pastes.unfold(buffer.text)
+        buffer.open_in_editor(validate_and_handle=True)
+
+
+def _add_character_keys(keys: KeyBindings, typing: Filter, pastes: Pastes) -> None:
     """Delete and move by what looks like one character: a letter with accents, an emoji of parts."""
 
     @keys.add(Keys.Backspace, filter=typing, save_before=lambda event: not event.is_repeat)
     def _delete_before(event: KeyPressEvent) -> None:
         buffer = event.current_buffer
-        buffer.delete_before_cursor(_last_size(buffer.document.text_before_cursor))
+        before = buffer.document.text_before_cursor
+        buffer.delete_before_cursor(pastes.mark_before(before) or _last_size(before))
 
     @keys.add(Keys.Delete, filter=typing, save_before=lambda event: not event.is_repeat)
     def _delete_after(event: KeyPressEvent) -> None:

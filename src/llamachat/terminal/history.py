@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -11,10 +12,17 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 
 
 class PrivateFileHistory(FileHistory):
-    """prompt-toolkit's file format; each entry is one write, so that two chats don't mix theirs."""
+    """prompt_toolkit's file format; each entry is one write, so that two chats don't mix theirs.
+
+    `unfold` makes the text to be kept of what was typed.
+    """
+
+    def __init__(self, path: Path, unfold: Callable[[str], str]) -> None:
+        super().__init__(path)
+        self._unfold = unfold
 
     def store_string(self, string: str) -> None:
-        lines = "".join(f"+{line}\n" for line in string.split("\n"))
+        lines = "".join(f"+{line}\n" for line in self._unfold(string).split("\n"))
         entry = f"\n# {datetime.now()}\n{lines}".encode("utf-8", "replace")
         # A full disk takes the history, not the chat.
         with suppress(OSError):
@@ -25,7 +33,7 @@ class PrivateFileHistory(FileHistory):
                 os.close(file)
 
 
-def open_history(path: Path | None) -> History:
+def open_history(path: Path | None, unfold: Callable[[str], str]) -> History:
     """The history at `path`, made where it is missing; one in memory for None or where it can't be used."""
     if path is None:
         return InMemoryHistory()
@@ -35,4 +43,4 @@ def open_history(path: Path | None) -> History:
         path.chmod(0o600)
     except OSError:
         return InMemoryHistory()
-    return PrivateFileHistory(str(path))
+    return PrivateFileHistory(path, unfold)
