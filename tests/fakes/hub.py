@@ -1,4 +1,4 @@
-"""A model hub on loopback: what huggingface_hub 2.4 asks for, and misbehaviour on demand.
+"""A model hub on loopback: what huggingface_hub 2.4 asks for, and faults on demand.
 
 The CDN that files redirect to is the same port under another host name, so that it is another origin.
 
@@ -31,11 +31,11 @@ CHUNK = 1 << 15
 
 @dataclass
 class Controls:
-    """How to misbehave. `faults` are used up, one for each request for a file's bytes."""
+    """The faults. `faults` are used up, one for each request for a file's bytes."""
 
     faults: list[dict[str, Any]] = field(default_factory=list)
     """{"kind": "cut" | "stall", "after": n}, {"kind": "status", "status": 429, "retry_after": 1},
-    {"kind": "reset"}, {"kind": "silence"} or {"kind": "page"} (a login page of somebody in between)."""
+    {"kind": "reset"}, {"kind": "silence"} or {"kind": "page"} (a login page)."""
     api_faults: list[dict[str, Any]] = field(default_factory=list)
     """Of kind "status", "silence" or "page", for the metadata requests."""
     cuts: int = 0
@@ -76,7 +76,7 @@ class Hub(ThreadingHTTPServer):
         self._line_free = 0.0
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that left is no news."""
+        """A client that hung up is not an error."""
 
     def sha256(self, path: Path) -> str:
         stat = path.stat()

@@ -153,7 +153,7 @@ def test_a_hub_that_says_nothing_is_given_up_within_a_quarter_minute(hub: HubPro
         fetch(hub, tmp_path, TransferOptions(answer_within=0.3))
 
 
-def test_a_login_page_in_between_is_no_file_and_no_list_of_files(hub: HubProcess, tmp_path: Path) -> None:
+def test_a_login_page_is_not_mistaken_for_a_file_or_a_list_of_files(hub: HubProcess, tmp_path: Path) -> None:
     hub.control(faults=[{"kind": "page"}] * 2)
     watcher = Notes()
     assert fetch(hub, tmp_path, watcher=watcher).read_bytes() == CONTENT
@@ -163,7 +163,7 @@ def test_a_login_page_in_between_is_no_file_and_no_list_of_files(hub: HubProcess
         fetch(hub, tmp_path)
 
 
-def test_an_address_that_ran_out_is_asked_for_anew(hub: HubProcess, tmp_path: Path) -> None:
+def test_an_expired_address_is_requested_again(hub: HubProcess, tmp_path: Path) -> None:
     hub.control(rate=8 * MB)
     watcher = Notes()
     thread, results = in_background(hub, tmp_path, watcher)
@@ -189,7 +189,7 @@ def test_a_wrong_content_range_is_never_written(hub: HubProcess, tmp_path: Path)
 
 
 @pytest.mark.parametrize("misdeed", [{"wrong_hash": True}, {"lie": "body"}])
-def test_bytes_with_another_hash_get_no_name(
+def test_bytes_with_a_wrong_hash_never_get_the_name(
     hub: HubProcess, tmp_path: Path, misdeed: dict[str, object]
 ) -> None:
     hub.control(**misdeed)
@@ -215,7 +215,9 @@ def test_when_nothing_comes_it_gives_up_and_goes_on_later(hub: HubProcess, tmp_p
     assert hub.stats()["bytes"] == len(CONTENT)
 
 
-def test_a_file_that_changed_between_two_runs_is_begun_anew(hub: HubProcess, tmp_path: Path) -> None:
+def test_a_file_that_changed_between_two_runs_is_fetched_from_the_start(
+    hub: HubProcess, tmp_path: Path
+) -> None:
     hub.control(faults=[{"kind": "cut", "after": 3 * MB}, *[{"kind": "reset"}] * 1000])
     impatient = TransferOptions(connections=1, patience=0.3, first_backoff=0.01, longest_backoff=0.1)
     with pytest.raises(NetworkError):
@@ -256,7 +258,7 @@ def test_shards_come_whole_or_not_at_all(hub: HubProcess, tmp_path: Path) -> Non
     (hub.root / f"org/toy/{NAME}").unlink()
     for number, part in enumerate(parts, 1):
         hub.put(f"org/toy/toy-Q4_K_M-0000{number}-of-00002.gguf", part)
-    hub.control(faults=[{"kind": "none"}] * 4 + [{"kind": "reset"}] * 1000)
+    hub.control(faults=[{"kind": "none"}, {"kind": "cut", "after": MB}, *[{"kind": "reset"}] * 1000])
     impatient = TransferOptions(connections=1, patience=0.5, first_backoff=0.01, longest_backoff=0.1)
     with pytest.raises(NetworkError):
         fetch(hub, tmp_path, impatient)
@@ -268,7 +270,7 @@ def test_shards_come_whole_or_not_at_all(hub: HubProcess, tmp_path: Path) -> Non
     assert hub.stats()["twice"] == 0
 
 
-def test_a_gated_repository_wants_a_token_which_only_the_hub_sees(hub: HubProcess, tmp_path: Path) -> None:
+def test_a_gated_repository_needs_a_token_which_only_the_hub_gets(hub: HubProcess, tmp_path: Path) -> None:
     hub.put(f"org/toy/{NAME}", CONTENT, gated="manual")
     hub.control(token="hf_secret")
     for token in ("", "hf_wrong"):
@@ -308,7 +310,7 @@ def test_a_token_that_ran_out_is_told(hub: HubProcess, tmp_path: Path) -> None:
         fetch(hub, tmp_path, token="hf_old")
 
 
-def test_names_lead_nowhere_else(hub: HubProcess, tmp_path: Path) -> None:
+def test_names_stay_in_the_folder(hub: HubProcess, tmp_path: Path) -> None:
     names = ["..\\..\\evil-Q8_0.gguf", "a b 通义 'x' 100%-Q2_K.gguf", "\x1b[2Jevil-Q3_K_M.gguf"]
     for name in names:
         hub.put(f"org/toy/{name}", CONTENT)
@@ -358,7 +360,7 @@ def test_what_is_being_fetched_can_not_be_removed(hub: HubProcess, tmp_path: Pat
     assert results == [tmp_path / NAME] and (tmp_path / NAME).read_bytes() == CONTENT
 
 
-def test_what_is_here_needs_no_room(hub: HubProcess, tmp_path: Path) -> None:
+def test_a_file_that_is_here_needs_no_disk_space(hub: HubProcess, tmp_path: Path) -> None:
     fetch(hub, tmp_path)
     with Hub(hub.endpoint, "", FAST) as client:
         file = client.repository("org/toy").variants[0].files[0]
@@ -393,7 +395,7 @@ def test_another_quantisation_of_the_same_name_is_not_overwritten(hub: HubProces
 
 
 @pytest.mark.parametrize("changed", [CONTENT[::-1], CONTENT + b"more"])
-def test_a_changed_file_of_a_server_without_hashes_is_fetched_anew(
+def test_a_changed_file_of_a_server_without_hashes_is_fetched_again(
     hub: HubProcess, tmp_path: Path, changed: bytes
 ) -> None:
     url = f"http://localhost:{hub.port}/cdn/0/org/toy/{NAME}"

@@ -193,13 +193,13 @@ def test_without_a_model_it_recommends_one_and_says_why(runner: Runner) -> None:
     assert lines[1].endswith("There is no terminal to answer from. `--yes` answers yes.")
 
 
-def test_llamas_licence_wants_a_yes(hub: HubProcess, runner: Runner, model: Path) -> None:
+def test_llamas_licence_needs_consent(hub: HubProcess, runner: Runner, model: Path) -> None:
     hub.put("org/llama-GGUF/llama-Q4_1.gguf", model, cardData={"license": "llama3.2"})
     status, _, err = runner.run("org/llama-GGUF")
     assert status == 2 and "Do you agree to the Llama 3.2 Community License?" in err
     killed = runner.spawn("org/llama-GGUF")
     killed.expect(r"Do you agree .* \[y/N\] ")
-    killed.close(force=True)  # which is no yes
+    killed.close(force=True)  # which is not consent
     child = runner.spawn("org/llama-GGUF")
     child.expect(r"Do you agree .* \[y/N\] ")
     child.sendline("y")
@@ -241,7 +241,7 @@ def test_a_hub_that_is_not_there_is_named_with_the_mirror(runner: Runner) -> Non
         ({"HF_TOKEN": "密钥"}, 6, "The token has invalid characters"),
     ],
 )
-def test_an_environment_that_makes_no_sense_is_one_line(
+def test_an_invalid_environment_is_one_line(
     runner: Runner, environment: dict[str, str], status: int, words: str
 ) -> None:
     got, _, err = runner.run(REPO, **environment)
@@ -257,7 +257,7 @@ def test_a_hub_whose_files_never_agree_with_its_list_is_given_up(hub: HubProcess
     assert status == 7 and "has just changed" in err and len(err.splitlines()) == 1
 
 
-def test_the_end_of_input_is_no_yes(runner: Runner) -> None:
+def test_the_end_of_input_is_not_a_yes(runner: Runner) -> None:
     child = runner.spawn()
     child.expect(r"Fetch .*\? \[Y/n\] ")
     child.sendeof()
@@ -267,7 +267,7 @@ def test_the_end_of_input_is_no_yes(runner: Runner) -> None:
 
 
 @pytest.mark.parametrize("proxy", ["socks9://127.0.0.1:9", "nonsense://x"])
-def test_a_proxy_that_makes_no_sense_is_one_line(runner: Runner, proxy: str) -> None:
+def test_an_invalid_proxy_is_one_line(runner: Runner, proxy: str) -> None:
     status, _, err = runner.run(REPO, ALL_PROXY=proxy, NO_PROXY="")
     assert status == 7 and "The proxy can't be used" in err and len(err.splitlines()) == 1
 

@@ -213,7 +213,7 @@ def test_letters_alone_are_explained(letters: str, words: str) -> None:
 
 
 @pytest.mark.parametrize("name", [".Q4_0", "_Q4_K", "/F16", "", "Q9_0", "IQ", "-Q4_K_M"])
-def test_what_is_no_quantisation_is_told(name: str) -> None:
+def test_anything_else_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="is not the name of a quantisation"):
         quants.explain(name, "en")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ from llamachat.errors import ModelError
 from llamachat.hub import local_models
 from llamachat.hub.local_models import BUNDLED, HERE, LocalModel, Places
 from tests.gguf_files import LLAMA, gguf
+from tests.support import clean_env, llamachat
+
+SOURCE = Path(local_models.__file__).parents[1]
 
 
 @pytest.fixture
@@ -98,7 +102,7 @@ def test_a_folder_names_the_files_in_it(models: Path) -> None:
     assert "Alpha.gguf" in caught.value.hint
 
 
-def test_a_vocabulary_alone_is_no_model(models: Path) -> None:
+def test_a_vocabulary_alone_is_not_a_model(models: Path) -> None:
     (models / "vocab.gguf").write_bytes(gguf(LLAMA, shapes=()))
     with pytest.raises(ModelError, match="only a vocabulary"):
         local_models.check(local_models.resolve("vocab", at(models)))
@@ -139,8 +143,18 @@ def test_elsewhere_they_go_to_the_users_folder(tmp_path: Path) -> None:
     assert local_models.places(cwd=tmp_path).folders[0].parts[-2:] == ("llamachat", "models")
 
 
-def test_the_checkout_of_the_program_itself_is_searched_from_everywhere(tmp_path: Path) -> None:
-    checkout = Path(local_models.__file__).parents[3]
-    expected = (checkout / "models").is_dir()
-    assert (checkout / "models" in local_models.places(cwd=tmp_path).folders) == expected
+def test_a_model_in_the_programs_checkout_is_found_from_everywhere(tmp_path: Path) -> None:
+    """The program as a user has it: a clone, run from another directory."""
+    clone, elsewhere = tmp_path / "clone", tmp_path / "elsewhere"
+    shutil.copytree(SOURCE, clone / "src" / "llamachat")
+    (clone / "models").mkdir()
+    put(clone / "models", "Alpha.gguf")
+    elsewhere.mkdir()
+    env = clean_env(tmp_path, PYTHONPATH=str(clone / "src"))
+    del env["LLAMACHAT_FOLDER"]
+    done = llamachat("serve", "--print-command", env=env, cwd=elsewhere)
+    assert (done.returncode, done.stderr) == (0, "") and str(clone / "models" / "Alpha.gguf") in done.stdout
+
+
+def test_a_named_folder_is_the_only_models_folder(tmp_path: Path) -> None:
     assert local_models.places(str(tmp_path), tmp_path).folders == (tmp_path,)

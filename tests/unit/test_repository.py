@@ -18,7 +18,7 @@ def repository(*names: str, **more: object) -> repo.Repository:
 @pytest.mark.parametrize(
     "answer", [None, [], "", {}, {"id": "o/r", "siblings": [1]}, {"id": "o/r", "siblings": [{}]}]
 )
-def test_what_is_no_list_of_files_is_told(answer: object) -> None:
+def test_an_answer_that_is_not_a_list_of_files_is_one_line(answer: object) -> None:
     with pytest.raises(NetworkError, match="something that is not a list of files"):
         repo.read(answer, HUB)
 
@@ -30,7 +30,7 @@ def test_a_model_lacking_a_shard_is_left_out() -> None:
     assert variant.name == "m-Q8_0.gguf" and variant.size == 15
 
 
-def test_a_folder_of_the_hub_is_none_here() -> None:
+def test_folders_of_the_hub_are_left_out() -> None:
     (variant,) = repository("../../Q4_K_M/m.gguf").variants
     assert variant.name == "m.gguf" and variant.quant == "Q4_K_M"
     assert variant.files[0].url == f"{HUB}/o/r/resolve/c0ffee/../../Q4_K_M/m.gguf"
@@ -41,7 +41,7 @@ def test_names_that_are_unsafe_somewhere_are_left_out(name: str) -> None:
     assert repository(name).variants == ()
 
 
-def test_a_size_or_a_hash_that_is_none_does_not_count() -> None:
+def test_an_invalid_size_or_hash_does_not_count() -> None:
     odd = [{"rfilename": "a.gguf", "size": size} for size in (None, 0, -1, "5")]
     assert repo.read({"id": "o/r", "siblings": odd}, HUB).variants == ()
     bad = [{"rfilename": "a.gguf", "size": 5, "lfs": {"sha256": "../x"}}]

@@ -175,8 +175,10 @@ class SegmentQueue:
             return None
 
     def _cut(self) -> Span:
-        """A segment from the front; the last ones are small, so that all connections finish together."""
+        """A segment from the front; the last ones are small, so that several connections end together."""
         start, end = self._missing.popleft()
+        if self._connections == 1:
+            return start, end
         share = (end - start + total(self._missing)) // (self._connections * SEGMENTS_EACH)
         length = max(SMALLEST_SEGMENT, min(LARGEST_SEGMENT, share))
         if start + length < end:
