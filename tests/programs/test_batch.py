@@ -64,12 +64,24 @@ def test_programs_have_a_sampling_of_their_own_and_say_who_they_are(
     config = tmp_path / "c.toml"
     config.write_text("[chat]\ntemperature = 1.5\n")
     env["LLAMACHAT_CONFIG"] = str(config)
-    batch(table(tmp_path / "in.csv", ["a", "b"]), "--prompt", "{text}", "-o", "out.csv", "-s", "Be brief.")
+    source = table(tmp_path / "in.csv", ["a", "b"])
+    batch(source, "--prompt", "{text}", "-o", "回答.csv", "-s", "Be brief.")
     first, second = server.requests()
     assert (first["temperature"], first["repeat_penalty"], first["seed"]) == (0, 1, 0)
     assert first["messages"][0] == {"role": "system", "content": "Be brief."}
-    sessions = {request["headers"]["X-Session-ID"] for request in (first, second)}
-    assert len(sessions) == 1 and first["headers"]["X-Llamachat-Priority"] == "batch"
+    assert second["headers"]["X-Session-ID"].isascii()  # a digest: paths are nobody's business
+    assert first["headers"]["X-Llamachat-Priority"] == "batch"
+
+
+def test_a_gateway_can_tell_the_rows_that_are_asked_at_once_apart(
+    server: Recorder, batch: Run, tmp_path: Path
+) -> None:
+    source = table(tmp_path / "in.csv", [f"row {i}" for i in range(20)])
+    batch(source, "--prompt", "{text}", "-o", "out.csv", "--parallel", "4")
+    sessions = {request["headers"]["X-Session-ID"].partition("-") for request in server.requests()}
+    assert len({name for name, _, _ in sessions}) == 1
+    numbers = {number for _, _, number in sessions}
+    assert 2 <= len(numbers) <= 5  # the first row goes alone, the others four at a time
 
 
 def test_the_same_command_asks_nothing_twice_and_only_edited_rows_again(

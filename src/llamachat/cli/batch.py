@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -44,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
     prompt = _prompt(plan.words.prompt, settings.prompt, table)
     tasks = prepare(table, plan.question, prompt)
     keep = programs.server(settings, keep=settings.keep)
-    with connected(keep, programs.tell_starting, session=str(output.resolve()), priority="batch") as (
+    session = hashlib.sha256(str(output.resolve()).encode(errors="surrogateescape")).hexdigest()[:16]
+    with connected(keep, programs.tell_starting, session=session, priority="batch") as (
         asker,
         said,
     ):

@@ -5,7 +5,9 @@ Without the `openai` package: its import alone takes longer than `llamachat ask`
 
 from __future__ import annotations
 
+import itertools
 import json
+import threading
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any
@@ -24,16 +26,16 @@ _FETCH_SECONDS = 30.0
 class Completions:
     """A connection to one server; safe to use from several threads.
 
-    `session` is sent as `X-Session-ID`, by which a gateway keeps related requests at one replica.
+    `session` and the number of the thread are sent as `X-Session-ID`: a gateway spreads the threads over its
+    replicas, and what a thread's requests begin with is read once.
     """
 
     def __init__(self, base_url: str, api_key: str, session: str = "", priority: str = "") -> None:
         import httpx2
 
+        self._session, self._threads, self._thread = session, itertools.count(), threading.local()
         self.base_url = address.check(base_url)
         headers = {"Authorization": f"Bearer {api_key}"}
-        if session:
-            headers["X-Session-ID"] = session
         if priority:
             headers["X-Llamachat-Priority"] = priority
         self._http = httpx2.Client(
@@ -61,7 +63,7 @@ class Completions:
         said = {**body, "stream": True, "stream_options": {"include_usage": True}, "return_progress": True}
         reader = ChunkReader()
         try:
-            with self._http.stream("POST", self._url, json=said) as response:
+            with self._http.stream("POST", self._url, json=said, headers=self._headers) as response:
                 if response.status_code != 200:
                     raise self._refusal(response.status_code, _json(response.read()), body)
                 for line in response.iter_lines():
@@ -77,7 +79,7 @@ class Completions:
         import httpx2
 
         try:
-            response = self._http.post(self._url, json=dict(body))
+            response = self._http.post(self._url, json=dict(body), headers=self._headers)
         except httpx2.TransportError as error:
             raise unreachable(self.base_url, error) from error
         reply = _json(response.content)
@@ -87,6 +89,14 @@ class Completions:
         choices = [{**choice, "delta": choice.get("message") or {}} for choice in reply.get("choices") or ()]
         yield from reader.feed({**reply, "choices": choices})
         yield from reader.finish()
+
+    @property
+    def _headers(self) -> Mapping[str, str]:
+        if not self._session:
+            return {}
+        if not hasattr(self._thread, "number"):
+            self._thread.number = next(self._threads)
+        return {"X-Session-ID": f"{self._session}-{self._thread.number}"}
 
     @property
     def _url(self) -> str:

@@ -116,7 +116,7 @@ def from_status(
         why = (
             "The server is still loading its model."
             if loading
-            else f"The server has no room: {one_line(message)}."
+            else f"The server has no room: {one_line(message).rstrip('.')}."
         )
         return Unavailable(why, "Try again in a moment.")
     return from_message(message, code, body)
