@@ -9,8 +9,8 @@ check_engine() {
         auto | cpu) ;;
         cuda) command -v nvcc >/dev/null || fail "--engine cuda needs NVIDIA's CUDA Toolkit: there is no nvcc." ;;
         vulkan)
-            has_vulkan_sdk || fail "--engine vulkan needs glslc and the headers of Vulkan and SPIR-V; on Debian and" \
-                "Ubuntu: sudo apt install glslc libvulkan-dev spirv-headers"
+            has_vulkan_sdk || fail "--engine vulkan needs glslc and the headers of SPIR-V and of Vulkan 1.3.272 or newer;" \
+                "on Debian 13 and Ubuntu 24.04: sudo apt install glslc libvulkan-dev spirv-headers"
             ;;
         metal) is_mac || fail "--engine metal is for Apple's computers. Choose one of: $engines." ;;
         *) fail "There is no engine '$1'. Choose one of: $engines." ;;
@@ -28,11 +28,12 @@ avoid_amx() {
     export CFLAGS=${CFLAGS-$flags} CXXFLAGS=${CXXFLAGS-$flags}
 }
 
+# llama.cpp uses VK_EXT_layer_settings, which the headers have since Vulkan 1.3.272.
 has_vulkan_sdk() {
     local folder
     command -v glslc >/dev/null || return 1
     for folder in ${VULKAN_SDK:+"$VULKAN_SDK/include"} /usr/include /usr/local/include; do
-        if [ -e "$folder/vulkan/vulkan.hpp" ]; then return; fi
+        if grep -qs VkLayerSettingEXT "$folder/vulkan/vulkan_core.h"; then return; fi
     done
     return 1
 }

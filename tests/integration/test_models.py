@@ -273,6 +273,7 @@ def test_doctor_proves_the_engine_with_a_token(run: Runner) -> None:
     status, out, err = run("doctor", "--no-network", "--json", "--timeout", "110")
     findings = {finding["name"]: finding for finding in json.loads(out)}
     assert findings["token"]["level"] == "good", err
+    assert "built for the CPU" in findings["engine"]["text"]
     assert {"python", "memory", "disk", "models", "port", "terminal", "locale", "engine", "gpu"} <= set(
         findings
     )

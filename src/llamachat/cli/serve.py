@@ -129,7 +129,7 @@ def _options(
 ) -> command.ServerOptions:
     layers = settings.n_gpu_layers
     if layers is None:
-        layers = -1 if machine.supports_offload() else 0
+        layers = -1 if machine.gpu_backends() else 0
     return command.ServerOptions(
         model=model.path,
         host=settings.host,

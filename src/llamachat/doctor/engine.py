@@ -7,18 +7,19 @@ import platform
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from llamachat.doctor.checks import Finding
 from llamachat.hub import hardware
+from llamachat.server import machine
 
 NO_AMX = (
     "CFLAGS='-mno-amx-tile -mno-amx-int8 -mno-amx-bf16' CXXFLAGS='-mno-amx-tile -mno-amx-int8 -mno-amx-bf16'"
 )
 REBUILD = "pip install --force-reinstall --no-cache-dir --no-binary llama-cpp-python llama-cpp-python"
-_GPU_FLAGS = {"NVIDIA GPU": "-DGGML_CUDA=on", "AMD GPU": "-DGGML_HIP=on", "Apple GPU": "-DGGML_METAL=on"}
+_GPU_FLAGS = {"NVIDIA GPU": "-DGGML_CUDA=on", "AMD GPU": "-DGGML_VULKAN=on", "Apple GPU": "-DGGML_METAL=on"}
 
 
 def check_engine(model: Path | None, gpu: str, environ: Mapping[str, str], timeout: float) -> list[Finding]:
@@ -35,13 +36,15 @@ def check_engine(model: Path | None, gpu: str, environ: Mapping[str, str], timeo
     facts: dict[str, Any] = {}
     for line in done.stdout.splitlines():
         facts.update(json.loads(line))
-    return [*_build_findings(facts, gpu), _token_finding(facts, done, model)]
+    findings = _build_findings(facts, gpu, machine.gpu_backends())
+    return [*findings, _token_finding(facts, done, model)]
 
 
-def _build_findings(facts: Mapping[str, Any], gpu: str) -> list[Finding]:
+def _build_findings(facts: Mapping[str, Any], gpu: str, backends: Sequence[str]) -> list[Finding]:
     if "version" not in facts:
         return []
-    findings = [Finding("engine", "good", f"llama-cpp-python {facts['version']}")]
+    built_for = " and ".join(["the CPU", *backends])
+    findings = [Finding("engine", "good", f"llama-cpp-python {facts['version']}, built for {built_for}")]
     built = {part.strip() for part in str(facts["system_info"]).replace(":", "|").split("|")}
     if "AMX_INT8 = 1" in built:
         text = "built for AMX, which crashes with gcc 12 (llama.cpp #20824); `serve` works around it"
@@ -54,13 +57,21 @@ def _build_findings(facts: Mapping[str, Any], gpu: str) -> list[Finding]:
             )
         else:
             findings.append(Finding("avx2", "warning", "no AVX2: slow", "Choose a model of 1B or less."))
-    if gpu and not facts["gpu_offload"]:
-        advice = f"CMAKE_ARGS='{_GPU_FLAGS[gpu]}' {REBUILD}"
-        findings.append(Finding("gpu", "warning", f"{gpu} here, but the engine was built without it", advice))
-    else:
-        text = f"{gpu}, used by the engine" if gpu else "none found; the CPU does it"
-        findings.append(Finding("gpu", "good", text))
+    findings.append(_gpu_finding(facts["gpus"], gpu, backends))
     return findings
+
+
+def _gpu_finding(usable: Sequence[str], gpu: str, backends: Sequence[str]) -> Finding:
+    """`usable` are the GPUs that the engine found, `gpu` the one that this computer's drivers tell of."""
+    if usable:
+        return Finding("gpu", "good", f"{', '.join(usable)}, used by the engine")
+    if backends:
+        text = f"the engine, built for {' and '.join(backends)}, finds no GPU; the CPU does it"
+        return Finding("gpu", "warning", text, "Install the GPU's driver.")
+    if gpu:
+        advice = f"In a clone: scripts/serve.sh --engine auto; else: CMAKE_ARGS='{_GPU_FLAGS[gpu]}' {REBUILD}"
+        return Finding("gpu", "warning", f"{gpu} here, but the engine was built without it", advice)
+    return Finding("gpu", "good", "none found; the CPU does it")
 
 
 def _token_finding(

@@ -6,6 +6,7 @@ where the second kills the process.
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
 import json
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 from llamachat.engine import amx
 
 PROMPT = "The capital of France is"
+_GPU_TYPES = (1, 2)  # GGML_BACKEND_DEVICE_TYPE_GPU and _IGPU
 
 
 def main(arguments: list[str]) -> None:
@@ -30,8 +32,27 @@ def _build() -> dict[str, Any]:
     return {
         "version": importlib.metadata.version("llama-cpp-python"),
         "system_info": library.llama_print_system_info().decode(),
-        "gpu_offload": bool(library.llama_supports_gpu_offload()),
+        "gpus": _gpus(),
     }
+
+
+def _gpus() -> list[str]:
+    """The GPUs that this build can use now, as their drivers name them (`ggml-backend.h`)."""
+    from llama_cpp._ggml import libggml
+
+    libggml.ggml_backend_dev_count.restype = ctypes.c_size_t
+    libggml.ggml_backend_dev_get.restype = ctypes.c_void_p
+    description = libggml.ggml_backend_dev_description
+    description.restype = ctypes.c_char_p
+    devices = [
+        ctypes.c_void_p(libggml.ggml_backend_dev_get(ctypes.c_size_t(index)))
+        for index in range(libggml.ggml_backend_dev_count())
+    ]
+    return [
+        description(device).decode(errors="replace")
+        for device in devices
+        if libggml.ggml_backend_dev_type(device) in _GPU_TYPES
+    ]
 
 
 def _generate(path: str) -> dict[str, Any]:

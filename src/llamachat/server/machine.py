@@ -9,13 +9,14 @@ from pathlib import Path
 _CPU_BACKENDS = ("base", "cpu", "blas", "rpc", "zdnn", "zendnn")
 
 
-def supports_offload() -> bool:
-    """Whether llama.cpp was built with a GPU backend: its library lies next to the others."""
+def gpu_backends() -> tuple[str, ...]:
+    """The GPU backends that llama.cpp was built with, like "vulkan", by the libraries next to the others."""
     spec = importlib.util.find_spec("llama_cpp")
     if spec is None or spec.origin is None:
-        return False
+        return ()
     stems = (
         file.name.split(".")[0].removeprefix("lib")
         for file in (Path(spec.origin).parent / "lib").glob("*ggml-*")
     )
-    return any(stem.startswith("ggml-") and stem[5:].split("-")[0] not in _CPU_BACKENDS for stem in stems)
+    names = {stem.split("-")[1] for stem in stems if stem.startswith("ggml-")}
+    return tuple(sorted(names.difference(_CPU_BACKENDS)))
