@@ -111,9 +111,10 @@ def nested(schema: Any, depth: int) -> Any:
     return schema
 
 
-HOSTILE = {
+HOSTILE: dict[str, Any] = {
     "alternatives": {"allOf": [{"anyOf": [{"minimum": n * m} for n in range(9)]} for m in range(9)]},
-    "nested alternatives": nested({}, 12),
+    "nested alternatives": nested({}, 7),
+    "many nested alternatives": nested({}, 10),
     "wide enum": {"enum": [f"{n}" * 20 for n in range(60_000)]},
     "many properties": {"properties": {f"p{n}": {"type": "string"} for n in range(20_000)}},
     "oneOf": {"oneOf": [{"required": [f"a{n}"], "properties": {f"a{n}": {}}} for n in range(300)]},
@@ -136,7 +137,7 @@ def test_a_hostile_schema_is_bounded_in_work(name: str) -> None:
 
 
 def test_a_recursive_schema_of_alternatives_ends_when_it_is_too_ambiguous() -> None:
-    tree = {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}
+    tree: dict[str, Any] = {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}
     schema = {"anyOf": [{"type": "null"}, {**tree, "properties": {**tree["properties"], "b": {}}}, tree]}
     matcher = Matcher(grammar(schema))
     with pytest.raises(GrammarError, match="too ambiguous"):

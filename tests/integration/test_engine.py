@@ -53,7 +53,6 @@ def test_amx_buffers_are_off_where_the_library_has_amx(
         ("llama_cpp.server.app", "get_llama_proxy"),
         ("llama_cpp", "llama_set_abort_callback"),
         ("llama_cpp", "llama_vocab_get_attr"),
-        ("llama_cpp", "llama_sampler_init_grammar"),
         ("llama_cpp.llama_cpp", "llama_model_default_params"),
         ("llama_cpp.Llama", "detokenize"),
     ],

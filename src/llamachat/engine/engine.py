@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from functools import cached_property, partial
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ from llama_cpp.llama_tokenizer import LlamaTokenizer
 
 from llamachat.core import shutdown
 from llamachat.core.engine_options import EngineOptions
-from llamachat.engine import grammar_limits, jobs, marks, model_thread
+from llamachat.engine import constraint, jobs, marks, model_thread
 from llamachat.engine.answer_length import longest_answer
 from llamachat.engine.failures import Refused, refusal
 from llamachat.engine.kv_cache import KvCache
@@ -64,6 +64,8 @@ class Engine(llama_cpp.Llama):
         """With `continue_final_message` the last message, the model's own, goes on instead of a new one."""
         job = jobs.current.get()
         messages = self._marks.put(messages)
+        if (rules := constraint.of_response_format(kwargs.pop("response_format", None))) is not None:
+            kwargs["logits_processor"] = self._held_to(rules, kwargs)
         if continue_final_message or (job is not None and job.continue_final_message):
             messages = marks.leave_open(messages)
         try:
@@ -90,7 +92,9 @@ class Engine(llama_cpp.Llama):
                 prompt = self.tokenize(prompt.encode(), add_bos=True, special=True)
             raise _Counted(len(prompt))
         try:
-            self._check_grammar(kwargs.get("grammar"))
+            if (grammar := kwargs.pop("grammar", None)) is not None:
+                rules = constraint.of_gbnf(grammar._grammar, self._token_of, self.n_vocab())
+                kwargs["logits_processor"] = self._held_to(rules, kwargs)
             self._check_bias(kwargs.get("logit_bias") or ())
             if isinstance(prompt, list) and "max_tokens" in kwargs:
                 kwargs["max_tokens"] = longest_answer(self.n_ctx(), len(prompt), kwargs["max_tokens"])
@@ -114,12 +118,18 @@ class Engine(llama_cpp.Llama):
             job.begin(len(tokens))
         if kwargs.get("reset", True):
             self.kv.prepare(tokens)
+        held = getattr(kwargs.get("logits_processor"), "constraint", None)
         for token in super().generate(tokens, *args, **kwargs):
+            if held is not None:
+                held.accept(token)
             if job is not None:
                 job.wrote(ends=self._ends_generation(token))
             yield token
             if job is not None:
                 job.check()
+            if held is not None and held.is_over:  # what is left to sample is the end
+                yield from sorted(self._words.ends)[:1]
+                return
 
     def eval(self, tokens: Sequence[int]) -> None:
         """Watched while the job's prompt is read: a written token would feel it (6 % on a small model)."""
@@ -193,19 +203,28 @@ class Engine(llama_cpp.Llama):
         """Others may look at the tokens before."""
         return type(self.tokenizer_) is LlamaTokenizer
 
-    def _check_grammar(self, grammar: Any) -> None:
-        """A grammar that doesn't parse would be a null pointer in the chain of samplers."""
-        if grammar is None:
-            return
-        if grammar_limits.exceeds(grammar._grammar):
-            raise Refused(400, "The grammar is too large or nested too deeply.", param="grammar")
-        vocab = llama_cpp.llama_model_get_vocab(self.model)
-        sampler = llama_cpp.llama_sampler_init_grammar(
-            vocab, grammar._grammar.encode(), grammar._root.encode()
+    def _held_to(self, rules: constraint.Rules, request: Mapping[str, Any]) -> constraint.Processors:
+        """The logits processors of `request`, and one more that holds its answer to `rules`."""
+        penalties = (request.get("frequency_penalty") or 0, request.get("presence_penalty") or 0)
+        wanted = constraint.wanted(
+            request.get("top_k", 40),
+            request.get("temperature", 0.8),
+            request.get("mirostat_mode", 0),
+            lowers=min(penalties) >= 0 and request.get("repeat_penalty", 1.0) >= 1,
         )
-        if not sampler:
-            raise Refused(400, "The grammar does not parse.", param="grammar")
-        llama_cpp.llama_sampler_free(sampler)
+        held = constraint.Constraint(rules, self._words, wanted)
+        return constraint.Processors(request.get("logits_processor") or (), held)
+
+    @cached_property
+    def _words(self) -> constraint.Words:
+        tokens = range(self.n_vocab())
+        ends = frozenset(token for token in tokens if self._ends_generation(token))
+        return constraint.Words((self.detokenize([token]) for token in tokens), ends)
+
+    def _token_of(self, text: str) -> int | None:
+        """The token that `text` is by itself."""
+        tokens = super().tokenize(text.encode(), add_bos=False, special=True)
+        return tokens[0] if len(tokens) == 1 else None
 
     def _check_bias(self, tokens: Iterable[object]) -> None:
         """On a wrong one the sampler's callback would fail at each token, and no bias count."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import anyio
@@ -19,7 +19,7 @@ from sse_starlette.sse import AppStatus
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llamachat.core import shutdown
-from llamachat.engine import jobs
+from llamachat.engine import constraint, jobs
 from llamachat.engine.failures import Refused, answer, refusal
 from llamachat.engine.metrics import Metrics
 from llamachat.engine.request_body import KINDS, checked, encoded
@@ -41,6 +41,7 @@ class RequestMiddleware:
         try:
             content = await read_body(scope, receive)
             body = checked(content, kind) if kind else {}
+            await _check_schema(body)
             content = encoded(body) if kind else content
         except Refused as error:
             return await answer(error)(scope, receive, send)
@@ -94,6 +95,15 @@ class RequestMiddleware:
                 await answer(refusal(error))(scope, receive, send)
             finally:
                 job.end()
+
+
+async def _check_schema(body: Mapping[str, Any]) -> None:
+    """Before the request is queued; the grammar is there when its turn comes. Raises Refused."""
+    wanted = body.get("response_format")
+    if wanted is not None:
+        await asyncio.get_running_loop().run_in_executor(
+            constraint.compiling, constraint.of_response_format, wanted
+        )
 
 
 @contextlib.contextmanager

@@ -17,10 +17,11 @@ from llamachat.errors import ServerError
 SURFACE: Mapping[str, str] = {
     "llama_cpp": """
         LLAMA_TOKEN_ATTR_CONTROL LLAMA_TOKEN_ATTR_LSTRIP LLAMA_TOKEN_ATTR_RSTRIP LLAMA_TOKEN_ATTR_UNKNOWN
-        Llama ggml_abort_callback llama_get_memory llama_memory_can_shift llama_memory_seq_add
+        Llama LogitsProcessorList ggml_abort_callback llama_get_memory llama_memory_can_shift
+        llama_memory_seq_add
         llama_memory_seq_pos_max llama_memory_seq_pos_min llama_memory_seq_rm llama_model_get_vocab
         llama_model_is_hybrid llama_model_is_recurrent llama_model_n_ctx_train llama_model_n_swa
-        llama_sampler_free llama_sampler_init_grammar llama_set_abort_callback llama_state_seq_get_data
+        llama_set_abort_callback llama_state_seq_get_data
         llama_state_seq_get_size llama_state_seq_set_data llama_vocab_get_add_bos llama_vocab_get_add_eos
         llama_vocab_get_attr llama_vocab_get_text llama_vocab_is_eog llama_vocab_n_tokens
     """,
@@ -32,7 +33,7 @@ SURFACE: Mapping[str, str] = {
         create_embedding ctx detokenize eval generate input_ids kv_overrides lora_path lora_scale model
         model_params model_path n_batch n_ctx n_tokens n_vocab reset token_bos token_eos tokenize tokenizer_
     """,
-    "llama_cpp.LlamaGrammar": "_grammar _root",
+    "llama_cpp.LlamaGrammar": "_grammar",
     "llama_cpp.llama_model_params": "n_gpu_layers use_extra_bufts",
     "llama_cpp.llama_context_params": """
         embeddings flash_attn_type n_batch n_ubatch offload_kqv rope_freq_base rope_freq_scale

@@ -132,6 +132,12 @@ def intersection(one: Ranges, other: Ranges) -> Ranges:
 ANY = Chars(complement(()))
 
 
+def common_start(one: str | bytes, other: str | bytes) -> int:
+    """How many characters both begin with."""
+    different = (at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
+    return next(different, min(len(one), len(other)))
+
+
 def children(node: Node) -> Iterator[Node]:
     if isinstance(node, Seq):
         yield from node.parts

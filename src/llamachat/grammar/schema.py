@@ -15,7 +15,6 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property, partial
 from itertools import groupby
-from os.path import commonprefix
 from typing import Any, TypeVar
 
 from llamachat.grammar import dfa, formats, regex
@@ -51,6 +50,7 @@ from llamachat.grammar.nodes import (
     chars,
     children,
     choice,
+    common_start,
     complement,
     intersection,
     optional,
@@ -58,6 +58,7 @@ from llamachat.grammar.nodes import (
 )
 from llamachat.grammar.numbers import ANY_INTEGER, ANY_NUMBER, Numbers
 
+MAX_VALUES = 50_000
 MAX_RULES = 12_000
 MAX_COUNT = 1_000_000_000
 MAX_COUNTED = 500
@@ -99,8 +100,22 @@ Items = list[tuple[list[Sub], Sub]]
 """Of each schema that holds, the schemas of the first items and that of the rest."""
 
 
+def check_size(schema: Any) -> None:
+    """Raise GrammarError on more values than are worth a look."""
+    pending, count = [schema], 0
+    while pending:
+        value = pending.pop()
+        count += 1
+        if isinstance(value, (dict, list)):
+            count += len(value)
+            pending.extend(value.values() if isinstance(value, dict) else value)
+        if count > MAX_VALUES:
+            raise GrammarError(f"The schema has more than {MAX_VALUES} values in it.")
+
+
 def grammar(schema: Any) -> Grammar:
     """Of the JSON texts that `schema` allows; raises GrammarError, most often Unenforceable."""
+    check_size(schema)
     return _Converter(schema).grammar()
 
 
@@ -240,7 +255,7 @@ class _Converter:
             options: list[Node] = []
             for _, same in groupby(left, key=lambda text: text[at : at + 1]):
                 group = list(same)
-                end = len(commonprefix([group[0], group[-1]]))
+                end = common_start(group[0], group[-1])
                 options.append(Literal(group[0][at:end]))
                 if len(group) > 1:
                     pending.append((f"{name}-{len(options)}", group, end))

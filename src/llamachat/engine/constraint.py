@@ -1,0 +1,190 @@
+"""Hold an answer to a grammar: before each token, what may not come gets no chance.
+
+The library's own way, llama.cpp's sampler, looks at the whole vocabulary for each token, has no bounds, and
+ends the process over some grammars. Here the likeliest tokens are tried, as many as the sampler takes.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
+
+import llama_cpp
+import numpy as np
+import numpy.typing as npt
+
+from llamachat.engine.failures import Refused
+from llamachat.grammar import gbnf, schema
+from llamachat.grammar.matcher import Matcher, State
+from llamachat.grammar.nodes import Grammar, GrammarError
+from llamachat.grammar.vocabulary import Vocabulary
+
+compiling = ThreadPoolExecutor(1, thread_name_prefix="grammar")
+"""Where schemas become grammars: up to a second of work, for which neither the loop nor the model waits."""
+RECENT_TOKENS = 64
+"""As many as the library's penalties look back on; each may fall behind others."""
+FIRST_TRY = 512
+MANY_BYTES = 64
+ANY_OBJECT = {"type": "object"}
+
+
+def of_response_format(wanted: Any) -> Rules | None:
+    """Raises Refused; None where any text will do."""
+    if not isinstance(wanted, dict) or wanted.get("type") != "json_object":
+        return None
+    given = wanted.get("schema")
+    return of_schema(ANY_OBJECT if given is None else given, "response_format")
+
+
+def of_schema(value: Any, param: str) -> Rules:
+    try:
+        schema.check_size(value)
+        return _of_text(json.dumps(value))
+    except GrammarError as error:
+        raise Refused(400, str(error), param=param) from error
+
+
+def of_gbnf(text: str, token_of: Callable[[str], int | None], n_vocab: int) -> Rules:
+    try:
+        return Rules(gbnf.parse(text, token_of, n_vocab))
+    except GrammarError as error:
+        raise Refused(400, str(error), param="grammar") from error
+
+
+@lru_cache(maxsize=16)
+def _of_text(text: str) -> Rules:
+    return Rules(schema.grammar(json.loads(text)))
+
+
+class Rules:
+    """A grammar that several answers may be held to at once."""
+
+    def __init__(self, grammar: Grammar) -> None:
+        self.matcher = Matcher(grammar)
+        self.lock = threading.Lock()
+
+
+class Constraint:
+    """Of one answer: a logits processor, told of each token that was sampled.
+
+    `wanted` is how many of the likeliest tokens the sampler looks at; None for all. An error is kept until
+    `accept`, for it can't pass through llama.cpp, which calls this.
+    """
+
+    def __init__(self, rules: Rules, words: Words, wanted: int | None) -> None:
+        self._rules, self._words, self._wanted = rules, words, wanted
+        self._state: State = rules.matcher.start
+        self._error: Exception | None = None
+
+    def __call__(
+        self, tokens: npt.NDArray[np.intc], scores: npt.NDArray[np.single]
+    ) -> npt.NDArray[np.single]:
+        try:
+            with self._rules.lock:
+                self._rules.matcher.renew()
+                allowed = self._allowed(scores)
+        except Exception as error:  # noqa: BLE001
+            self._error = error
+            allowed = list(self._words.ends)
+        result = np.full_like(scores, -np.inf)
+        result[allowed] = np.maximum(scores[allowed], np.finfo(np.single).min)
+        return result
+
+    def accept(self, token: int) -> None:
+        """Raises what went wrong while it was chosen."""
+        if self._error is not None:
+            raise refused(self._error)
+        if token in self._words.ends:
+            return
+        with self._rules.lock:
+            found = self._words.vocabulary.after(self._rules.matcher, self._state, token)
+        if found is None:
+            raise RuntimeError(f"The sampler chose token {token} against the grammar.")
+        self._state = found
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing more may come."""
+        return self._state.complete and not self._state.places
+
+    def _allowed(self, scores: npt.NDArray[np.single]) -> list[int]:
+        matcher, state = self._rules.matcher, self._state
+        wanted = len(scores) if self._wanted is None else self._wanted
+        if wanted < len(scores) and len(matcher.next_bytes(state)) > MANY_BYTES:
+            found = self._likeliest(scores, wanted)
+        else:
+            found = self._all()
+        if not found:
+            raise Refused(400, "The grammar asks for what this model has no tokens for.", param="grammar")
+        return found
+
+    def _likeliest(self, scores: npt.NDArray[np.single], wanted: int) -> list[int]:
+        found: list[int] = []
+        tried = 0
+        for count in (min(max(FIRST_TRY, 2 * wanted), len(scores)), len(scores)):
+            best = np.argpartition(scores, len(scores) - count)[len(scores) - count :]
+            best = best[np.argsort(scores[best])[::-1]]
+            for token in best[tried:].tolist():
+                if self._fits(token):
+                    found.append(token)
+                    if len(found) == wanted:
+                        return found
+            tried = count
+        return found
+
+    def _fits(self, token: int) -> bool:
+        known = self._state.remembered
+        if token not in known:
+            if token in self._words.ends:
+                known[token] = self._state.complete
+            else:
+                known[token] = (
+                    self._words.vocabulary.after(self._rules.matcher, self._state, token) is not None
+                )
+        return bool(known[token])
+
+    def _all(self) -> list[int]:
+        known = self._state.remembered
+        if "all" not in known:
+            ends = self._words.ends if self._state.complete else ()
+            known["all"] = [*self._words.vocabulary.allowed(self._rules.matcher, self._state), *ends]
+        found: Any = known["all"]
+        return list(found)
+
+
+class Words:
+    """The model's tokens, as grammars see them."""
+
+    def __init__(self, pieces: Iterable[bytes], ends: frozenset[int]) -> None:
+        self.ends = ends
+        self.vocabulary = Vocabulary([b"" if token in ends else piece for token, piece in enumerate(pieces)])
+
+
+class Processors(llama_cpp.LogitsProcessorList):
+    """With the constraint behind all others, which may raise what it forbids."""
+
+    def __init__(self, others: Iterable[Any], constraint: Constraint) -> None:
+        super().__init__([*others, constraint])
+        self.constraint = constraint
+
+    def extend(self, others: Iterable[Any]) -> Processors:  # type: ignore[override]
+        """The library goes on with what this returns: of a list's own `extend`, with nothing."""
+        self[:0] = list(others)
+        return self
+
+
+def refused(error: Exception) -> Exception:
+    return Refused(400, str(error), param="grammar") if isinstance(error, GrammarError) else error
+
+
+def wanted(top_k: int, temperature: float, mirostat_mode: int, lowers: bool) -> int | None:
+    """How many tokens the sampler looks at; `lowers` where penalties make no token likelier."""
+    if mirostat_mode or temperature < 0 or not lowers:
+        return None
+    if temperature == 0:
+        return 1 + RECENT_TOKENS
+    return top_k + RECENT_TOKENS if top_k > 0 else None
