@@ -25,7 +25,7 @@ from pathlib import Path
 from engine import machine
 from servers import N_CTX, Server, contenders, running
 
-from llamachat.chat.context import Context
+from llamachat.chat.context import ContextWindow
 from llamachat.client import ChatClient, Request
 from llamachat.client.counting import requests
 from llamachat.core import presets
@@ -56,7 +56,7 @@ class Turn:
 
 def windowed(client: ChatClient, ask: Ask) -> Iterator[Turn]:
     """As `llamachat chat` does it."""
-    context = Context(lambda: client.survey("m"))
+    context = ContextWindow(lambda: client.window("m"))
     conversation = presets.seed("zh")
     for text in cycle(QUESTIONS):
         question = Message("user", text)
@@ -70,7 +70,7 @@ def windowed(client: ChatClient, ask: Ask) -> Iterator[Turn]:
 
 def naive(client: ChatClient, ask: Ask) -> Iterator[Turn]:
     """As the article's client would, had it dropped the oldest turn each time that the window is full."""
-    window = client.survey("m")
+    window = client.window("m")
     counter = window.counter
     room = N_CTX - N_CTX // 4
     turns: list[Message] = []

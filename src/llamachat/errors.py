@@ -2,16 +2,22 @@
 
     LlamachatError              1
     ├── MessageTooLarge         1   a message that leaves its answer no room in the window
+    ├── WindowFull              1   the model would forget turns, and the user wants to decide
+    ├── Stopped                 1   an answer that was stopped before it began
     ├── UsageError              2   a flag, an environment variable or config.toml is wrong
     ├── ModelError              3   a model that can't be found, read, trusted or fitted into memory
     ├── AddressError            4   a host or port that can't be listened on
     ├── ServerError             5   the server is not there, died, or answered with an error
     │   ├── Unavailable         5   no server answers, or it is loading: try again later
+    │   ├── CannotCount         5   a server that does not count tokens as others of its kind do
     │   ├── ContextExceeded     5   the prompt is larger than the model's window
     │   └── BrokenAnswer        5   a stream that ended before the answer did
     ├── AuthError               6   a key that was refused
     ├── NetworkError            7   a hub or mirror that can't be reached, a broken transfer
     ├── StoreError              8   the transcripts can't be read or written
+    │   ├── DamagedError        8   the file is not a database, or contradicts itself
+    │   ├── GoneError           8   the conversation was removed meanwhile
+    │   └── NotFoundError       8   there is no conversation of that id or name
     └── IncompleteError         9   an answer that is not whole
         ├── TextTooLong         9   a text that does not fit into the window
         ├── AnswerCut           9   an answer that its greatest length cut
@@ -57,15 +63,26 @@ class LlamachatError(Exception):
 
 
 class MessageTooLarge(LlamachatError):
-    """A message of `tokens` that, with `others` that can't be left out, is over the `limit`."""
+    """A message of `tokens` where only `free` of the `limit` are left beside what can't go out."""
 
-    def __init__(self, *, tokens: int, others: int, limit: int) -> None:
-        super().__init__(
-            f"The message has {tokens} tokens, and {max(0, limit - others)} of {limit} are free."
-        )
+    def __init__(self, *, tokens: int, free: int, limit: int) -> None:
+        super().__init__(f"The message has {tokens} tokens, and {max(0, free)} of {limit} are free.")
         self.tokens = tokens
-        self.others = others
+        self.free = free
         self.limit = limit
+
+
+class WindowFull(LlamachatError):
+    """The user wants to be asked: with this message the model would no longer see so many turns."""
+
+    def __init__(self, turns: int) -> None:
+        what = "the oldest turn" if turns == 1 else f"the {turns} oldest turns"
+        super().__init__(f"The window is full: with this message the model would no longer see {what}.")
+        self.turns = turns
+
+
+class Stopped(LlamachatError):
+    """The user stopped an answer before there was any of it."""
 
 
 class UsageError(LlamachatError):
@@ -86,6 +103,10 @@ class ServerError(LlamachatError):
 
 class Unavailable(ServerError):
     """No server answers at the address, or it is still loading or full: the same request may work later."""
+
+
+class CannotCount(ServerError):
+    """The server does not count tokens as others of its kind do."""
 
 
 class ContextExceeded(ServerError):
@@ -120,6 +141,18 @@ class NetworkError(LlamachatError):
 
 class StoreError(LlamachatError):
     exit_status = ExitStatus.STORE
+
+
+class DamagedError(StoreError):
+    """The file is not a database, or one that contradicts itself."""
+
+
+class GoneError(StoreError):
+    """The conversation was removed meanwhile."""
+
+
+class NotFoundError(StoreError):
+    """There is no conversation of that id or name."""
 
 
 class IncompleteError(LlamachatError):

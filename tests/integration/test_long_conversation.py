@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 import sys
 from collections.abc import Iterator
@@ -13,17 +12,16 @@ from pathlib import Path
 import pytest
 
 from llamachat.chat import turn
-from llamachat.chat.context import Context
-from llamachat.chat.session import Session
+from llamachat.chat.context import ContextWindow
+from llamachat.chat.session import Session, Settings
 from llamachat.client import ChatClient
-from llamachat.core import presets
+from llamachat.core.conversation import Conversation
 from llamachat.core.sampling import Sampling
 from llamachat.core.window import Fitted
 from llamachat.errors import LlamachatError
 from llamachat.store.journal import Journal
 from llamachat.store.transcripts import Transcripts
-from llamachat.terminal.base import Look
-from llamachat.terminal.plain import PlainTerminal
+from tests.faces import Recorder
 from tests.support import ServerProcess, clean_env
 
 QUESTIONS = (Path(__file__).parent.parent / "data" / "questions.txt").read_text("utf-8").splitlines()
@@ -31,11 +29,11 @@ TOKENS_AN_ANSWER = 12
 N_CTX = 512
 
 
-class Recorded(Context):
+class Recorded(ContextWindow):
     """The window, with what it predicted of each prompt and what the server then counted."""
 
     def __init__(self, client: ChatClient) -> None:
-        super().__init__(lambda: client.survey("local-model"), n_ctx=N_CTX)
+        super().__init__(lambda: client.window("local-model"), n_ctx=N_CTX)
         self.predicted: list[int] = []
         self.counted: list[int | None] = []
         self.drops = 0
@@ -54,40 +52,24 @@ def raise_it(error: LlamachatError) -> None:
 @contextmanager
 def chat(base_url: str, api_key: str, transcripts: Path) -> Iterator[tuple[Session, Recorded]]:
     client = ChatClient(base_url, api_key)
-    context = Recorded(client)
-    streams = io.StringIO(), io.StringIO(), io.StringIO()
-    journal = Journal(transcripts, raise_it)
-    journal.start(presets.seed("zh"), {})
-    try:
-        yield (
-            Session(
-                terminal=PlainTerminal(*streams, Look(color=False, markdown=False)),
-                client=client,
-                context=context,
-                journal=journal,
-                transcripts=transcripts,
-                conversation=presets.seed("zh"),
-                model="local-model",
-                served=None,
-                lang="zh",
-                sampling=Sampling(max_tokens=TOKENS_AN_ANSWER),
-            ),
-            context,
-        )
-    finally:
-        journal.close()
-        client.close()
+    window = Recorded(client)
+    settings = Settings(sampling=Sampling(max_tokens=TOKENS_AN_ANSWER))
+    with Journal(transcripts, raise_it) as journal:
+        session = Session(client, journal, window, settings, Conversation())
+        session.begin()
+        yield session, window
+    client.close()
 
 
-def talk(session: Session, turns: int) -> None:
+def talk(session: Session, transcripts: Path, turns: int) -> None:
     for question in islice(cycle(QUESTIONS), turns):
-        turn.ask(session, question)
+        turn.ask(session, Recorder(), question)
     asked = [m.content for m in session.conversation if m.role == "user"]
     assert asked == list(islice(cycle(QUESTIONS), turns))
     assert all(m.content for m in session.conversation)
     session.journal.close()
-    with Transcripts.open(session.transcripts, raise_it) as transcripts:
-        stored = transcripts.load(transcripts.find(None)).conversation
+    with Transcripts.open(transcripts, raise_it) as opened:
+        stored = opened.load(opened.find(None)).conversation
     assert [m.content for m in stored] == [m.content for m in session.conversation]
 
 
@@ -100,7 +82,7 @@ def test_forty_turns_lose_nothing_and_every_prompt_has_the_predicted_size(tmp_pa
             context,
         ),
     ):
-        talk(session, 40)
+        talk(session, tmp_path / "t.db", 40)
         assert context.drops > 5
         assert context.counted == context.predicted
 
@@ -112,7 +94,7 @@ def test_turns_against_the_stock_server(small_model: Path, tmp_path: Path) -> No
         ServerProcess(prefix=stock, env=clean_env(tmp_path), cwd=tmp_path) as server,
         chat(server.wait_until_listening().base_url, "none", tmp_path / "t.db") as (session, context),
     ):
-        talk(session, 15)
+        talk(session, tmp_path / "t.db", 15)
         assert context.drops
 
 
@@ -124,6 +106,6 @@ def test_turns_against_llama_server(small_model: Path, tmp_path: Path) -> None:
         ServerProcess(prefix=foreign, env=clean_env(tmp_path), cwd=tmp_path) as server,
         chat(server.wait_until_listening().base_url, "none", tmp_path / "t.db") as (session, context),
     ):
-        talk(session, 15)
+        talk(session, tmp_path / "t.db", 15)
         assert context.drops
         assert context.counted == context.predicted

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "engine": {"engine", "grammar", "core", "errors"},
     "grammar": {"grammar"},
     "texts": {"texts", "errors"},
-    "chat": {"chat", "client", "terminal", "store", "texts", "core", "errors"},
+    "chat": {"chat", "client", "store", "texts", "core", "errors"},
     "programs": {"programs", "client", "store", "texts", "core", "errors"},
     "api": {"programs", "client", "texts", "errors"},
     "doctor": {"doctor", "hub", "server", "core", "errors"},

@@ -3,14 +3,12 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from llamachat.chat import repl
-from llamachat.chat.context import Context
-from llamachat.chat.session import Session
+from llamachat.chat.repl import Repl
+from llamachat.chat.session import Session, Settings
 from llamachat.client import ChatClient
-from llamachat.core import presets
 from llamachat.errors import ExitStatus
 from llamachat.store.journal import NoJournal
-from llamachat.terminal.base import Look
+from llamachat.terminal.options import DisplayOptions
 from llamachat.terminal.plain import PlainTerminal
 
 
@@ -22,7 +20,7 @@ class HastyTerminal(PlainTerminal):
     def __init__(self, *lines: str) -> None:
         self.errors, self.drafts = io.StringIO(), [""]
         lines_in = io.StringIO("".join(f"{line}\n" for line in lines))
-        super().__init__(lines_in, io.StringIO(), self.errors, Look(color=False, markdown=False))
+        super().__init__(lines_in, io.StringIO(), self.errors, DisplayOptions(color=False, markdown=False))
 
     def read_message(self, draft: str = "") -> str:
         self.drafts.append(draft)
@@ -37,18 +35,8 @@ class HastyTerminal(PlainTerminal):
 def test_ctrl_c_while_an_error_is_shown_leaves_neither_the_chat_nor_the_text_behind() -> None:
     terminal = HastyTerminal("/nothing", "bye")
     client = ChatClient("http://127.0.0.1:9/v1", "none")
-    session = Session(
-        terminal=terminal,
-        client=client,
-        context=Context(lambda: client.survey("m")),
-        journal=NoJournal(),
-        transcripts=Path("none.db"),
-        conversation=presets.seed("en"),
-        model="m",
-        served=None,
-        lang="en",
-    )
-    assert repl.run(session, intro=False) == ExitStatus.OK
+    session = Session.open(client, NoJournal(), Settings())
+    assert Repl(session, terminal, Path("none.db")).run(intro=False) == ExitStatus.OK
     assert "There is no command /nothing." in terminal.errors.getvalue()
     assert "/nothing" in terminal.drafts
     client.close()

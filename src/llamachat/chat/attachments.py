@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llamachat.chat.session import Session
 from llamachat.client.counting import EstimatingCounter
@@ -12,16 +13,20 @@ from llamachat.core.window import LEAST_ANSWER
 from llamachat.errors import UsageError
 from llamachat.texts.documents import read_text
 
+if TYPE_CHECKING:
+    from llamachat.chat.repl import Repl
+
 _RANGE = re.compile(r"(?P<path>.+?):(?P<first>\d+)(?:-(?P<last>\d*))?\Z")
 DETACH = "off"
 FAR_TOO_LARGE = 16
 """How many windows a text must seem to fill before its tokens are no longer counted, only estimated."""
 
 
-def file(session: Session, argument: str) -> None:
+def file(repl: Repl, argument: str) -> None:
+    session = repl.session
     if argument == DETACH:
         session.attached.clear()
-        session.terminal.notice("Nothing is attached any more.")
+        repl.terminal.tell("Nothing is attached any more.")
         return
     path, first, last = _parse(argument)
     text = read_text(path)
@@ -34,8 +39,8 @@ def file(session: Session, argument: str) -> None:
     quoted = _quote(where, path.suffix.removeprefix("."), text)
     tokens = _fitting(session, where, quoted)
     session.attached.append(quoted)
-    about = "" if session.context.counter.exact else "about "
-    session.terminal.notice(
+    about = "" if session.window.counter.exact else "about "
+    repl.terminal.tell(
         f"{where}: {len(text)} characters, {about}{tokens} tokens, go out with the next message; "
         f"/file {DETACH} lets them go."
     )
@@ -43,12 +48,12 @@ def file(session: Session, argument: str) -> None:
 
 def _fitting(session: Session, where: str, text: str) -> int:
     """The tokens of `text`. UsageError where the window has no room for it and what is attached already."""
-    counter, message = session.context.counter, Message("user", text)
-    limit = session.context.n_ctx - LEAST_ANSWER
+    counter, message = session.window.counter, Message("user", text)
+    limit = session.window.n_ctx - LEAST_ANSWER
     limit -= sum(counter.message(Message("user", attached)) for attached in session.attached)
     about = EstimatingCounter().message(message)
     # A server needs long to count what is far too large anyway.
-    sure = about < FAR_TOO_LARGE * session.context.n_ctx
+    sure = about < FAR_TOO_LARGE * session.window.n_ctx
     tokens = counter.message(message) if sure else about
     if tokens <= limit:
         return tokens

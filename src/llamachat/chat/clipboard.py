@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from llamachat.chat.session import Session
+from typing import TYPE_CHECKING
+
 from llamachat.errors import UsageError
 from llamachat.texts.code_blocks import code_blocks
 
+if TYPE_CHECKING:
+    from llamachat.chat.repl import Repl
 
-def copy(session: Session, argument: str) -> None:
-    answer = session.conversation.last_answer
+
+def copy(repl: Repl, argument: str) -> None:
+    answer = repl.session.conversation.last_answer
     if answer is None:
         raise UsageError("There is no answer yet.")
     text = answer.content if not argument else _block(answer.content, argument)
-    session.terminal.copy(text)
-    session.terminal.notice(f"{len(text)} characters copied.")
+    repl.terminal.copy(text)
+    repl.terminal.tell(f"{len(text)} characters copied.")
 
 
 def _block(answer: str, argument: str) -> str:

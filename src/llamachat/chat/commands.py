@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from llamachat.chat import attachments, clipboard, inspection, revisions, transcripts, values
-from llamachat.chat.session import Session
+from llamachat.chat import attachments, clipboard, inspection, revisions
+from llamachat.chat import history_commands as history
+from llamachat.chat import settings_commands as settings
 from llamachat.errors import UsageError
-from llamachat.terminal.base import CommandHint
+
+if TYPE_CHECKING:
+    from llamachat.chat.repl import Repl
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +24,7 @@ class Command:
     name: str
     arguments: str
     summary: str
-    run: Callable[[Session, str], None]
+    run: Callable[[Repl, str], None]
     values: tuple[str, ...] = ()
 
     @property
@@ -28,17 +32,17 @@ class Command:
         return f"/{self.name} {self.arguments}".rstrip()
 
 
-def _help(session: Session, argument: str) -> None:
+def _help(repl: Repl, argument: str) -> None:
     if argument:
         command = find(argument.removeprefix("/"))
-        session.terminal.write(f"{command.usage}: {command.summary}")
+        repl.terminal.write(f"{command.usage}: {command.summary}")
         return
-    session.terminal.table([(c.usage, c.summary) for c in COMMANDS])
-    session.terminal.notice(KEYS)
+    repl.terminal.table([(c.usage, c.summary) for c in COMMANDS])
+    repl.terminal.tell(KEYS)
 
 
-def _exit(session: Session, argument: str) -> None:
-    session.leaving = True
+def _exit(repl: Repl, argument: str) -> None:
+    repl.leaving = True
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -53,15 +57,16 @@ COMMANDS: tuple[Command, ...] = (
     Command("undo", "", "takes back the last question and its answer", revisions.undo),
     Command("edit", "", "takes back the last question and gives it back for editing", revisions.edit),
     Command("continue", "", "goes on with an answer that was stopped or cut", revisions.go_on),
-    Command("save", "NAME", "gives this conversation a name", transcripts.save),
-    Command("load", "ID|NAME", "takes up another conversation", transcripts.load),
-    Command("list", "", "lists the last conversations", transcripts.show_list),
-    Command("search", "WORDS", "finds what was said, in all conversations", transcripts.search),
+    Command("save", "NAME", "gives this conversation a name", history.save),
+    Command("load", "ID|NAME", "takes up another conversation", history.load),
+    Command("list", "", "lists the last conversations", history.show_list),
+    Command("search", "WORDS", "finds what was said, in all conversations", history.search),
+    Command("export", "[FILE]", "writes this conversation to a .md, .json or .jsonl file", history.export),
     Command(
-        "export", "[FILE]", "writes this conversation to a .md, .json or .jsonl file", transcripts.export
-    ),
-    Command(
-        "branches", "[ID]", "lists what /retry, /undo and /edit left, or goes there", transcripts.branches
+        "branches",
+        "[ID]",
+        "lists what /retry, /undo and /edit left, or goes there",
+        history.branches,
     ),
     Command(
         "context", "", "lists every message, its tokens, and whether the model sees it", inspection.context
@@ -71,16 +76,16 @@ COMMANDS: tuple[Command, ...] = (
         "set",
         "KEY VALUE",
         "changes a value that /show lists; `default` leaves it to the server",
-        values.change,
-        values.NAMES,
+        settings.change,
+        settings.NAMES,
     ),
-    Command("show", "[KEY]", "shows the values that /set changes", values.show, values.NAMES),
-    Command("model", "[NAME]", "shows or changes the model that is asked", values.model),
+    Command("show", "[KEY]", "shows the values that /set changes", settings.show, settings.NAMES),
+    Command("model", "[NAME]", "shows or changes the model that is asked", settings.model),
     Command(
         "stats",
         "[on|off]",
         "shows the numbers of the last answer, or of every one",
-        values.stats,
+        settings.stats,
         ("on", "off"),
     ),
     Command(
@@ -112,15 +117,10 @@ def find(name: str) -> Command:
     )
 
 
-def run(session: Session, line: str) -> None:
+def run(repl: Repl, line: str) -> None:
     """Run what was typed, slash and all."""
     name, argument = re.fullmatch(r"/(\S*)\s*(.*)", line, re.S).groups()  # type: ignore[union-attr]
-    find(name).run(session, argument.strip())
-
-
-def hints() -> Iterator[CommandHint]:
-    """The table for the terminal's completion."""
-    return (CommandHint(c.name, c.arguments, c.summary, c.values) for c in COMMANDS)
+    find(name).run(repl, argument.strip())
 
 
 def as_markdown() -> str:

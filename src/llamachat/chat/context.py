@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 
 from llamachat.client import ServerWindow
 from llamachat.client.counting import TokenCounter
-from llamachat.client.window import CannotCount
 from llamachat.core.conversation import Conversation, Message
 from llamachat.core.presets import Lang
-from llamachat.core.window import OVERRUN, Budget, Fitted, OnFull, fit
-from llamachat.errors import BrokenAnswer, ContextExceeded, LlamachatError, MessageTooLarge
+from llamachat.core.window import OVERRUN, Budget, Fitted, fit
+from llamachat.errors import BrokenAnswer, CannotCount, ContextExceeded, LlamachatError, MessageTooLarge
 
 DEFAULT_N_CTX = 2048
 """llama_cpp.server's own default."""
@@ -42,23 +41,22 @@ class Line:
     seen: bool
 
 
-class Context:
+class ContextWindow:
     """The window of one conversation with one server, which is asked for its size when it is first needed.
 
-    `n_ctx` in tokens stands in where the server does not say it.
+    `n_ctx` in tokens stands in where the server does not say it; `max_tokens` is the longest answer that is
+    wanted, None for a quarter of the window.
     """
 
-    def __init__(
-        self, survey: Callable[[], ServerWindow], *, n_ctx: int | None = None, on_full: OnFull = "drop"
-    ) -> None:
-        self._survey = survey
+    def __init__(self, ask_server: Callable[[], ServerWindow], *, n_ctx: int | None = None) -> None:
+        self.max_tokens: int | None = None
+        self._ask_server = ask_server
         self._given = n_ctx
         self._window: ServerWindow | None = None
         self._limit: int | None = None
         self._dropped: frozenset[int] = frozenset()
         self._sent: tuple[Message, ...] = ()
         self._used = 0
-        self.on_full: OnFull = on_full
 
     @property
     def n_ctx(self) -> int:
@@ -75,25 +73,26 @@ class Context:
         # An estimate can come out larger than the window.
         return f"{min(self._used, self.n_ctx)}/{self.n_ctx}" if self._used and self._window else ""
 
-    def answer_room(self, max_tokens: int | None) -> int:
-        """The room for an answer: a quarter of the window where nobody said otherwise."""
-        return max_tokens or self.n_ctx // 4
+    @property
+    def answer_room(self) -> int:
+        """The room for an answer in tokens."""
+        return self.max_tokens or self.n_ctx // 4
 
-    def fit(self, candidate: Conversation, max_tokens: int | None = None) -> Fitted:
+    def fit(self, candidate: Conversation) -> Fitted:
         """What is sent of `candidate`. Raises MessageTooLarge where its last message does not fit."""
         try:
-            return self._fit(candidate, max_tokens)
+            return self._fit(candidate)
         except CannotCount:
             # Another server has come in its place, or it has lost the way to count.
             self.forget_server()
-            return self._fit(candidate, max_tokens)
+            return self._fit(candidate)
         except MessageTooLarge as error:
             _advise(error, candidate.messages[-1])
             raise
 
-    def _fit(self, candidate: Conversation, max_tokens: int | None) -> Fitted:
+    def _fit(self, candidate: Conversation) -> Fitted:
         overhead = self.counter.overhead(candidate.system is not None)
-        budget = Budget(self.n_ctx, self.answer_room(max_tokens), overhead)
+        budget = Budget(self.n_ctx, self.answer_room, overhead)
         fitted = fit(candidate, budget, self.counter.message)
         total = self.counter.prompt(fitted.messages)
         if total > fitted.prompt_tokens:
@@ -102,18 +101,35 @@ class Context:
             fitted = fit(candidate, budget, self.counter.message)
         return fitted
 
-    def resume(self, conversation: Conversation, max_tokens: int | None = None) -> None:
+    def resume(self, conversation: Conversation) -> None:
         """Take `conversation` as one that goes on: what is outside the window already is no news."""
-        self._sent, self._used, self._dropped = (), 0, frozenset()
+        seen = self._measure(conversation)
+        self._sent, self._dropped = (), frozenset(seen.dropped if seen else ())
+
+    def system_changed(self, conversation: Conversation) -> None:
+        """Take `conversation` as what was sent last, but for its system message.
+
+        Turns that this drives out are news, and can still be summed up.
+        """
+        self._measure(conversation)
+
+    def _measure(self, conversation: Conversation) -> Fitted | None:
+        """Find out how full the window is; what the model sees of `conversation`, as far as is known."""
+        seen = None
         # A server that is away now will be asked again for the next message.
         with suppress(LlamachatError):
-            seen = self._seen(conversation, max_tokens) if len(conversation) > 1 else None
-            if seen:
-                self._used, self._dropped = seen.prompt_tokens, frozenset(seen.dropped)
+            seen = self._seen(conversation) if len(conversation) > 1 else None
+        self._used = seen.prompt_tokens if seen else 0
+        return seen
 
     def dropped_now(self, fitted: Fitted) -> tuple[int, ...]:
-        """The indexes of messages that go out of the window with this turn."""
+        """The nodes that go out of the window with this turn."""
         return tuple(i for i in fitted.dropped if i not in self._dropped)
+
+    def questions_dropped_now(self, conversation: Conversation, fitted: Fitted) -> tuple[Message, ...]:
+        """The questions of the turns that go out of the window with this turn."""
+        now = set(self.dropped_now(fitted))
+        return tuple(n.message for n in conversation.seen if n.id in now and n.message.is_question)
 
     def sent(self, fitted: Fitted, answer: str, prompt_tokens: int | None, completion_tokens: int) -> None:
         """Remember a turn that was answered, and learn from what the server counted."""
@@ -154,7 +170,7 @@ class Context:
         """
         request = Message("user", SUMMARY_REQUEST[_language(conversation)], note=True)
         room = min(SUMMARY_TOKENS, self.n_ctx // 8)
-        fitted = self._seen(conversation, None)
+        fitted = self._seen(conversation)
         seen = self._sent or (fitted.messages if fitted else ())
         # Where the window has no room for the request, the last turns stay out: they are not what goes.
         for end in range(len(seen), 1, -2):
@@ -165,51 +181,40 @@ class Context:
                 return conversation.with_turn(request, note) if summary else conversation
         return conversation
 
-    def system_changed(
-        self, conversation: Conversation, *, added: bool, max_tokens: int | None = None
-    ) -> None:
-        """Take `conversation` as what was sent last, but for its system message, which may drive turns out.
-
-        Those are news then, and can still be summed up.
-        """
-        dropped, sent = frozenset(i + added for i in self._dropped), self._sent
-        self.resume(conversation, max_tokens)
-        self._dropped, self._sent = dropped, sent
-
-    def lines(self, conversation: Conversation, max_tokens: int | None = None) -> list[Line]:
+    def lines(self, conversation: Conversation) -> list[Line]:
         """Every message with its tokens and whether the model sees it."""
-        fitted = self._seen(conversation, max_tokens)
+        fitted = self._seen(conversation)
         seen = set(fitted.kept) if fitted else set()
-        return [Line(m, self.counter.message(m), i in seen) for i, m in enumerate(conversation)]
+        return [Line(n.message, self.counter.message(n.message), n.id in seen) for n in conversation.seen]
 
-    def _seen(self, conversation: Conversation, max_tokens: int | None) -> Fitted | None:
+    def _seen(self, conversation: Conversation) -> Fitted | None:
         """What the model saw when it answered last, and that answer; None where there is no room for any.
 
         What does not fit any more (an answer that went on, a window that has become smaller) is left out.
         """
         with suppress(MessageTooLarge):
-            return self._answered(conversation, max_tokens) or self.fit(conversation, max_tokens)
+            return self._answered(conversation) or self.fit(conversation)
         with suppress(MessageTooLarge):
-            fitted = self.fit(conversation.with_message(Message("user", "")), max_tokens)
+            fitted = self.fit(conversation.with_message(Message("user", "")))
             return replace(fitted, messages=fitted.messages[:-1], kept=fitted.kept[:-1])
         return None
 
-    def _answered(self, conversation: Conversation, max_tokens: int | None) -> Fitted | None:
+    def _answered(self, conversation: Conversation) -> Fitted | None:
         """The last prompt with its answer; None where there was none, or both do not fit together."""
-        *before, answer = conversation.messages or (Message("user", ""),)
-        if answer.role != "assistant":
+        answer = conversation.last
+        if answer is None or answer.message.role != "assistant":
             return None
-        asked = self.fit(Conversation.of(before), max_tokens)
-        tokens = asked.prompt_tokens + self.counter.message(answer)
+        asked = self.fit(conversation.without_last())
+        tokens = asked.prompt_tokens + self.counter.message(answer.message)
         if tokens > self.n_ctx:
             return None
-        messages, kept = (*asked.messages, answer), (*asked.kept, len(before))
+        messages, kept = (*asked.messages, answer.message), (*asked.kept, answer.id)
         return replace(asked, messages=messages, kept=kept, prompt_tokens=tokens)
 
     @property
     def _known(self) -> ServerWindow:
         if self._window is None:
-            self._window = self._survey()
+            self._window = self._ask_server()
         return self._window
 
 
@@ -223,17 +228,6 @@ def _advise(error: MessageTooLarge, last: Message) -> None:
     else:
         error.hint = (
             "Pinned messages and the system message take the rest: /context lists them, /pin N lets one go."
-        )
-
-
-class WindowFull(LlamachatError):
-    """With `on_full` set to `stop`: sending this message would make the model forget so many turns."""
-
-    def __init__(self, turns: int) -> None:
-        what = "the oldest turn" if turns == 1 else f"the {turns} oldest turns"
-        super().__init__(
-            f"The window is full: with this message the model would no longer see {what}.",
-            "Decide: /set on-full drop (or summarise), /undo, or /clear; /context shows what is there.",
         )
 
 

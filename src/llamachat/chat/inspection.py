@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from llamachat.chat.session import Session
+from typing import TYPE_CHECKING
+
 from llamachat.core.visible import one_line
 from llamachat.errors import UsageError
+
+if TYPE_CHECKING:
+    from llamachat.chat.repl import Repl
 
 EXCERPT = 48
 
 
-def context(session: Session, argument: str) -> None:
+def context(repl: Repl, argument: str) -> None:
     """Every message with its number, tokens and whether the model sees it; then the sum."""
-    maximum = session.sampling.max_tokens
-    lines = session.context.lines(session.conversation, maximum)
-    about = "" if session.context.counter.exact else "about "
-    session.terminal.listing(
+    window, conversation = repl.session.window, repl.session.conversation
+    lines = window.lines(conversation)
+    about = "" if window.counter.exact else "about "
+    repl.terminal.listing(
         (
             str(number),
             "sees" if line.seen else "-",
@@ -24,28 +28,26 @@ def context(session: Session, argument: str) -> None:
         )
         for number, line in enumerate(lines)
     )
-    overhead = session.context.counter.overhead(session.conversation.system is not None)
+    overhead = window.counter.overhead(conversation.system is not None)
     used = overhead + sum(line.tokens for line in lines if line.seen)
-    room = session.context.answer_room(maximum)
-    session.terminal.write(
-        f"The model sees {about}{used} of {session.context.n_ctx} tokens; {room} are kept for its answer."
+    room = window.answer_room
+    repl.terminal.write(
+        f"The model sees {about}{used} of {window.n_ctx} tokens; {room} are kept for its answer."
     )
 
 
-def pin(session: Session, argument: str) -> None:
+def pin(repl: Repl, argument: str) -> None:
     """Pin a message, or let it go again: the last question where no number is given."""
-    conversation = session.conversation
-    questions = [i for i, m in enumerate(conversation) if m.role == "user" and not m.note]
+    conversation = repl.session.conversation
+    questions = [i for i, m in enumerate(conversation) if m.is_question]
     if argument and not argument.isdecimal():
-        raise UsageError(f"{argument!r} is no number of a message.", "/context lists them.")
+        raise UsageError(f"{argument!r} is not the number of a message.", "/context lists them.")
     if not argument and not questions:
         raise UsageError("There is nothing to pin yet.")
     index = int(argument) if argument else questions[-1]
     if index >= len(conversation) or conversation.messages[index].role == "system":
         raise UsageError(f"There is no message {index} to pin.", "/context lists them.")
     pinned = not conversation.messages[index].pinned
-    session.revise(lambda conversation: conversation.with_pin(index, pinned))
+    repl.session.pin(index, pinned)
     stays = "stays in the window, with its turn" if pinned else "can go out of the window again"
-    session.terminal.notice(
-        f"Message {index} {stays}: {one_line(conversation.messages[index].content, EXCERPT)}"
-    )
+    repl.terminal.tell(f"Message {index} {stays}: {one_line(conversation.messages[index].content, EXCERPT)}")

@@ -1,9 +1,15 @@
-"""The loop: it tells a message, a command, Ctrl-C, Ctrl-D and an error apart, and outlives any turn."""
+"""The loop at a terminal: it tells a message, a command, Ctrl-C, Ctrl-D and an error apart."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
 from llamachat.chat import commands, turn
+from llamachat.chat.face import Terminal
 from llamachat.chat.session import Session
+from llamachat.chat.stats import footer
+from llamachat.core.conversation import Message
 from llamachat.core.presets import INTRODUCE
 from llamachat.errors import AuthError, ExitStatus, LlamachatError
 
@@ -11,66 +17,106 @@ FAREWELL = "BYE BYE!"
 _LEAVE = ("bye", "quit", "exit")
 
 
-def run(session: Session, *, intro: bool) -> ExitStatus:
-    """Chat until the user leaves; the status of the last failure where no person could mend it."""
-    if intro:
-        _introduce(session)
-    warned = False
-    while not session.leaving:
-        try:
-            text = session.terminal.read_message(session.take_draft())
-            warned = False
-            _attempt(session, text)
-        except EOFError:
-            break
-        except KeyboardInterrupt:  # at the prompt, or before it came
-            if not session.terminal.interactive:
-                raise
-            if warned:
+@dataclass(slots=True)
+class Repl:
+    """A session at a terminal. It outlives any turn.
+
+    `draft` is given back for editing at the next prompt; `stats` are the numbers of the last answer, and
+    `show_stats` has them shown after each; `transcripts` is the file that other conversations are read from.
+    """
+
+    session: Session
+    terminal: Terminal
+    transcripts: Path
+    show_stats: bool = False
+    stats: str = ""
+    draft: str = ""
+    leaving: bool = False
+    exit_status: ExitStatus = ExitStatus.OK
+
+    def run(self, *, intro: bool) -> ExitStatus:
+        """Chat until the user leaves; the status of the last failure where nobody could correct it."""
+        if intro:
+            self._introduce()
+        warned = False
+        while not self.leaving:
+            try:
+                text = self._read()
+                warned = False
+                self._attempt(text)
+            except EOFError:
                 break
-            warned = True
-            session.terminal.notice("Ctrl-C again leaves, and so does Ctrl-D.")
-    session.terminal.farewell(FAREWELL)
-    return ExitStatus.OK if session.terminal.interactive else session.exit_status
+            except KeyboardInterrupt:  # at the prompt, or before it came
+                if not self.terminal.interactive:
+                    raise
+                if warned:
+                    break
+                warned = True
+                self.terminal.tell("Ctrl-C again leaves, and so does Ctrl-D.")
+        self.terminal.farewell(FAREWELL)
+        return ExitStatus.OK if self.terminal.interactive else self.exit_status
 
+    def after(self, reply: turn.Reply) -> None:
+        """Say how an answer ended, and what can be typed then."""
+        assert reply.done
+        self.stats = footer(reply.done, reply.first, reply.last, self.session.window.status)
+        if not reply.text.strip():
+            self.terminal.tell("[the model has nothing to add]")
+        elif reply.done.finish_reason == "interrupted":
+            self.terminal.tell("[stopped: /continue goes on from there]")
+        elif reply.done.finish_reason == "length":
+            self.terminal.tell("[cut at its greatest length: /continue goes on from there]")
+        if self.show_stats and self.stats:
+            self.terminal.tell(self.stats)
 
-def _introduce(session: Session) -> None:
-    """The article's first question. A key that is refused now is refused for ever."""
-    try:
-        with session.terminal.interruptible():
-            turn.ask(session, INTRODUCE[session.lang], titled=False)
-    except AuthError:
-        raise
-    except LlamachatError as error:
-        session.terminal.error(str(error))
-    except KeyboardInterrupt:
-        session.terminal.notice("Stopped.")
+    def _read(self) -> str:
+        draft, self.draft = self.draft, ""
+        self.terminal.status(self.session.window.status)
+        return self.terminal.read_message(draft)
 
-
-def _attempt(session: Session, text: str) -> None:
-    """Do what was typed; whatever fails, the text comes back for editing."""
-    try:
-        with session.terminal.interruptible():
-            _handle(session, text)
-    except LlamachatError as error:
-        # First of all, because who sees the error may press Ctrl-C at once.
-        session.draft, session.exit_status = text, error.exit_status
-        session.terminal.error(str(error))
-    except KeyboardInterrupt:
-        if not session.terminal.interactive:
+    def _introduce(self) -> None:
+        """The article's first question. A key that is refused now is refused for ever."""
+        try:
+            with self.terminal.interruptible():
+                self._ask(INTRODUCE[self.session.settings.lang], titled=False)
+        except AuthError:
             raise
-        session.draft = text
-        session.terminal.notice("Stopped.")
+        except LlamachatError as error:
+            self._tell_of_cut(None)
+            self.terminal.error(str(error))
+        except KeyboardInterrupt:
+            self.terminal.tell("Stopped.")
 
+    def _attempt(self, text: str) -> None:
+        """Do what was typed; whatever fails, the text comes back for editing."""
+        cut = self.session.cut_answer
+        try:
+            with self.terminal.interruptible():
+                self._handle(text)
+        except LlamachatError as error:
+            # First of all, because who sees the error may press Ctrl-C at once.
+            self.draft, self.exit_status = text, error.exit_status
+            self._tell_of_cut(cut)
+            self.terminal.error(str(error))
+        except KeyboardInterrupt:
+            if not self.terminal.interactive:
+                raise
+            self.draft = text
+            self.terminal.tell("Stopped.")
 
-def _handle(session: Session, text: str) -> None:
-    if not text.strip():
-        return
-    if text.strip().lower() in _LEAVE:
-        session.leaving = True
-    elif text.startswith("//"):
-        turn.ask(session, text[1:])
-    elif text.startswith("/"):
-        commands.run(session, text)
-    else:
-        turn.ask(session, text)
+    def _tell_of_cut(self, before: Message | None) -> None:
+        if self.session.cut_answer not in (None, before):
+            self.terminal.tell("[broken off: /continue goes on from there]")
+
+    def _handle(self, text: str) -> None:
+        if not text.strip():
+            return
+        if text.strip().lower() in _LEAVE:
+            self.leaving = True
+        elif text.startswith("/") and not text.startswith("//"):
+            commands.run(self, text)
+        else:
+            self._ask(text.removeprefix("/"))
+
+    def _ask(self, text: str, *, titled: bool = True) -> None:
+        self.after(turn.ask(self.session, self.terminal, text, titled=titled))

@@ -1,73 +1,177 @@
-"""One chat: its conversation and everything that a turn or a command may need."""
+"""One chat, whoever holds it: its conversation, what it is set to, and the server that answers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from llamachat.chat.context import Context
+from llamachat.chat.context import ContextWindow
 from llamachat.client import ChatClient, ServerFacts
-from llamachat.core.conversation import Conversation
+from llamachat.core import presets
+from llamachat.core.conversation import Conversation, Message
 from llamachat.core.presets import Lang
 from llamachat.core.sampling import Sampling
-from llamachat.errors import ExitStatus
+from llamachat.core.window import ON_FULL, OnFull
+from llamachat.errors import LlamachatError
 from llamachat.store.journal import NoJournal
-from llamachat.terminal.base import Terminal
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a chat is set to. `system` is the first message of new conversations, None for the language's."""
+
+    model: str = "local-model"
+    lang: Lang = "zh"
+    system: str | None = None
+    on_full: OnFull = "drop"
+    sampling: Sampling = field(default_factory=Sampling)
+
+    @property
+    def remembered(self) -> dict[str, Any]:
+        """What a conversation is resumed with."""
+        return {"lang": self.lang, "on_full": self.on_full, "sampling": self.sampling.given()}
+
+    def resumed(self, before: Mapping[str, Any], keep: Sequence[str] = ()) -> Settings:
+        """These with what was remembered, except the names in `keep`.
+
+        What this version does not know of it, which an import can bring, is left out.
+        """
+        lang = next((known for known in presets.SYSTEM if known == before.get("lang")), self.lang)
+        on_full = next((known for known in ON_FULL if known == before.get("on_full")), self.on_full)
+        sampling, given = self.sampling, before.get("sampling")
+        for name, value in given.items() if isinstance(given, dict) else ():
+            if name not in keep:
+                sampling = sampling.restored(name, value)
+        return replace(
+            self,
+            lang=self.lang if "lang" in keep else lang,
+            on_full=self.on_full if "on_full" in keep else on_full,
+            sampling=sampling,
+        )
 
 
 @dataclass(slots=True)
 class Session:
-    """`draft` is given back for editing at the next prompt; `attached` goes out with the next message.
+    """`facts` is what the server said of itself last, `attached` goes out with the next message.
 
-    `cut` is the node of an answer that broke off: it is in no turn, and /continue takes it up.
-
-    `served` names the model that the server says it has, None where it says nothing; `model` is the one that
-    requests name; `facts` is what the server said of itself last; `transcripts` is the file that other
-    conversations are read from.
+    `cut` is the node of an answer that broke off: it is in no turn, and can be gone on with. `id` names the
+    conversation to servers, so that all of its requests can go to the one that knows it.
     """
 
-    terminal: Terminal
     client: ChatClient
-    context: Context
     journal: NoJournal
-    transcripts: Path
+    window: ContextWindow
+    settings: Settings
     conversation: Conversation
-    model: str
-    served: str | None
-    lang: Lang
     facts: ServerFacts | None = None
-    system: str | None = None
-    sampling: Sampling = field(default_factory=Sampling)
-    show_stats: bool = False
-    stats: str = ""
-    draft: str = ""
     attached: list[str] = field(default_factory=list)
     cut: int | None = None
-    leaving: bool = False
-    exit_status: ExitStatus = ExitStatus.OK
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
-    def revise(self, change: Callable[[Conversation], Conversation]) -> None:
-        """Change what was said."""
-        self.conversation = change(self.conversation)
-        self.journal.save(self.conversation)
-
-    def look_at_window(self) -> None:
-        """The conversation is another one than was sent last: see anew what fits, and say how full it is."""
-        self.context.resume(self.conversation, self.sampling.max_tokens)
-        self.terminal.status(self.context.status)
+    @classmethod
+    def open(
+        cls,
+        client: ChatClient,
+        journal: NoJournal,
+        settings: Settings,
+        *,
+        facts: ServerFacts | None = None,
+        n_ctx: int | None = None,
+    ) -> Session:
+        """A session at a new conversation; `n_ctx` is the window where the server does not say it."""
+        window = ContextWindow(lambda: client.window(session.settings.model), n_ctx=n_ctx)
+        session = cls(client, journal, window, settings, Conversation(), facts)
+        session.begin()
+        return session
 
     @property
     def answering(self) -> str:
         """The model that answers, as far as is known."""
-        return self.served or self.model
+        return (self.facts and self.facts.model) or self.settings.model
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """What a conversation is taken up with again."""
-        return {"lang": self.lang, "on_full": self.context.on_full, "sampling": self.sampling.given()}
+    def cut_answer(self) -> Message | None:
+        """What came of the answer that broke off."""
+        return None if self.cut is None else self.conversation.nodes[self.cut].message
 
-    def take_draft(self) -> str:
-        draft, self.draft = self.draft, ""
-        return draft
+    # -- which conversation ---------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """A new conversation."""
+        self.id = uuid.uuid4().hex
+        self._go_to(presets.seed(self.settings.lang, self.settings.system))
+        self.journal.start(self.conversation, self._remembered)
+
+    def resume(self, reference: str | None = None, keep: Sequence[str] = ()) -> Conversation:
+        """Go on with a stored conversation (an id or a name, None for the last) under its own settings.
+
+        Settings named in `keep` stay. Returned is the conversation as it was left, which may end with a
+        question that no answer came to.
+        """
+        stored = self.journal.resume(reference)
+        before = stored.heading.settings
+        self.settings = self.settings.resumed(before, keep)
+        self.id = str(before.get("session") or uuid.uuid4().hex)
+        self._go_to(stored.conversation)
+        return stored.conversation
+
+    def switch_to(self, conversation: Conversation) -> None:
+        """Go on from another place in the conversation."""
+        self.journal.save(conversation)
+        self._go_to(conversation)
+
+    def _go_to(self, conversation: Conversation) -> None:
+        """A cut answer belongs to the place that is left; what is attached, to the next message."""
+        self.conversation = conversation.without_unanswered()
+        self.cut = None
+        self.window.max_tokens = self.settings.sampling.max_tokens
+        self.window.resume(self.conversation)
+
+    # -- what it is set to ----------------------------------------------------------------------------
+
+    def change(self, settings: Settings) -> None:
+        """Other settings from now on, and when the conversation is resumed."""
+        if settings.model != self.settings.model:
+            self.window.forget_server()  # another model has another window, and counts otherwise
+        self.settings = settings
+        self.window.max_tokens = settings.sampling.max_tokens
+        self.journal.remember(self._remembered)
+
+    def set_system(self, text: str) -> None:
+        """Another system message from here on."""
+        self.conversation = self.conversation.with_system(text)
+        self.journal.save(self.conversation)
+        self.window.system_changed(self.conversation)
+
+    def set_language(self, lang: Lang) -> None:
+        """The language of new conversations, and of this one's system message unless that is another."""
+        message, before = self.conversation.system, presets.SYSTEM[self.settings.lang]
+        self.change(replace(self.settings, lang=lang))
+        if message and message.content == before:
+            self.set_system(presets.SYSTEM[lang])
+
+    def pin(self, index: int, pinned: bool) -> None:
+        self.conversation = self.conversation.with_pin(index, pinned)
+        self.journal.save(self.conversation)
+
+    @property
+    def _remembered(self) -> dict[str, Any]:
+        return {**self.settings.remembered, "session": self.id}
+
+    # -- the server -----------------------------------------------------------------------------------
+
+    def look_at_server(self, tell: Callable[[str], None]) -> None:
+        """Notice that another server, model or window is at the address since the last message."""
+        try:
+            said = self.client.facts()
+        except LlamachatError:
+            return  # It will be said of the message itself.
+        before, answered, self.facts = self.facts, self.answering, said
+        if before in (None, said):
+            return
+        self.window.forget_server()
+        changed = said.n_ctx and before and said.n_ctx != before.n_ctx
+        window = f", with a window of {said.n_ctx} tokens" if changed else ""
+        tell(f"[{answered} answered so far; now it is {self.answering}{window}]")

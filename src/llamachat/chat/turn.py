@@ -1,19 +1,28 @@
-"""One turn: a candidate conversation goes out, an answer comes back and becomes part of it."""
+"""One turn: a question is prepared and sent, and an answer comes back and becomes part of the conversation.
+
+On any error the conversation stays as it was; what came of the turn is a branch.
+"""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
 
-from llamachat.chat.room import Stopped, let_decide, look_at_server, make_room, tell
+from llamachat.chat.face import Face
+from llamachat.chat.preparation import Prepared, prepare, prepare_smaller
 from llamachat.chat.session import Session
-from llamachat.chat.stats import footer
 from llamachat.client import Request
 from llamachat.client.counting import requests
 from llamachat.core.conversation import Conversation, Message
 from llamachat.core.events import Done, TextDelta
-from llamachat.core.window import Fitted
-from llamachat.errors import BrokenAnswer, ContextExceeded, LlamachatError, MessageTooLarge, ServerError
+from llamachat.errors import (
+    BrokenAnswer,
+    ContextExceeded,
+    LlamachatError,
+    ServerError,
+    Stopped,
+    UsageError,
+)
 
 
 @dataclass(slots=True)
@@ -34,6 +43,11 @@ class Reply:
     @property
     def text(self) -> str:
         return "".join(self.parts)
+
+    def add(self, text: str, seconds: float) -> None:
+        self.parts.append(text)
+        self.last = seconds
+        self.first = seconds if self.first is None else self.first
 
     def begin(self, answer: Message) -> None:
         """The first text came: a new answer is in the conversation; one that goes on grows from here."""
@@ -71,46 +85,69 @@ class Reply:
         self.conversation = self.conversation.changed(node.id, answer)
 
 
-def ask(session: Session, text: str, *, titled: bool = True) -> None:
-    """Send `text` as the next message. On any error the conversation stays as it was."""
+def ask(session: Session, face: Face, text: str, *, titled: bool = True) -> Reply:
+    """Send `text`, after what is attached. The first `titled` one gives the conversation its title."""
     question = Message("user", "\n\n".join([*session.attached, text]))
-    session.conversation = make_room(session, question)
-    answer_to(session, session.conversation.with_message(question), title=text if titled else "")
+    prepared = prepare(session, face, session.conversation, question)
+    # A summary stays, whatever becomes of the question.
+    session.conversation = prepared.conversation.without_last()
+    reply = _answer(session, face, prepared, title=text if titled else "")
     session.attached.clear()
+    return reply
 
 
-def answer_to(session: Session, candidate: Conversation, *, title: str = "") -> None:
-    """Let the model answer the last message of `candidate`, which becomes the conversation if it does."""
-    session.journal.save(candidate, title=title, wait=True)
-    _answer(session, Reply(candidate))
-
-
-def go_on(session: Session, conversation: Conversation) -> None:
-    """Let the model go on with its own answer that `conversation` ends with, as the same message."""
-    look_at_server(session)
-    session.journal.save(conversation)
-    _answer(session, Reply(conversation, goes_on=True))
-
-
-def _answer(session: Session, reply: Reply) -> None:
-    before = session.conversation
+def retry(session: Session, face: Face) -> Reply:
+    """Ask the last question again."""
+    if session.conversation.last_question is None:
+        raise UsageError("Nothing was asked yet.")
+    prepared = prepare(session, face, session.conversation.at_last_question())
     try:
-        _stream(session, reply)
+        return _answer(session, face, prepared)
+    except LlamachatError:
+        # The old answer stands, in the file too.
+        session.journal.save(session.conversation)
+        raise
+
+
+def go_on(session: Session, face: Face) -> Reply:
+    """Go on with the answer that broke off, or else with the last one, as the same message."""
+    conversation = session.conversation
+    if session.cut is not None:
+        system = conversation.system
+        conversation = conversation.at(session.cut).with_system(system.content if system else "")
+    if not (conversation.last and conversation.last.message.is_answer):
+        raise UsageError("There is no answer to go on with.")
+    reply = _answer(session, face, prepare(session, face, conversation), goes_on=True)
+    # What was attached to the question is with it in the conversation now.
+    asked = session.conversation.last_question
+    session.attached[:] = [text for text in session.attached if not asked or text not in asked.content]
+    return reply
+
+
+def _answer(
+    session: Session, face: Face, prepared: Prepared, *, goes_on: bool = False, title: str = ""
+) -> Reply:
+    reply, head = Reply(prepared.conversation, goes_on), session.conversation.head
+    session.journal.save(prepared.conversation, title=title, wait=True)
+    try:
+        _send(session, face, prepared, reply)
     except BaseException as error:
         failed = isinstance(error, LlamachatError)
         _end(session, reply, "error" if failed else "interrupted")
-        # A turn that failed is a branch; in the file it is the head until something else is said.
-        session.conversation = reply.conversation.at(before.head)
-        if isinstance(error, LlamachatError):
-            _keep_part(session, reply, error)
+        # In the file, what came of the turn is the head until something else is said.
+        session.conversation = reply.conversation.at(head)
+        if failed and reply.text.strip() and reply.conversation.last:
+            session.cut = reply.conversation.last.id
+        if isinstance(error, ServerError) and not _looks_like_overflow(error):
+            session.window.forget_server()
         raise
     assert reply.done
     _end(session, reply, reply.done.finish_reason)
-    if not reply.text.strip() and not reply.goes_on:
-        session.conversation = reply.conversation.at(before.head)
+    if not reply.text.strip() and not goes_on:
+        session.conversation = reply.conversation.at(head)
         raise _no_answer(reply.done.finish_reason)
     session.conversation, session.cut = reply.conversation, None
-    _say_how_it_ended(session, reply, reply.done)
+    return reply
 
 
 def _end(session: Session, reply: Reply, finish_reason: str) -> None:
@@ -118,70 +155,37 @@ def _end(session: Session, reply: Reply, finish_reason: str) -> None:
     session.journal.save(reply.conversation, wait=True)
 
 
-def _stream(session: Session, reply: Reply) -> None:
-    """Fit and send the conversation; once more and tighter, where the server says that it does not fit."""
-    candidate = reply.conversation
-    fitted = session.context.fit(candidate, session.sampling.max_tokens)
-    let_decide(session, candidate, fitted)
-    tell(session, candidate, fitted)
+def _send(session: Session, face: Face, prepared: Prepared, reply: Reply) -> None:
+    """Send what is prepared; once more and smaller, where the server says that it does not fit."""
     try:
-        _send(session, fitted, reply)
+        _stream(session, face, prepared, reply)
     except (ContextExceeded, BrokenAnswer) as error:
-        if not _is_overflow(session, error):
+        # An empty stream of a server that counts tokens means something else.
+        counts = isinstance(error, BrokenAnswer) and session.window.counter.exact
+        if counts or not _looks_like_overflow(error):
             raise
-        fitted = _tighter(session, candidate, fitted, error)
-        _send(session, fitted, reply)
+        prepared = prepare_smaller(session, face, prepared, error)
+        _stream(session, face, prepared, reply)
     assert reply.done
     usage = reply.done.usage
-    session.context.sent(
-        fitted,
+    session.window.sent(
+        prepared.fitted,
         reply.text,
         usage.prompt_tokens if usage else None,
         usage.completion_tokens if usage else 0,
     )
-    session.terminal.status(session.context.status)
 
 
-def _looks_like_overflow(error: LlamachatError) -> bool:
-    """Whether the server says that its window is full: in words or, as the stock one, by an empty stream."""
-    return isinstance(error, ContextExceeded) or (isinstance(error, BrokenAnswer) and error.empty)
-
-
-def _is_overflow(session: Session, error: LlamachatError) -> bool:
-    """The same with a look at the server: an empty stream of one that counts tokens means something else."""
-    counts = isinstance(error, BrokenAnswer) and session.context.counter.exact
-    return _looks_like_overflow(error) and not counts
-
-
-def _tighter(
-    session: Session, candidate: Conversation, fitted: Fitted, error: ContextExceeded | BrokenAnswer
-) -> Fitted:
-    """A smaller prompt than `fitted`; raises the server's `error` again where there is none."""
-    session.context.tighten(fitted, error)
-    try:
-        smaller = session.context.fit(candidate, session.sampling.max_tokens)
-    except MessageTooLarge:
-        smaller = fitted
-    if smaller == fitted or (isinstance(error, BrokenAnswer) and smaller.messages == fitted.messages):
-        if isinstance(error, BrokenAnswer):
-            # A window that was only guessed from it would go on to leave out what fits.
-            session.context.forget_server()
-        raise error
-    let_decide(session, candidate, smaller)
-    session.terminal.notice("[the server says that its window is full: sending less]")
-    tell(session, candidate, smaller)
-    return smaller
-
-
-def _send(session: Session, fitted: Fitted, reply: Reply) -> None:
-    sampling = session.sampling.given() | {"max_tokens": fitted.max_tokens}
-    request = Request(requests(fitted.messages), session.model, sampling, reply.goes_on)
-    parameters = {"model": session.model, **sampling}
+def _stream(session: Session, face: Face, prepared: Prepared, reply: Reply) -> None:
+    model, fitted = session.settings.model, prepared.fitted
+    sampling = session.settings.sampling.given() | {"max_tokens": fitted.max_tokens}
+    request = Request(requests(fitted.messages), model, sampling, reply.goes_on, session.id)
+    parameters = {"model": model, **sampling}
     answer = Message(
         "assistant", "", model=session.answering, server=session.client.base_url, parameters=parameters
     )
     began = time.monotonic()
-    with session.client.stream(request) as stream, session.terminal.answer(stream.cancel) as view:
+    with session.client.stream(request) as stream, face.answer(stream.cancel) as view:
         for event in stream:
             # Not before: an answer that could not go on stays what it was.
             starts = isinstance(event, TextDelta) or (reply.goes_on and isinstance(event, Done))
@@ -189,13 +193,16 @@ def _send(session: Session, fitted: Fitted, reply: Reply) -> None:
                 reply.begin(answer)
                 session.journal.save(reply.conversation)
             if isinstance(event, TextDelta):
-                reply.last = time.monotonic() - began
-                reply.first = reply.last if reply.first is None else reply.first
-                reply.parts.append(event.text)
+                reply.add(event.text, time.monotonic() - began)
                 session.journal.write(event.text)
             elif isinstance(event, Done):
                 reply.done = event
             view.show(event)
+
+
+def _looks_like_overflow(error: LlamachatError) -> bool:
+    """Whether the server says that its window is full: in words or, as the stock one, by an empty stream."""
+    return isinstance(error, ContextExceeded) or (isinstance(error, BrokenAnswer) and error.empty)
 
 
 def _no_answer(finish_reason: str) -> LlamachatError:
@@ -204,24 +211,3 @@ def _no_answer(finish_reason: str) -> LlamachatError:
     if finish_reason == "length":
         return ServerError("The answer had no room for a word.", "/set max_tokens gives it more.")
     return ServerError("The model gave an empty answer.", "Send the message again, or change it.")
-
-
-def _say_how_it_ended(session: Session, reply: Reply, done: Done) -> None:
-    session.stats = footer(done, reply.first, reply.last, session.context.status)
-    if not reply.text.strip():
-        session.terminal.notice("[the model has nothing to add]")
-    elif done.finish_reason == "interrupted":
-        session.terminal.notice("[stopped: /continue goes on from there]")
-    elif done.finish_reason == "length":
-        session.terminal.notice("[cut at its greatest length: /continue goes on from there]")
-    if session.show_stats and session.stats:
-        session.terminal.notice(session.stats)
-
-
-def _keep_part(session: Session, reply: Reply, error: LlamachatError) -> None:
-    """An answer that broke off is no part of the conversation, but it can be taken up."""
-    if isinstance(error, ServerError) and not _looks_like_overflow(error):
-        session.context.forget_server()
-    if reply.text.strip() and reply.conversation.last:
-        session.cut = reply.conversation.last.id
-        session.terminal.notice("[broken off: /continue goes on from there]")

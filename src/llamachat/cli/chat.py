@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 from llamachat import paths
-from llamachat.chat import commands, repl, transcripts
-from llamachat.chat.context import Context
-from llamachat.chat.session import Session
+from llamachat.chat import history_commands
+from llamachat.chat.commands import COMMANDS
+from llamachat.chat.face import Terminal
+from llamachat.chat.repl import Repl
+from llamachat.chat.session import Session, Settings
 from llamachat.cli import console
 from llamachat.client import ChatClient, ServerFacts, facts
 from llamachat.core import presets
@@ -20,9 +22,11 @@ from llamachat.errors import ServerError
 from llamachat.settings import base
 from llamachat.settings.chat import ChatSettings
 from llamachat.store.journal import Journal, NoJournal
-from llamachat.terminal.base import Look, Terminal
 from llamachat.terminal.interactive import open_terminal
+from llamachat.terminal.options import CommandHint, DisplayOptions
 from llamachat.terminal.plain import PlainTerminal, use_utf8
+
+HINTS = tuple(CommandHint(c.name, c.arguments, c.summary, c.values) for c in COMMANDS)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,9 +49,15 @@ def chat(options: ChatSettings) -> int:
                 _banner(terminal, url, options.model, said)
             client.warm_up()
             with closing(_journal(options, terminal)) as journal:
-                session = _session(options, terminal, client, said, journal)
-                resumed = _begin(session, options)
-                return repl.run(session, intro=options.intro and terminal.interactive and not resumed)
+                session = Session.open(
+                    client, journal, _settings(options, said), facts=said, n_ctx=options.n_ctx
+                )
+                transcripts = paths.transcripts_file(options.transcripts)
+                one = Repl(session, terminal, transcripts, show_stats=options.stats)
+                resumed = options.continue_last or options.resume is not None
+                if resumed:
+                    history_commands.resume(one, options.resume, keep=tuple(options.model_fields_set))
+                return one.run(intro=options.intro and terminal.interactive and not resumed)
     finally:
         client.close()
 
@@ -58,55 +68,33 @@ def _journal(options: ChatSettings, terminal: Terminal) -> NoJournal:
     return Journal(paths.transcripts_file(options.transcripts), lambda error: terminal.error(str(error)))
 
 
-def _begin(session: Session, options: ChatSettings) -> bool:
-    """Begin a conversation, or take one up again; whether it was taken up."""
-    if options.resume or options.continue_last:
-        stored = session.journal.resume(options.resume)
-        transcripts.take_up(session, stored, keep=tuple(options.model_fields_set))
-        return True
-    session.journal.start(session.conversation, session.settings)
-    return False
-
-
-def _session(
-    options: ChatSettings, terminal: Terminal, client: ChatClient, said: ServerFacts, journal: NoJournal
-) -> Session:
+def _settings(options: ChatSettings, said: ServerFacts) -> Settings:
     auto: presets.Lang = "en" if said.bundled else "zh"
-    lang = auto if options.lang == "auto" else options.lang
-    session = Session(
-        terminal=terminal,
-        client=client,
-        context=Context(lambda: client.survey(session.model), n_ctx=options.n_ctx, on_full=options.on_full),
-        journal=journal,
-        transcripts=paths.transcripts_file(options.transcripts),
-        conversation=presets.seed(lang, options.system),
+    return Settings(
         model=options.model,
-        served=said.model,
-        facts=said,
-        lang=lang,
+        lang=auto if options.lang == "auto" else options.lang,
         system=options.system,
+        on_full=options.on_full,
         sampling=Sampling(temperature=options.temperature, max_tokens=options.max_tokens),
-        show_stats=options.stats,
     )
-    return session
 
 
 @contextmanager
 def _terminal(options: ChatSettings) -> Iterator[Terminal]:
     """A person's terminal, where stdin and stdout are one that can more than a typewriter; else a pipe."""
     person = sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-    look = Look(
+    display = DisplayOptions(
         color=_decide(options.color, person and not os.environ.get("NO_COLOR")),
         markdown=_decide(options.markdown, person),
         think=options.think,
     )
     if not person:
-        yield PlainTerminal(sys.stdin, sys.stdout, sys.stderr, look)
+        yield PlainTerminal(sys.stdin, sys.stdout, sys.stderr, display)
         return
     # What is typed is what is said: a chat that keeps nothing does not keep that either.
     kept = options.input_history and options.store
     history = paths.input_history_file() if kept else None
-    with open_terminal(sys.stdin, sys.stdout, sys.stderr, look, history, tuple(commands.hints())) as terminal:
+    with open_terminal(sys.stdin, sys.stdout, sys.stderr, display, history, HINTS) as terminal:
         yield terminal
 
 
@@ -117,8 +105,8 @@ def _decide(choice: str, auto: bool) -> bool:
 def _banner(terminal: Terminal, url: str, model: str, said: ServerFacts) -> None:
     # Short, so that it is one line of a common screen.
     window = f" · n_ctx {said.n_ctx}" if said.n_ctx else ""
-    terminal.notice(f"{said.model or model}{window} · {url}")
-    terminal.notice("/help shows what can be done; bye or Ctrl-D leaves.")
+    terminal.tell(f"{said.model or model}{window} · {url}")
+    terminal.tell("/help shows what can be done; bye or Ctrl-D leaves.")
 
 
 def _tell_waiting(error: ServerError) -> None:

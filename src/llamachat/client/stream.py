@@ -21,7 +21,7 @@ from llamachat.client import address, facts, http
 from llamachat.client.chunks import ChunkReader
 from llamachat.client.facts import ServerFacts
 from llamachat.client.failures import translate
-from llamachat.client.window import ServerWindow, survey
+from llamachat.client.server_window import ServerWindow, server_window
 from llamachat.core.events import Done, Event
 from llamachat.errors import LlamachatError
 
@@ -42,12 +42,16 @@ Events: TypeAlias = "SimpleQueue[Event | LlamachatError | None]"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One question to the server; `prefill` goes on with the last message, which is the model's own."""
+    """One question to the server; `prefill` goes on with the last message, which is the model's own.
+
+    `session_id` names the conversation, so that a router can send all of it to the server that knows it.
+    """
 
     messages: Sequence[Mapping[str, str]]
     model: str
     sampling: Mapping[str, Any]
     prefill: bool = False
+    session_id: str = ""
 
     def arguments(self) -> dict[str, Any]:
         own = {k: v for k, v in self.sampling.items() if k in _OWN_FIELDS}
@@ -61,6 +65,7 @@ class Request:
             "stream": True,
             "stream_options": {"include_usage": True},
             "extra_body": extra,
+            "extra_headers": {"X-Session-ID": self.session_id} if self.session_id else None,
             **own,
         }
 
@@ -130,9 +135,9 @@ class ChatClient:
         events: Events = SimpleQueue()
         return ReplyStream(events, asyncio.run_coroutine_threadsafe(self._pump(request, events), self._loop))
 
-    def survey(self, model: str) -> ServerWindow:
+    def window(self, model: str) -> ServerWindow:
         """The server's window and a counter for it. Raises ServerError where no server answers."""
-        return survey(lambda path, body: http.call(self.base_url, self.api_key, path, body)[1], model)
+        return server_window(lambda path, body: http.call(self.base_url, self.api_key, path, body)[1], model)
 
     def facts(self) -> ServerFacts:
         """What the server says about itself now. Raises ServerError where none answers."""

@@ -186,6 +186,10 @@ class Conversation:
         """Everything before the last question. Raises LookupError where nothing was asked."""
         return self._under_system(self._last_question().parent)
 
+    def without_last(self) -> Conversation:
+        """Everything before the message that the conversation ends with."""
+        return self._under_system(self.last.parent) if self.last else self
+
     def without_unanswered(self) -> Conversation:
         """Without the question that the conversation ends with, where it does."""
         return self.without_last_turn() if self.unanswered else self

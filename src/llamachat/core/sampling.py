@@ -45,11 +45,10 @@ class Sampling:
 
     def restored(self, name: str, value: object) -> Sampling:
         """This with a value of an earlier `given`; unchanged where it is none that this version knows."""
-        text = str(value)
-        if isinstance(value, list):
-            text = " ".join(str(part).replace("\n", "\\n") for part in value)
+        if name == "stop" and isinstance(value, list):
+            return replace(self, stop=tuple(map(str, value)))
         try:
-            return self.with_value(name, text)
+            return self.with_value(name, str(value))
         except (KeyError, UsageError):
             return self
 

@@ -50,7 +50,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What is sent: `messages` at the indexes `kept` of the conversation; `dropped` are those left out."""
+    """What is sent: `messages`, the nodes `kept` of the conversation; `dropped` are those left out."""
 
     messages: tuple[Message, ...]
     kept: tuple[int, ...]
@@ -63,7 +63,7 @@ class Fitted:
 class _Turn:
     """A user message and what follows it, up to the next one; dropped whole or not at all."""
 
-    indexes: list[int]
+    nodes: list[int]
     tokens: int
     pinned: bool
     note: bool
@@ -77,17 +77,18 @@ def fit(conversation: Conversation, budget: Budget, count: Count) -> Fitted:
     leave no room for an answer.
     """
     window = _Window(budget)
-    for index, message in enumerate(conversation.messages):
-        window.add(index, message, count(message))
+    for node in conversation.seen:
+        window.add(node.id, node.message, count(node.message))
     if window.tokens > budget.hard_limit:
         last = count(conversation.messages[-1])
-        raise MessageTooLarge(tokens=last, others=window.tokens - last, limit=budget.hard_limit)
-    kept = sorted(window.kept())
-    inside = set(kept)
+        free = budget.hard_limit - window.tokens + last
+        raise MessageTooLarge(tokens=last, free=free, limit=budget.hard_limit)
+    inside = set(window.kept())
+    kept = [node for node in conversation.seen if node.id in inside]
     return Fitted(
-        messages=tuple(conversation.messages[i] for i in kept),
-        kept=tuple(kept),
-        dropped=tuple(i for i in range(len(conversation)) if i not in inside),
+        messages=tuple(node.message for node in kept),
+        kept=tuple(node.id for node in kept),
+        dropped=tuple(node.id for node in conversation.seen if node.id not in inside),
         prompt_tokens=window.tokens,
         max_tokens=min(budget.max_tokens, budget.n_ctx - window.tokens - OVERRUN),
     )
@@ -103,19 +104,19 @@ class _Window:
         self.turns: list[_Turn] = []
 
     def kept(self) -> Iterable[int]:
-        return (*self.system, *(i for turn in self.turns for i in turn.indexes))
+        return (*self.system, *(i for turn in self.turns for i in turn.nodes))
 
-    def add(self, index: int, message: Message, tokens: int) -> None:
+    def add(self, node_id: int, message: Message, tokens: int) -> None:
         self.tokens += tokens
         if message.role == "system":
-            self.system.append(index)
+            self.system.append(node_id)
         elif message.role == "user" or not self.turns:
             if message.note:
                 self._remove([turn for turn in self.turns if turn.note])
-            self.turns.append(_Turn([index], tokens, message.pinned, message.note))
+            self.turns.append(_Turn([node_id], tokens, message.pinned, message.note))
         else:
             turn = self.turns[-1]
-            turn.indexes.append(index)
+            turn.nodes.append(node_id)
             turn.tokens += tokens
             turn.pinned |= message.pinned
         if self.tokens > self.budget.prompt_limit:

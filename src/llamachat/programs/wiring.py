@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from llamachat.client import ServerFacts, facts, http, survey
+from llamachat.client import ServerFacts, facts, http, server_window
 from llamachat.client.completions import Completions
 from llamachat.errors import Unavailable
 from llamachat.programs.asking import Asker
@@ -43,6 +43,6 @@ def connected(
             own = stack.enter_context(OwnServer("--port=0", keep=server.keep))
             url, key = own.base_url, own.api_key
             said = facts.fetch(url, key)
-        window = survey(lambda path, body: http.call(url, key, path, body)[1], server.model)
+        window = server_window(lambda path, body: http.call(url, key, path, body)[1], server.model)
         completions = stack.enter_context(Completions(url, key, session, priority))
         yield Asker(completions, window, said.model, said.lanes or 1), said

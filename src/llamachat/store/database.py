@@ -11,19 +11,11 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
-from llamachat.errors import StoreError
+from llamachat.errors import DamagedError, GoneError, StoreError
 from llamachat.store import index, schema
 
 Report = Callable[[StoreError], None]
 """Takes what the user should be told although the work goes on."""
-
-
-class DamagedError(StoreError):
-    """The file is no database, or one that contradicts itself."""
-
-
-class GoneError(StoreError):
-    """The conversation was removed meanwhile."""
 
 
 _ELSEWHERE = "Mend its permissions, or name another file with --transcripts."

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from llamachat.core.conversation import Conversation, Message, Node
-from llamachat.errors import StoreError
+from llamachat.errors import GoneError, NotFoundError, StoreError
 from llamachat.store import index, segment
-from llamachat.store.database import GoneError, Report, connect, transaction, translated
+from llamachat.store.database import Report, connect, transaction, translated
 from llamachat.store.values import (
     HEADING_COLUMNS,
     MESSAGE_COLUMNS,
@@ -161,7 +161,7 @@ class Transcripts:
             row = self._connection.execute(f"SELECT id FROM conversation WHERE {where}", values).fetchone()
         if row is None:
             told = "There is no conversation yet." if reference is None else f"No conversation {reference!r}."
-            raise StoreError(told, "See `llamachat history list`.")
+            raise NotFoundError(told)
         return int(row[0])
 
     def load(self, conversation_id: int, branch_id: int | None = None) -> Stored:
@@ -187,7 +187,7 @@ class Transcripts:
                 (conversation_id,),
             ).fetchall()
             if row is None:
-                raise StoreError(f"No conversation {conversation_id}.", "See `llamachat history list`.")
+                raise NotFoundError(f"No conversation {conversation_id}.")
             heading = Heading(**{c: from_column(c, v) for c, v in zip(HEADING_COLUMNS, row, strict=True)})
             return heading, [_node(values) for values in rows]
 

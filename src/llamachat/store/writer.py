@@ -11,8 +11,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from llamachat.core.conversation import Conversation, Node
-from llamachat.errors import StoreError
-from llamachat.store.database import DamagedError, GoneError, identity
+from llamachat.errors import DamagedError, GoneError, StoreError
+from llamachat.store.database import identity
 from llamachat.store.transcripts import Transcripts
 from llamachat.store.values import Heading, Stored, title_from
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from llamachat.core.events import Event, Progress, Queued, TextDelta, ThinkingDelta
 from llamachat.core.visible import VisibleStream
 from llamachat.terminal import theme
-from llamachat.terminal.base import Look
+from llamachat.terminal.options import DisplayOptions
 from llamachat.terminal.screen import Screen
 
 
@@ -50,9 +50,9 @@ class RawText:
 
 
 @contextmanager
-def drawing(screen: Screen, look: Look, waiting: Waiting | None = None) -> Iterator[Answer]:
+def drawing(screen: Screen, display: DisplayOptions, waiting: Waiting | None = None) -> Iterator[Answer]:
     """An answer in the article's green; the terminal's own colour is back at the end."""
-    answer = Answer(screen, look, waiting)
+    answer = Answer(screen, display, waiting)
     try:
         # In here, because a signal that ends the program may come while it starts.
         if waiting:
@@ -65,11 +65,11 @@ def drawing(screen: Screen, look: Look, waiting: Waiting | None = None) -> Itera
 
 
 class Answer:
-    def __init__(self, screen: Screen, look: Look, waiting: Waiting | None) -> None:
+    def __init__(self, screen: Screen, display: DisplayOptions, waiting: Waiting | None) -> None:
         self._screen = screen
-        self._think = look.think
+        self._think = display.think
         self._waiting = waiting
-        self._text = _open_text(screen, look)
+        self._text = _open_text(screen, display)
         self._safe = VisibleStream()
         self._thought = VisibleStream()
         self._thinking_since: float | None = None
@@ -126,8 +126,8 @@ class Answer:
             self._screen.set_base(theme.ANSWER)
 
 
-def _open_text(screen: Screen, look: Look) -> AnswerText:
-    if not look.markdown:
+def _open_text(screen: Screen, display: DisplayOptions) -> AnswerText:
+    if not display.markdown:
         return RawText(screen)
     from llamachat.terminal.markdown import MarkdownText
 

@@ -20,8 +20,8 @@ from prompt_toolkit.styles import Style
 from wcwidth import grapheme_boundary_before, iter_graphemes
 
 from llamachat.terminal import theme
-from llamachat.terminal.base import CommandHint
 from llamachat.terminal.history import open_history
+from llamachat.terminal.options import CommandHint
 from llamachat.terminal.pastes import Pastes
 
 BLOCK = '"""'

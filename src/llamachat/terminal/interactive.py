@@ -11,9 +11,9 @@ from typing import TextIO
 from llamachat.core.visible import visible
 from llamachat.errors import UsageError
 from llamachat.terminal import theme
-from llamachat.terminal.answer import drawing
-from llamachat.terminal.base import AnswerView, CommandHint, Look
+from llamachat.terminal.answer import Answer, drawing
 from llamachat.terminal.modes import guarded, interrupts_call, interrupts_pass, interrupts_raise
+from llamachat.terminal.options import CommandHint, DisplayOptions
 from llamachat.terminal.screen import Screen
 
 _CLIPBOARD_LIMIT = 74_000
@@ -25,14 +25,14 @@ def open_terminal(
     stdin: TextIO,
     stdout: TextIO,
     stderr: TextIO,
-    look: Look,
+    display: DisplayOptions,
     history: Path | None,
     commands: Sequence[CommandHint],
 ) -> Iterator[InteractiveTerminal]:
     """A terminal whose state is given back at the end; `history` None keeps none."""
-    screen = Screen(stdout, look.color)
+    screen = Screen(stdout, display.color)
     with guarded(stdin, stdout, lambda: screen.base_code):
-        yield InteractiveTerminal(screen, stderr, look, history, commands)
+        yield InteractiveTerminal(screen, stderr, display, history, commands)
 
 
 class InteractiveTerminal:
@@ -42,7 +42,7 @@ class InteractiveTerminal:
         self,
         screen: Screen,
         stderr: TextIO,
-        look: Look,
+        display: DisplayOptions,
         history: Path | None,
         commands: Sequence[CommandHint],
     ) -> None:
@@ -50,8 +50,8 @@ class InteractiveTerminal:
 
         self._screen = screen
         self._stderr = stderr
-        self._look = look
-        self._input = InputLine(history, commands, look.color)
+        self._display = display
+        self._input = InputLine(history, commands, display.color)
 
     def read_message(self, draft: str = "") -> str:
         interrupts_pass()
@@ -73,13 +73,13 @@ class InteractiveTerminal:
             interrupts_pass()
 
     @contextmanager
-    def answer(self, on_interrupt: Callable[[], None]) -> Iterator[AnswerView]:
+    def answer(self, stop: Callable[[], None]) -> Iterator[Answer]:
         from llamachat.terminal.waiting import WaitingLine
 
         self._screen.write("\n")
-        screen, look = self._screen, self._look
+        screen, display = self._screen, self._display
         # In this order: a Ctrl-C that raised here would leave the waiting line running for ever.
-        with interrupts_call(on_interrupt), drawing(screen, look, WaitingLine(screen)) as answer:
+        with interrupts_call(stop), drawing(screen, display, WaitingLine(screen)) as answer:
             yield answer
 
     def write(self, text: str) -> None:
@@ -101,7 +101,7 @@ class InteractiveTerminal:
         self._screen.write(draw_listing(rows, self._screen.width))
         self._screen.flush()
 
-    def notice(self, text: str) -> None:
+    def tell(self, text: str) -> None:
         self._wrapped(text, "dim")
 
     def _wrapped(self, text: str, style: str | None) -> None:
@@ -113,6 +113,10 @@ class InteractiveTerminal:
             wrapper.write([Span(line, style)])
             wrapper.end_line()
         self._screen.flush()
+
+    def ask(self, question: str) -> bool:
+        # The error that follows names the commands that decide.
+        return False
 
     def error(self, text: str) -> None:
         shown = visible(text)

@@ -9,9 +9,9 @@ from typing import TextIO
 
 from llamachat.core.visible import visible
 from llamachat.errors import UsageError
-from llamachat.terminal.answer import drawing
-from llamachat.terminal.base import AnswerView, Look
+from llamachat.terminal.answer import Answer, drawing
 from llamachat.terminal.modes import interrupts_call, interrupts_raise
+from llamachat.terminal.options import DisplayOptions
 from llamachat.terminal.screen import Screen
 
 
@@ -20,11 +20,11 @@ class PlainTerminal:
 
     interactive = False
 
-    def __init__(self, stdin: TextIO, stdout: TextIO, stderr: TextIO, look: Look) -> None:
+    def __init__(self, stdin: TextIO, stdout: TextIO, stderr: TextIO, display: DisplayOptions) -> None:
         self._stdin = stdin
         self._stderr = stderr
-        self._look = look
-        self._screen = Screen(stdout, look.color)
+        self._display = display
+        self._screen = Screen(stdout, display.color)
 
     def read_message(self, draft: str = "") -> str:
         interrupts_raise()
@@ -40,8 +40,8 @@ class PlainTerminal:
         return nullcontext()
 
     @contextmanager
-    def answer(self, on_interrupt: Callable[[], None]) -> Iterator[AnswerView]:
-        with interrupts_call(on_interrupt), drawing(self._screen, self._look) as answer:
+    def answer(self, stop: Callable[[], None]) -> Iterator[Answer]:
+        with interrupts_call(stop), drawing(self._screen, self._display) as answer:
             yield answer
 
     def write(self, text: str) -> None:
@@ -55,8 +55,11 @@ class PlainTerminal:
     def listing(self, rows: Iterable[Sequence[str]]) -> None:
         self.table([" ".join(cell.split()) for cell in row] for row in rows)
 
-    def notice(self, text: str) -> None:
+    def tell(self, text: str) -> None:
         self.error(text)
+
+    def ask(self, question: str) -> bool:
+        return False
 
     def error(self, text: str) -> None:
         print(visible(text), file=self._stderr, flush=True)

@@ -12,14 +12,10 @@ from typing import Any
 
 from llamachat.client.counting import EstimatingCounter, ServerCounter, TokenCounter, requests
 from llamachat.core.conversation import Message
-from llamachat.errors import ServerError
+from llamachat.errors import CannotCount
 
 Call = Callable[[str, Mapping[str, Any] | None], Any]
 """`call(path, body)`: JSON from the server's root, None where it has none; ServerError where none answers."""
-
-
-class CannotCount(ServerError):
-    """The server does not answer as a server of this kind would."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +26,7 @@ class ServerWindow:
     counter: TokenCounter
 
 
-def survey(call: Call, model: str) -> ServerWindow:
+def server_window(call: Call, model: str) -> ServerWindow:
     """Find out how the server counts: as llamachat's engine, llama-server or vLLM do, or not at all.
 
     Raises ServerError where none answers.

@@ -1,43 +1,38 @@
-"""What a chat needs of a terminal. It is handed in; nothing else reads stdin or writes stdout."""
+"""What a conversation needs of whoever holds it. A terminal, a page and a function call fulfil `Face`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Protocol
 
 from llamachat.core.events import Event
-from llamachat.core.thinking import Think
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """How answers are drawn: `color` and `markdown` are decided, no longer `auto`."""
-
-    color: bool
-    markdown: bool
-    think: Think = "fold"
-
-
-@dataclass(frozen=True, slots=True)
-class CommandHint:
-    """A slash command for completion: its name without the slash, what it takes, what it does."""
-
-    name: str
-    arguments: str
-    summary: str
-    values: tuple[str, ...] = ()
 
 
 class AnswerView(Protocol):
-    """Draws one answer as it comes."""
+    """Shows one answer as it comes."""
 
     def show(self, event: Event) -> None: ...
 
 
-class Terminal(Protocol):
-    """`interactive` is a person who can correct what was typed; otherwise it is lines from a pipe."""
+class Face(Protocol):
+    """Events are shown, remarks are told, questions are asked. It decides nothing of what is sent or kept.
+
+    All calls come from the thread that holds the session.
+    """
+
+    def answer(self, stop: Callable[[], None]) -> AbstractContextManager[AnswerView]:
+        """Show an answer until the context is left; `stop`, called from any thread or a signal, ends it."""
+
+    def tell(self, text: str) -> None:
+        """One quiet line beside the conversation."""
+
+    def ask(self, question: str) -> bool:
+        """Yes or no. False where nobody can be asked now: then an error says what can be done."""
+
+
+class Terminal(Face, Protocol):
+    """A face that the user types at. `interactive` is a person; otherwise it is lines from a pipe."""
 
     interactive: bool
 
@@ -45,10 +40,7 @@ class Terminal(Protocol):
         """The next message. EOFError at the end of input, KeyboardInterrupt for Ctrl-C on an empty line."""
 
     def interruptible(self) -> AbstractContextManager[None]:
-        """Inside, Ctrl-C raises KeyboardInterrupt. Beside it, it is a prompt's key, or nothing."""
-
-    def answer(self, on_interrupt: Callable[[], None]) -> AbstractContextManager[AnswerView]:
-        """Draw an answer; meanwhile Ctrl-C calls `on_interrupt` instead of raising."""
+        """Inside, Ctrl-C raises KeyboardInterrupt. Outside, it is a prompt's key, or nothing."""
 
     def write(self, text: str) -> None:
         """What a command was asked for, on stdout."""
@@ -58,9 +50,6 @@ class Terminal(Protocol):
 
     def listing(self, rows: Iterable[Sequence[str]]) -> None:
         """Rows of one line each, on stdout: the last column is cut where the screen ends."""
-
-    def notice(self, text: str) -> None:
-        """One quiet line beside the conversation."""
 
     def error(self, text: str) -> None:
         """One line on stderr."""

@@ -1,0 +1,144 @@
+"""Commands about what was kept: conversations to name, list, find, take up again and carry off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llamachat.core.conversation import Conversation
+from llamachat.core.events import Done, TextDelta
+from llamachat.errors import NotFoundError, StoreError, UsageError
+from llamachat.store import exchange
+from llamachat.store.transcripts import Transcripts
+from llamachat.store.values import Hit
+
+if TYPE_CHECKING:
+    from llamachat.chat.repl import Repl
+
+TURNS_SHOWN = 2
+LISTED = 20
+BEFORE_HIT = 16
+"""Characters that are shown before what was searched for."""
+
+
+def resume(repl: Repl, reference: str | None = None, keep: Sequence[str] = ()) -> None:
+    """Go on with a stored conversation, under its own settings except those named in `keep`."""
+    _show(repl, repl.session.resume(reference, keep))
+
+
+def _show(repl: Repl, conversation: Conversation) -> None:
+    """Show where the session stands now; a question that `conversation` ends with comes back for editing."""
+    answering = repl.session.answering
+    if repl.terminal.interactive:
+        _show_last_turns(repl)
+    if conversation.model and conversation.model != answering:
+        repl.terminal.tell(f"[{conversation.model} answered so far; now it is {answering}]")
+    if conversation.unanswered and repl.terminal.interactive:
+        repl.draft = conversation.unanswered.content
+        repl.terminal.tell("[the last question has no answer yet: Enter sends it]")
+
+
+def save(repl: Repl, argument: str) -> None:
+    if not argument:
+        raise UsageError("Which name should it have?", "/save NAME")
+    repl.session.journal.name(argument)
+    repl.terminal.tell(f"This conversation is called {argument!r}: /load {argument} takes it up again.")
+
+
+def load(repl: Repl, argument: str) -> None:
+    if not argument:
+        raise UsageError("Which conversation?", "/load ID or /load NAME; /list shows them.")
+    try:
+        resume(repl, argument)
+    except NotFoundError as error:
+        error.hint = "/list shows them."
+        raise
+
+
+def show_list(repl: Repl, argument: str) -> None:
+    with _reading(repl) as transcripts:
+        found = transcripts.summaries(LISTED)
+    repl.terminal.listing(
+        (str(s.id), s.name or "", _when(s.updated_at), f"{s.messages} messages", s.title) for s in found
+    )
+    if not found:
+        repl.terminal.tell("There is no conversation yet.")
+
+
+def search(repl: Repl, argument: str) -> None:
+    if not argument:
+        raise UsageError("Search for what?", "/search WORDS")
+    with _reading(repl) as transcripts:
+        hits = transcripts.search(argument, LISTED)
+    repl.terminal.listing((str(h.conversation_id), _when(h.created_at), h.role, _around(h)) for h in hits)
+    if not hits:
+        repl.terminal.tell("Nothing is found.")
+
+
+def export(repl: Repl, argument: str) -> None:
+    """The conversation as a file whose ending names the form: Markdown, JSON or JSONL."""
+    conversation_id = repl.session.journal.conversation_id
+    if conversation_id is None:
+        raise StoreError("Nothing of this conversation is kept.", "Say something first, without --no-store.")
+    path = Path(argument or f"conversation-{conversation_id}.md").expanduser()
+    with _reading(repl) as transcripts:
+        if path.suffix == ".json":
+            text = exchange.to_json([transcripts.tree(conversation_id)])
+        else:
+            form = exchange.to_jsonl if path.suffix == ".jsonl" else exchange.to_markdown
+            text = form(transcripts.load(conversation_id))
+    exchange.write_new(path, text)
+    repl.terminal.tell(f"Written to {path}.")
+
+
+def branches(repl: Repl, argument: str) -> None:
+    """List the branches of this conversation, or go to the end of one."""
+    conversation, ids = repl.session.conversation, repl.session.journal.message_ids
+    if argument:
+        wanted = next((i for i in conversation.nodes if str(ids.get(i, i)) == argument), None)
+        if wanted is None:
+            raise UsageError(f"There is no branch {argument!r}.", "/branches lists them.")
+        repl.session.switch_to(conversation.at(wanted))
+        _show(repl, conversation.at(wanted))
+        return
+    found = conversation.branches
+    repl.terminal.listing(
+        (str(ids.get(b.id, b.id)), "now" if b.current else "", f"{b.messages} messages", b.question)
+        for b in found
+    )
+    if len(found) > 1:
+        repl.terminal.tell("/branches ID goes to the end of another one.")
+
+
+@contextmanager
+def _reading(repl: Repl) -> Iterator[Transcripts]:
+    if not repl.transcripts.exists():
+        raise StoreError("There is no conversation yet.")
+    with Transcripts.open(repl.transcripts, lambda error: repl.terminal.error(str(error))) as opened:
+        yield opened
+
+
+def _show_last_turns(repl: Repl) -> None:
+    spoken = [m for m in repl.session.conversation if m.role != "system" and not m.note]
+    if len(spoken) > 2 * TURNS_SHOWN:
+        repl.terminal.tell(f"[{len(spoken) - 2 * TURNS_SHOWN} earlier messages: /context lists them]")
+    for message in spoken[-2 * TURNS_SHOWN :]:
+        if message.role == "user":
+            repl.terminal.write(f"> {message.content}")
+            continue
+        with repl.terminal.answer(lambda: None) as view:
+            view.show(TextDelta(message.content))
+            view.show(Done(message.finish_reason or "stop"))
+
+
+def _around(hit: Hit) -> str:
+    """The line from a little before what was found on."""
+    start = (hit.spans[0][0] if hit.spans else 0) - BEFORE_HIT
+    return f"…{hit.line[start:]}" if start > 0 else hit.line
+
+
+def _when(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,144 @@
+"""A turn is prepared: what of the conversation is sent, and what is decided, summed up and told for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llamachat.chat.face import Face
+from llamachat.chat.session import Session
+from llamachat.client import Request
+from llamachat.client.counting import requests
+from llamachat.core.conversation import Conversation, Message
+from llamachat.core.events import Done, TextDelta
+from llamachat.core.window import Fitted
+from llamachat.errors import (
+    BrokenAnswer,
+    ContextExceeded,
+    LlamachatError,
+    MessageTooLarge,
+    Stopped,
+    WindowFull,
+)
+
+EXCERPT = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is sent: `fitted` of `conversation`, whose last message is to be answered, or gone on with."""
+
+    conversation: Conversation
+    fitted: Fitted
+
+
+def prepare(
+    session: Session, face: Face, conversation: Conversation, question: Message | None = None
+) -> Prepared:
+    """Fit `conversation`, with `question` at its end, into the window.
+
+    Before a question, what goes out is summed up where that is wanted. Raises MessageTooLarge, and WindowFull
+    where the user is to decide and does not agree.
+    """
+    session.look_at_server(face.tell)
+    candidate = conversation.with_message(question) if question else conversation
+    fitted = session.window.fit(candidate)
+    prepared = Prepared(candidate, fitted)
+    if _going(session, prepared):
+        _get_consent(session, face, prepared)
+        if question and session.settings.on_full == "summarise":
+            prepared = _summed_up(session, face, conversation, question) or prepared
+    _tell_what_goes(session, face, prepared)
+    return prepared
+
+
+def prepare_smaller(
+    session: Session, face: Face, refused: Prepared, error: ContextExceeded | BrokenAnswer
+) -> Prepared:
+    """A smaller prompt than `refused`; raises the server's `error` again where there is none."""
+    session.window.tighten(refused.fitted, error)
+    try:
+        smaller = Prepared(refused.conversation, session.window.fit(refused.conversation))
+    except MessageTooLarge:
+        smaller = refused
+    same = smaller.fitted.messages == refused.fitted.messages
+    if smaller == refused or (isinstance(error, BrokenAnswer) and same):
+        if isinstance(error, BrokenAnswer):
+            # A window that was only guessed from it would go on to leave out what fits.
+            session.window.forget_server()
+        raise error
+    if len(_going(session, smaller)) > len(_going(session, refused)):
+        _get_consent(session, face, smaller)
+    face.tell("[the server says that its window is full: sending less]")
+    _tell_what_goes(session, face, smaller)
+    return smaller
+
+
+def _going(session: Session, prepared: Prepared) -> tuple[Message, ...]:
+    return session.window.questions_dropped_now(prepared.conversation, prepared.fitted)
+
+
+def _get_consent(session: Session, face: Face, prepared: Prepared) -> None:
+    turns = len(_going(session, prepared))
+    if turns and session.settings.on_full == "stop":
+        error = WindowFull(turns)
+        if not face.ask(f"{error.message} Send it?"):
+            error.hint = (
+                "Decide: /set on-full drop (or summarise), /undo, or /clear; /context shows what is there."
+            )
+            raise error
+
+
+def _tell_what_goes(session: Session, face: Face, prepared: Prepared) -> None:
+    """Say in one line which turns the model no longer sees from now on."""
+    going = _going(session, prepared)
+    if not going:
+        return
+    excerpt = " ".join(going[0].content.split())
+    if len(excerpt) > EXCERPT:
+        excerpt = excerpt[:EXCERPT] + "…"
+    turns = len(going)
+    what = f"1 turn goes out: “{excerpt}”" if turns == 1 else f"{turns} turns go out, from “{excerpt}” on"
+    face.tell(f"[the window is full: {what}; /context shows what the model sees]")
+
+
+def _summed_up(
+    session: Session, face: Face, conversation: Conversation, question: Message
+) -> Prepared | None:
+    """`question` after a summary of `conversation`; None where there is none, or there was one already."""
+    if conversation.last and conversation.last.message.note:
+        return None
+    face.tell("[the window is full: summing up what goes out of it]")
+    summary = session.window.summarise(conversation, lambda *asked: _ask(session, face, *asked))
+    if summary is conversation:
+        return None
+    candidate = summary.with_message(question)
+    try:
+        return Prepared(candidate, session.window.fit(candidate))
+    except MessageTooLarge:
+        face.tell("[no summary: beside this message there is no room for it]")
+        return None
+
+
+def _ask(session: Session, face: Face, messages: Sequence[Message], max_tokens: int) -> str:
+    """The model's answer, not shown; empty where it failed. Raises Stopped where the user stopped it."""
+    settings = session.settings
+    sampling = settings.sampling.given() | {"temperature": 0.2, "max_tokens": max_tokens}
+    request = Request(requests(messages), settings.model, sampling, session_id=session.id)
+    text = ""
+    try:
+        with session.client.stream(request) as stream, face.answer(stream.cancel) as view:
+            for event in stream:
+                if isinstance(event, TextDelta):
+                    text += event.text
+                elif not isinstance(event, Done):
+                    view.show(event)
+                elif event.finish_reason == "interrupted":
+                    raise Stopped("Stopped before an answer came.")
+                else:
+                    return text
+    except Stopped:
+        raise
+    except LlamachatError as error:
+        face.tell(f"[no summary: {error}]")
+    return ""

@@ -1,0 +1,97 @@
+"""Commands that show and change settings: what /set and /show know is one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from llamachat.chat.session import Session, Settings
+from llamachat.core import sampling
+from llamachat.core.window import ON_FULL
+from llamachat.errors import UsageError
+
+if TYPE_CHECKING:
+    from llamachat.chat.repl import Repl
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    name: str
+    show: Callable[[Session], str]
+    changed: Callable[[Settings, str], Settings]
+
+
+def _show_sampling(name: str, session: Session) -> str:
+    value = getattr(session.settings.sampling, name)
+    if name == "max_tokens" and value is None:
+        return f"{session.window.answer_room}, a quarter of the window"
+    if isinstance(value, tuple):
+        return " ".join(stop.replace("\n", "\\n") for stop in value)
+    return "the server's default" if value is None else str(value)
+
+
+def _with_sampling(name: str, settings: Settings, text: str) -> Settings:
+    return replace(settings, sampling=settings.sampling.with_value(name, text))
+
+
+def _with_model(settings: Settings, text: str) -> Settings:
+    return replace(settings, model=text)
+
+
+def _with_on_full(settings: Settings, text: str) -> Settings:
+    chosen = next((policy for policy in ON_FULL if policy == text), None)
+    if chosen is None:
+        raise UsageError(f"on-full can't be {text!r}.", f"There are {', '.join(ON_FULL)}.")
+    return replace(settings, on_full=chosen)
+
+
+SETTINGS: tuple[Setting, ...] = (
+    *(Setting(n, partial(_show_sampling, n), partial(_with_sampling, n)) for n in sampling.NAMES),
+    Setting("model", lambda session: session.settings.model, _with_model),
+    Setting("on-full", lambda session: session.settings.on_full, _with_on_full),
+)
+NAMES = tuple(setting.name for setting in SETTINGS)
+
+
+def change(repl: Repl, argument: str) -> None:
+    session = repl.session
+    name, _, text = argument.partition(" ")
+    setting = _find(name)
+    if not text.strip():
+        raise UsageError(f"What should {setting.name} be?", f"/set {setting.name} VALUE")
+    session.change(setting.changed(session.settings, text.strip()))
+    repl.terminal.tell(f"{setting.name}: {setting.show(session)}")
+
+
+def show(repl: Repl, argument: str) -> None:
+    chosen = (_find(argument),) if argument else SETTINGS
+    repl.terminal.table([(setting.name, setting.show(repl.session)) for setting in chosen])
+
+
+def model(repl: Repl, argument: str) -> None:
+    session = repl.session
+    if argument:
+        session.change(_with_model(session.settings, argument))
+    repl.terminal.write(session.settings.model)
+
+
+def stats(repl: Repl, argument: str) -> None:
+    if argument not in ("", "on", "off"):
+        raise UsageError("/stats takes on or off, or nothing.")
+    if argument:
+        repl.show_stats = argument == "on"
+        repl.terminal.tell(f"Numbers after each answer: {argument}.")
+    else:
+        repl.terminal.write(repl.stats or "No answer came yet.")
+
+
+def _find(name: str) -> Setting:
+    wanted = name.lower().replace("_", "-")
+    for setting in SETTINGS:
+        if setting.name.replace("_", "-") == wanted:
+            return setting
+    raise UsageError(
+        f"There is no setting {name!r}." if name else "Which setting?", f"There are {', '.join(NAMES)}."
+    )
