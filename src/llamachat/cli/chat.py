@@ -15,10 +15,11 @@ from llamachat.chat.face import Terminal
 from llamachat.chat.repl import Repl
 from llamachat.chat.session import Session, Settings
 from llamachat.cli import console
+from llamachat.cli.history import LISTED_BY
 from llamachat.client import ChatClient, ServerFacts, facts
 from llamachat.core import presets
 from llamachat.core.sampling import Sampling
-from llamachat.errors import ServerError
+from llamachat.errors import NotFoundError, ServerError
 from llamachat.settings import base
 from llamachat.settings.chat import ChatSettings
 from llamachat.store.journal import Journal, NoJournal
@@ -56,7 +57,7 @@ def chat(options: ChatSettings) -> int:
                 one = Repl(session, terminal, transcripts, show_stats=options.stats)
                 resumed = options.continue_last or options.resume is not None
                 if resumed:
-                    history_commands.resume(one, options.resume, keep=tuple(options.model_fields_set))
+                    _resume(one, options)
                 return one.run(intro=options.intro and terminal.interactive and not resumed)
     finally:
         client.close()
@@ -66,6 +67,14 @@ def _journal(options: ChatSettings, terminal: Terminal) -> NoJournal:
     if not options.store:
         return NoJournal()
     return Journal(paths.transcripts_file(options.transcripts), lambda error: terminal.error(str(error)))
+
+
+def _resume(one: Repl, options: ChatSettings) -> None:
+    try:
+        history_commands.resume(one, options.resume, keep=tuple(options.model_fields_set))
+    except NotFoundError as error:
+        error.hint = LISTED_BY
+        raise
 
 
 def _settings(options: ChatSettings, said: ServerFacts) -> Settings:

@@ -11,7 +11,7 @@ from pathlib import Path
 from llamachat import paths
 from llamachat.cli import console
 from llamachat.cli import history_output as output
-from llamachat.errors import ExitStatus, StoreError, UsageError
+from llamachat.errors import ExitStatus, NotFoundError, StoreError, UsageError
 from llamachat.settings.base import add_options, load
 from llamachat.settings.history import HistorySettings, seconds
 from llamachat.store import exchange
@@ -19,6 +19,8 @@ from llamachat.store.transcripts import Transcripts
 from llamachat.store.values import to_iso
 
 Run = Callable[[Transcripts, HistorySettings, list[str]], int]
+
+LISTED_BY = "See `llamachat history list`."
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,12 @@ def run(args: argparse.Namespace) -> int:
     path = paths.transcripts_file(settings.transcripts)
     if not path.exists() and action.name != "import":
         return _nothing_there(path, settings)
-    with Transcripts.open(path, console.report) as transcripts:
-        return action.run(transcripts, settings, list(getattr(args, "words", ())))
+    try:
+        with Transcripts.open(path, console.report) as transcripts:
+            return action.run(transcripts, settings, list(getattr(args, "words", ())))
+    except NotFoundError as error:
+        error.hint = LISTED_BY
+        raise
 
 
 def _nothing_there(path: Path, settings: HistorySettings) -> int:
