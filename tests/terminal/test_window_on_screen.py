@@ -129,7 +129,7 @@ def test_a_pinned_message_stays_and_can_be_let_go_again(chat: OpenSmall) -> None
     one.see("Message 1 can go out of the window again")
     for wrong in ("/pin 0", "/pin 99", "/pin x"):
         one.ask(wrong)
-        one.see(f"no message {wrong[5:]}" if wrong != "/pin x" else "'x' is no number of a message.")
+        one.see(f"no message {wrong[5:]}" if wrong != "/pin x" else "'x' is not the number of a message.")
         one.type("\x15")
 
 
@@ -257,7 +257,7 @@ def test_a_file_over_the_window_is_not_attached(chat: OpenSmall, tmp_path: Path)
     one.ask(f"/file {large}:5-6")
     one.see("lines 5 to 6: 57 characters")
     one.ask(f"/file {tmp_path}")
-    one.see("is no file.")
+    one.see("is not a file.")
     one.type("\x15")
     one.ask("/file off")
     one.see("Nothing is attached any more.")
