@@ -288,6 +288,13 @@ def test_another_server_never_sees_the_token(hub: HubProcess, tmp_path: Path) ->
     assert hub.stats()["tokens"] == []
 
 
+@pytest.mark.parametrize(("scheme", "token"), [("https", "hf_secret"), ("http", None)])
+def test_a_mirror_in_an_address_gets_the_token_encrypted_only(scheme: str, token: str | None) -> None:
+    with Hub("https://hub.example", "hf_secret", FAST) as client:
+        client.parse(f"{scheme}://hf-mirror.com/org/toy/tree/main")
+        assert (client.endpoint, client.token) == (f"{scheme}://hf-mirror.com", token)
+
+
 def test_an_address_that_is_signed_for_get_alone_will_do(hub: HubProcess, tmp_path: Path) -> None:
     hub.control(only_get=True)
     with Hub(hub.endpoint, "", FAST) as client:

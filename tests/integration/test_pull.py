@@ -115,6 +115,7 @@ def test_ctrl_c_leaves_what_came_and_no_traceback(hub: HubProcess, runner: Runne
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=DEADLINE)
     assert process.returncode == 130 and "Traceback" not in err
+    assert err.splitlines()[-1] == "Stopped. Run the same command again to continue."
     hub.control(rate=0)
     assert runner.run(REPO)[0] == 0
     assert hub.stats()["twice"] <= MB
@@ -123,8 +124,14 @@ def test_ctrl_c_leaves_what_came_and_no_traceback(hub: HubProcess, runner: Runne
 def test_in_a_log_there_are_plain_lines_and_the_path_on_stdout(runner: Runner, model: Path) -> None:
     status, out, err = runner.run(REPO)
     assert status == 0 and out == f"{runner.folder / model.name}\n"
+    assert err.splitlines()[-1] == f"Talk to it: llamachat serve {runner.folder / model.name} --chat"
     assert "\x1b" not in err and "100% of 98 MB" in err
     assert "Apache License 2.0 https://www.apache.org/licenses/LICENSE-2.0" in err
+
+
+def test_in_the_models_folder_of_serve_the_name_will_do(runner: Runner, model: Path) -> None:
+    runner.environment["LLAMACHAT_FOLDER"] = str(runner.folder)
+    assert f"llamachat serve {model.stem} --chat" in runner.run(REPO)[2]
 
 
 def test_in_a_terminal_all_is_on_one_line_after_a_loss_too(

@@ -27,6 +27,12 @@ class Watch(AbstractContextManager["Watch"]):
     ) -> None: ...
 
 
+def say_how_to_continue(kind: type[BaseException] | None) -> None:
+    """Where Ctrl-C ended the download."""
+    if kind is KeyboardInterrupt:
+        say("Stopped. Run the same command again to continue.")
+
+
 def watch(quiet: bool) -> Watch:
     """What shows a download. Rich is slow to import, so only a terminal gets its bar."""
     if quiet:
@@ -64,6 +70,11 @@ class _Lines(Watch):
             self._name, self._size, self._have, self._first = name, size, have, have
             self._since = self._last = time.monotonic()
         self._print()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        say_how_to_continue(kind)
 
     def advanced(self, n_bytes: int) -> None:
         with self._lock:

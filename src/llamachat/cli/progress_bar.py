@@ -18,7 +18,7 @@ from rich.table import Column
 from rich.text import Text
 
 from llamachat.cli import console
-from llamachat.cli.progress import Watch
+from llamachat.cli.progress import Watch, say_how_to_continue
 
 RATE_OVER = 30.0  # seconds that the rate is averaged over
 
@@ -61,6 +61,7 @@ class Bar(Watch):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._progress.stop()
+        say_how_to_continue(kind)
 
     def started(self, name: str, size: int, have: int) -> None:
         self._task = self._progress.add_task(shorten(name), total=size, completed=have, losses="")

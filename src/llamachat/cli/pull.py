@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import shlex
 import sys
 import tempfile
 from pathlib import Path
@@ -17,6 +19,7 @@ from llamachat.hub.hub_client import Hub
 from llamachat.hub.model_folder import read_alias, writing
 from llamachat.settings.base import add_options, load
 from llamachat.settings.hub import PullSettings
+from llamachat.settings.serve import ServeSettings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,11 +74,17 @@ def _install(hub: Hub, request: install.Request, settings: PullSettings) -> int:
     if path is None:
         return ExitStatus.OK
     if not settings.quiet:
-        known = path.parent in local_models.places().folders
-        name = (read_alias(path) or path.stem) if known else path
-        console.say(f"Talk to it: llamachat serve {name} --chat")
+        console.say(f"Talk to it: llamachat serve {_name_for_serve(path)} --chat")
     sys.stdout.write(f"{path}\n")
     return ExitStatus.OK
+
+
+def _name_for_serve(path: Path) -> str:
+    """The name by which `serve` finds the model, or its path."""
+    with contextlib.suppress(UsageError):
+        if path.parent in local_models.places(load(ServeSettings, {}).folder).folders:
+            return read_alias(path) or path.stem
+    return shlex.quote(str(path))
 
 
 def _list(hub: Hub, wanted: reference.Reference, settings: PullSettings) -> int:

@@ -101,7 +101,9 @@ class Hub:
     def parse(self, text: str) -> Reference:
         """What the user asked for; where that is an address of a mirror, this is the mirror from now on."""
         wanted = reference.parse(text, self.endpoint)
-        self.endpoint = wanted.hub or self.endpoint
+        if wanted.hub:
+            self.endpoint = wanted.hub
+            self.token = self.token if wanted.hub.startswith("https:") else None
         return wanted
 
     def repository(self, repo_id: str, revision: str = "main") -> Repository:

@@ -50,11 +50,12 @@ class Journal:
         `changed` is set where the journal is that of another file, which then counts for nothing.
         """
         header, written, durable = _read(path)
-        known = header.get("identity")
+        known, boot = header.get("identity"), header.get("boot")
+        same_boot = isinstance(boot, int | float) and abs(boot - boot_time) < BOOT_TOLERANCE
         self.changed = known is not None and known != asdict(identity)
         if known != asdict(identity):
             written = durable = []
-        elif abs(float(str(header.get("boot", 0))) - boot_time) >= BOOT_TOLERANCE:
+        elif not same_boot:
             written = durable
         self.done = merge((start, min(end, part_size)) for start, end in [*written, *durable])
         durable = merge((start, min(end, part_size)) for start, end in durable)
