@@ -1,5 +1,7 @@
 """Write docs/cli.md, the `--help` of every command, and docs/llamachat.1, the same as a man page.
 
+Where another document shows a `--help`, that is brought up to date too.
+
 python scripts/cli_docs.py          write both; use a Python older than 3.13, as CI's check does
 python scripts/cli_docs.py --man    print the man page
 """
@@ -23,18 +25,23 @@ HEADER = """# Every command and its options
 
 Written by `python scripts/cli_docs.py`; a test compares it with the program.
 
-An option can also be set by an environment variable, `LLAMACHAT_` and its name in capitals
-(`LLAMACHAT_N_CTX=4096`, `LLAMACHAT_NO_STORE=1`), or in the command's table of `config.toml` (`n_ctx = 4096`
-under `[serve]`), which lies in the user's config folder (`~/.config/llamachat` on Linux) or where
-`LLAMACHAT_CONFIG` says. Flags win over the environment, that over the file, and that over the default.
+An option can also be set by an environment variable, `LLAMACHAT_` followed by its name in capitals
+(`LLAMACHAT_N_CTX=4096`, `LLAMACHAT_NO_STORE=1`), or in the command's section of `config.toml` (`n_ctx = 4096`
+under `[serve]`). That file is in the user's config folder (`~/.config/llamachat` on Linux), or where
+`LLAMACHAT_CONFIG` points. Flags win over the environment, which wins over the file.
 
-What stands behind `--` in `llamachat serve … -- --n_batch 256` goes to `python -m llama_cpp.server` as it
-is. As the server takes the last of several values, flags there win over serve's own. Those that serve has
-itself (`--model`, `--host`, `--port`, `--n_ctx`, `--n_threads`, `--n_gpu_layers`, `--api_key`) it takes as if
-they stood before the `--`, and so checks them. `--config_file` is refused: it would undo what serve sets.
+Everything after `--` in `llamachat serve … -- --n_batch 256` goes to `python -m llama_cpp.server` unchanged.
+The server uses the last of several values, so flags there win over serve's own. Options that serve has too
+(`--model`, `--host`, `--port`, `--n_ctx`, `--n_threads`, `--n_gpu_layers`, `--api_key`) are treated as if
+they came before the `--`, and are checked. `--config_file` is refused: it would undo what serve sets.
+
+`llamachat completion SHELL` prints a script for bash, zsh, fish or PowerShell that completes commands,
+options and files; `man llamachat` shows this page after an installation with pip.
 """
 ROW = re.compile(r"^    (\w+)(?: |$)", re.MULTILINE)
 """A command in the list that a `--help` gives."""
+BLOCK = re.compile(r"```console\n\$ (llamachat[^\n]* --help)\n.*?```", re.DOTALL)
+"""A `--help` in a document."""
 
 
 def help_of(*command: str) -> str:
@@ -51,6 +58,11 @@ def blocks(*command: str) -> Iterator[str]:
     listed = re.search(r"^  (?:COMMAND|ACTION)\n(?:    .*\n)+", text, re.MULTILINE)
     for name in ROW.findall(listed[0]) if listed else ():
         yield from blocks(*command, name)
+
+
+def refreshed(block: re.Match[str]) -> str:
+    command = block[1].split()[1:-1]
+    return f"```console\n$ {block[1]}\n{help_of(*command)}```"
 
 
 def man_page() -> str:
@@ -70,4 +82,7 @@ if __name__ == "__main__":
         sys.stdout.write(man_page())
     else:
         (DOCS / "cli.md").write_text("\n".join([HEADER, *blocks()]), encoding="utf-8")
+        for document in {*DOCS.glob("*.md")} - {DOCS / "cli.md"}:
+            text = document.read_text(encoding="utf-8")
+            document.write_text(BLOCK.sub(refreshed, text), encoding="utf-8")
         (DOCS / "llamachat.1").write_text(man_page(), encoding="utf-8")

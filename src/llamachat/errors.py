@@ -25,7 +25,7 @@
         └── RowsFailed          9   some rows of a batch
 
 A foreign exception is translated into one of these where it enters (the adapter), with ``from``.
-`llamachat.cli.main` is the only place that turns one into a line on stderr and an exit status.
+`llamachat.cli.program` is the only place that turns one into a line on stderr and an exit status.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The servers of this user that run on this computer: a private file for each, with its address and its key.
 
-A chat that is told no key finds it here, and `llamachat ps` lists them. The key that other computers need is
-made once and kept beside them.
+A chat without a key finds it here, and `llamachat ps` lists them. The key that other computers need is made
+once and kept.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ANY_HOST = ("0.0.0.0", "::")
 class RunningServer:
     """`host` is what it is bound to, `base_url` how this computer reaches it; `pid` is that of `serve`.
 
-    `created` is the process's start in seconds since the epoch, because a pid is given to others later.
+    `created` is the process's start in seconds since the epoch, because pids are reused.
     """
 
     base_url: str
@@ -57,7 +57,7 @@ class RunningServer:
 
 @contextlib.contextmanager
 def announced(folder: Path, server: RunningServer) -> Iterator[None]:
-    """While entered, `server` is found in `folder`. Where that can't be written, it is found nowhere."""
+    """While entered, `server` is found in `folder`, if that can be written."""
     path = folder / f"{server.pid}.json"
     try:
         with contextlib.suppress(OSError):
@@ -69,7 +69,7 @@ def announced(folder: Path, server: RunningServer) -> Iterator[None]:
 
 
 def running(folder: Path) -> list[RunningServer]:
-    """Those that are alive, the oldest first; files that a kill left behind are removed."""
+    """The servers that are alive, oldest first; files that a kill left behind are removed."""
     found = []
     for path in folder.glob("*.json"):
         with contextlib.suppress(OSError, ValueError, TypeError):
@@ -82,12 +82,12 @@ def running(folder: Path) -> list[RunningServer]:
 
 
 def key_for(folder: Path, base_url: str) -> str | None:
-    """The key of the server at `base_url`, where it is one of this user's on this computer."""
+    """The key of the server at `base_url`, if this user runs it on this computer."""
     return next((server.api_key for server in running(folder) if server.is_at(base_url)), None)
 
 
 def network_key(path: Path) -> str:
-    """The key for other computers: the one in `path`, or a new one, kept there where that is possible."""
+    """The key for other computers: the one in `path`, else a new one, which is kept there if possible."""
     with contextlib.suppress(OSError, UnicodeDecodeError):
         if (kept := path.read_text(encoding="ascii").strip()).isalnum():
             return kept
@@ -98,7 +98,7 @@ def network_key(path: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file that only the user can read, in a folder that only the user can look into."""
+    """Write a file that only the user can read, in a folder that only the user can list."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

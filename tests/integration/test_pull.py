@@ -197,7 +197,7 @@ def test_without_a_model_it_recommends_one_and_says_why(runner: Runner) -> None:
     status, _, err = runner.run(LANG="zh_CN.UTF-8")
     lines = err.splitlines()
     assert status == 2 and "speaks Chinese" in lines[0] and "to download" in lines[0]
-    assert lines[1].endswith("There is no terminal to answer from. `--yes` answers yes.")
+    assert lines[1].endswith("There is no terminal to answer in. Use --yes to answer yes.")
 
 
 def test_llamas_licence_needs_consent(hub: HubProcess, runner: Runner, model: Path) -> None:

@@ -156,7 +156,7 @@ def test_a_child_that_dies_is_started_again(env: dict[str, str], tmp_path: Path)
     with ServerProcess(env=env, cwd=tmp_path) as server:
         server.wait_until_ready().child().send_signal(signal.SIGSEGV)
         wait_for(lambda: "The server is back." in server.stderr(), "the restart")
-        assert "The server died: killed by SIGSEGV. Starting it again." in server.stderr()
+        assert "The server died: killed by SIGSEGV. Restarting it." in server.stderr()
         assert chat(server.base_url, "not-needed") == 200
         assert server.stop() == 0
 

@@ -142,7 +142,7 @@ def test_a_child_that_dies_later_is_started_again_with_the_cause() -> None:
         psutil.Process(running.child.pid).kill()
         running.watch(_until(lambda: len(said) == 2))
     assert said == [
-        "The server died: killed by SIGKILL, as the system does when memory runs out. Starting it again.",
+        "The server died: killed by SIGKILL, as the system does when memory runs out. Restarting it.",
         "The server is back.",
     ]
 

@@ -221,7 +221,7 @@ def test_nothing_is_made_where_nothing_was_said(home: Path) -> None:
     del environ["LLAMACHAT_TRANSCRIPTS"]
     command = [sys.executable, "-m", "llamachat", "history", "list"]
     result = subprocess.run(command, capture_output=True, env=environ, timeout=60)
-    assert (result.returncode, result.stderr) == (0, b"There is no conversation yet.\n")
+    assert (result.returncode, result.stderr) == (0, b"There are no conversations yet.\n")
     assert not (home / "data").exists()
 
 

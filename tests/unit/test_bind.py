@@ -43,7 +43,7 @@ def test_a_port_in_use_names_its_owner_and_the_way_out(host: str) -> None:
 
 
 def test_a_foreign_address_can_not_be_listened_on() -> None:
-    with pytest.raises(AddressError, match=r"192\.0\.2\.77 is no address of this computer"):
+    with pytest.raises(AddressError, match=r"192\.0\.2\.77 is not an address of this computer"):
         bind.claim("192.0.2.77", free_port())
 
 

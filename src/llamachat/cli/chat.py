@@ -100,7 +100,7 @@ def _terminal(options: ChatSettings) -> Iterator[Terminal]:
     if not person:
         yield PlainTerminal(sys.stdin, sys.stdout, sys.stderr, display)
         return
-    # What is typed is what is said: a chat that keeps nothing does not keep that either.
+    # What is typed becomes messages, so a chat that keeps no messages does not keep that either.
     kept = options.input_history and options.store
     history = paths.input_history_file() if kept else None
     with open_terminal(sys.stdin, sys.stdout, sys.stderr, display, history, HINTS) as terminal:

@@ -1,4 +1,4 @@
-"""What every subcommand says to the user and asks: stdout is for results, stderr for everything else."""
+"""What every subcommand tells and asks the user: results go to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _YES = ("y", "yes", "j", "ja", "是", "是的", "好", "好的")
 
 
 def stdout() -> Console:
-    """For tables; wide in a pipe, so that none is folded there."""
+    """For tables; wide in a pipe, so that nothing is wrapped there."""
     from rich.console import Console
 
     return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
@@ -34,21 +34,21 @@ def stderr() -> Console:
 
 
 def say(text: str) -> None:
-    """A remark, which is not a result."""
+    """Print a remark, which is not a result."""
     print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def report(error: LlamachatError | str) -> None:
-    """The one line that an error ends as."""
+    """Print an error as its one line."""
     say(f"llamachat: {error}")
 
 
 def ask(question: str, yes: bool, default: bool = True) -> bool:
-    """The answer to a yes-or-no question; `yes` answers it. Raises UsageError where nobody can be asked."""
+    """Ask a yes-or-no question, unless `yes` already answers it. Raises UsageError without a terminal."""
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise UsageError(f"{question} There is no terminal to answer from.", "`--yes` answers yes.")
+        raise UsageError(f"{question} There is no terminal to answer in.", "Use --yes to answer yes.")
     print(f"{visible(question)} {'[Y/n]' if default else '[y/N]'} ", end="", file=sys.stderr, flush=True)  # noqa: T201
     line = sys.stdin.readline()
     answer = line.strip().lower()
@@ -65,7 +65,7 @@ def language(lang: Lang | Literal["auto"]) -> Lang:
 
 
 def api_key(options: ClientOptions) -> str:
-    """The key that was given, else that of the server, where it is one of this user's on this computer."""
+    """The key that was given, else the key of the server if this user runs it on this computer."""
     from llamachat import paths
     from llamachat.running import key_for
 

@@ -25,7 +25,7 @@ LISTED_BY = "See `llamachat history list`."
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A subcommand: `words` names its arguments ("" for none), `least` is how many there must be."""
+    """A subcommand: `words` names its arguments ("" for none), of which there must be at least `least`."""
 
     name: str
     summary: str
@@ -62,8 +62,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _nothing_there(path: Path, settings: HistorySettings) -> int:
     if settings.transcripts is not None:
-        raise StoreError(f"{path} does not exist.", "Name another with --transcripts.")
-    console.say("There is no conversation yet.")
+        raise StoreError(f"{path} does not exist.", "Check --transcripts.")
+    console.say("There are no conversations yet.")
     return ExitStatus.OK
 
 
@@ -93,7 +93,7 @@ def _show(transcripts: Transcripts, settings: HistorySettings, words: list[str])
 
 
 def _search(transcripts: Transcripts, settings: HistorySettings, words: list[str]) -> int:
-    """Exit status 1 where nothing is found, as grep does."""
+    """Exit with status 1 if nothing is found, as grep does."""
     hits = transcripts.search(" ".join(words), settings.limit)
     if settings.json_output:
         output.print_json([{**asdict(hit), "created_at": to_iso(hit.created_at)} for hit in hits])
@@ -104,7 +104,7 @@ def _search(transcripts: Transcripts, settings: HistorySettings, words: list[str
 
 def _export(transcripts: Transcripts, settings: HistorySettings, words: list[str]) -> int:
     if settings.all == bool(words):
-        raise UsageError("Nothing, or both, to export.", "Give ids or names, or --all.")
+        raise UsageError("Choose what to export.", "Give ids or names, or --all, but not both.")
     ids = [s.id for s in reversed(transcripts.summaries())] if settings.all else map(transcripts.find, words)
     if settings.format == "json":
         text = exchange.to_json([transcripts.tree(i) for i in ids])
@@ -129,14 +129,14 @@ def _import(transcripts: Transcripts, settings: HistorySettings, words: list[str
 
 def _remove(transcripts: Transcripts, settings: HistorySettings, words: list[str]) -> int:
     if not words and settings.older_than is None and not settings.all:
-        raise UsageError("Nothing to remove.", "Give ids or names, --older-than, or --all.")
+        raise UsageError("Choose what to remove.", "Give ids or names, --older-than, or --all.")
     chosen = {transcripts.find(word) for word in words}
     if settings.older_than is not None:
         chosen |= set(transcripts.older_than(time.time() - seconds(settings.older_than)))
     if settings.all:
         chosen |= {s.id for s in transcripts.summaries()}
     if not chosen:
-        console.say("There is nothing that old.")
+        console.say("No conversation is that old.")
         return ExitStatus.OK
     if not console.ask(_question(transcripts, chosen), settings.yes, default=False):
         console.say("Nothing was removed.")
@@ -149,16 +149,18 @@ def _remove(transcripts: Transcripts, settings: HistorySettings, words: list[str
 def _question(transcripts: Transcripts, chosen: set[int]) -> str:
     found = [s for s in transcripts.summaries() if s.id in chosen]
     what = repr(found[0].name or found[0].title) if len(found) == 1 else f"{len(found)} conversations"
-    return f"Remove {what} ({sum(s.messages for s in found)} messages) for good?"
+    return f"Remove {what} ({sum(s.messages for s in found)} messages) permanently?"
 
 
 ACTIONS = (
-    Action("list", "the conversations, the newest first", _list, ("limit", "json_output")),
+    Action("list", "list conversations, newest first", _list, ("limit", "json_output")),
     Action(
-        "show", "one conversation, the last where none is named", _show, ("branch", "json_output"), "ID|NAME"
+        "show", "show one conversation (default: the last one)", _show, ("branch", "json_output"), "ID|NAME"
     ),
-    Action("search", "messages that hold all the words", _search, ("limit", "json_output"), "WORD", 1),
-    Action("export", "conversations as files", _export, ("all", "format", "output"), "ID|NAME"),
-    Action("import", "conversations from exported JSON or JSONL", _import, (), "FILE", 1),
-    Action("rm", "remove conversations for good", _remove, ("all", "older_than", "yes"), "ID|NAME"),
+    Action(
+        "search", "find messages that contain all the words", _search, ("limit", "json_output"), "WORD", 1
+    ),
+    Action("export", "export conversations to files", _export, ("all", "format", "output"), "ID|NAME"),
+    Action("import", "import conversations from exported JSON or JSONL", _import, (), "FILE", 1),
+    Action("rm", "remove conversations permanently", _remove, ("all", "older_than", "yes"), "ID|NAME"),
 )

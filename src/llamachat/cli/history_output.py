@@ -1,4 +1,4 @@
-"""What `llamachat history` prints: tables and a pager in a terminal, plain lines in a pipe."""
+"""How `llamachat history` prints: tables and a pager in a terminal, plain lines in a pipe."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _BEFORE_HIT = 30
 
 
 def write(text: str) -> None:
-    """Exactly this text, in UTF-8 whatever the locale says."""
+    """Write exactly this text, in UTF-8 whatever the locale says."""
     try:
         sys.stdout.buffer.write(text.encode("utf-8", "replace"))
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         raise
     except OSError as error:
-        # What is left in the buffer would fail once more when the interpreter ends.
+        # Otherwise flushing the buffer fails again when the interpreter exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise StoreError(f"The output can't be written: {error.strerror}.") from error
 
@@ -40,14 +40,14 @@ def print_json(value: object) -> None:
 
 
 def read_file(name: str) -> str:
-    """A file's text; `-` is stdin."""
+    """Read a text file; `-` is stdin."""
     try:
         data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
         return data.decode("utf-8-sig")
     except OSError as error:
         raise UsageError(f"{name} can't be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{name} is no text in UTF-8.") from error
+        raise UsageError(f"{name} is not UTF-8 text.") from error
 
 
 def print_summaries(summaries: Sequence[Summary]) -> None:
@@ -61,7 +61,7 @@ def print_summaries(summaries: Sequence[Summary]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    # Expanded, or long titles would leave the other columns no room.
+    # Expanded, or long titles would squeeze the other columns.
     table = Table(box=None, header_style="bold", pad_edge=False, expand=True)
     table.add_column("id", justify="right", no_wrap=True)
     table.add_column("last", no_wrap=True)
@@ -104,7 +104,7 @@ def print_hits(hits: Sequence[Hit]) -> None:
 
 
 def _marked(hit: Hit) -> RenderableType:
-    """The line of the hit, begun shortly before it, hits in colour."""
+    """The line of the hit from shortly before it, with the hits in colour."""
     from rich.text import Text
 
     first = hit.spans[0][0] if hit.spans else 0
@@ -120,7 +120,7 @@ def _marked(hit: Hit) -> RenderableType:
 
 
 def _page(parts: Sequence[RenderableType]) -> None:
-    """Through the pager where it is more than a screen."""
+    """Use the pager for more than a screenful."""
     from rich.console import Console, Group
 
     console = Console(highlight=False)
@@ -128,7 +128,7 @@ def _page(parts: Sequence[RenderableType]) -> None:
     if len(console.render_lines(shown, pad=False)) < console.height:
         console.print(shown)
         return
-    os.environ.pop("MANPAGER", None)  # pydoc would prefer it, and it may be made for the pages of man only
+    os.environ.pop("MANPAGER", None)  # pydoc would prefer it, and it may only work for man pages
     os.environ["LESS"] = "-R " + os.environ.get("LESS", "-FX")
     with console.pager(styles=_shows_styles(console)):
         console.print(shown)
@@ -157,5 +157,5 @@ def _when(seconds: float) -> str:
 
 
 def _flat(text: str) -> str:
-    """In one line, blanks kept."""
+    """On one line, with spaces kept."""
     return visible(text).replace("\n", " ").replace("\t", " ")

@@ -1,4 +1,4 @@
-"""What one sees while a model loads."""
+"""The progress bar while a model loads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class LoadingBar:
-    """A bar on stderr that fills as the weights come into memory; one line where `plain`, or no terminal."""
+    """A bar on stderr that fills as the weights are loaded; one line if `plain` or without a terminal."""
 
     def __init__(self, name: str, size: int, *, plain: bool) -> None:
         self._name, self._size = name, size
@@ -41,7 +41,7 @@ class LoadingBar:
 
 
 def _open(name: str, size: int) -> Progress:
-    """Called when the server has been started already: it needs no time of its own for the import."""
+    """Imports rich only after the server has been started, so that this costs no extra time."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
     progress = Progress(

@@ -42,7 +42,7 @@ ALIASES = {"run": ("serve", "--chat"), "ls": ("models", "list")}
 
 
 def parse(arguments: Sequence[str]) -> tuple[Command | None, argparse.Namespace]:
-    """The subcommand and its arguments; None after the help that a bare `llamachat` prints.
+    """Return the subcommand, None for a bare `llamachat` (which prints its help), and its arguments.
 
     Raises UsageError, and SystemExit after `--help` and `--version`.
     """
@@ -79,13 +79,13 @@ def build(commands: Collection[Command]) -> argparse.ArgumentParser:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reports what is wrong in one line, with the nearest name there is; argparse prints its usage too."""
+    """Reports errors in one line, with the nearest valid name; argparse would print the usage too."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message.removeprefix('argument ')}.", self._see_help())
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Refuses what it doesn't know here, where `self` is the parser of the innermost subcommand."""
+        """Refuse unknown arguments here, where `self` is the parser of the innermost subcommand."""
         parsed, unknown = super().parse_known_args(args, namespace)
         if unknown:
             first = unknown[0].split("=")[0]

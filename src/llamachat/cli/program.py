@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _open_missing_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that lacks a letter shows a question mark
+            stream.reconfigure(errors="replace")  # a terminal without a letter shows a question mark
     try:
         return _run(arguments)
     except LlamachatError as error:
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         full = error.errno == errno.ENOSPC
         if not full and not isinstance(error, BrokenPipeError):
             raise
-        # Nobody reads our output any more; without this the interpreter complains while it exits.
+        # Our output is no longer read; without this the interpreter complains on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if full:
             console.report(f"{error.strerror}.")

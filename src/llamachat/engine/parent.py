@@ -1,4 +1,4 @@
-"""What the launcher says: drain, and by its end, however it went, leave, so that no orphan keeps the port."""
+"""What the launcher tells the engine: to drain, and, by its own end, to exit: no orphan keeps the port."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ draining = threading.Event()
 
 
 def watch(options: EngineOptions) -> None:
-    """Watch standard input, a pipe whose other end only the launcher holds: the system closes it with it."""
+    """Watch stdin, a pipe whose other end only the launcher holds: the system closes it with the launcher."""
     if options.parent_pid is not None:
         threading.Thread(target=_watch, args=(sys.stdin.fileno(),), name="parent-watch", daemon=True).start()
 

@@ -1,4 +1,4 @@
-"""Which hosts and ports the server can bind, who has a port already, and how other computers reach it."""
+"""Which hosts and ports the server can bind, who uses a port already, and how other computers reach it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llamachat.errors import AddressError
 
 
 def is_loopback(host: str) -> bool:
-    """Whether nobody outside this computer can reach `host`."""
+    """Whether `host` can only be reached from this computer."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -29,11 +29,11 @@ def outside_host(host: str) -> str:
     """Where other computers most likely reach a server that listens on `host`."""
     if host not in ("0.0.0.0", "::"):
         return host
-    # On `::` the server takes no IPv4: asyncio asks for IPv6 alone.
+    # On `::` the server does not accept IPv4: asyncio asks for IPv6 only.
     family, far = (socket.AF_INET6, "2001:db8::1") if host == "::" else (socket.AF_INET, "192.0.2.1")
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((far, 9))  # a datagram socket sends nothing by this, it only picks a route
+            probe.connect((far, 9))  # this sends nothing on a datagram socket, it only picks a route
             return str(probe.getsockname()[0])
     except OSError:
         return socket.gethostname()
@@ -46,12 +46,12 @@ def base_url(scheme: str, host: str, port: int) -> str:
 def claim(host: str, port: int) -> int:
     """Check that `host` and `port` can be listened on, and return the port: a free one where it is 0.
 
-    Raises AddressError. The port is not held: the server binds it itself, once the model is loaded.
+    Raises AddressError. The port is not reserved: the server binds it itself when the model is loaded.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError) as error:
-        raise AddressError(f"The host {host!r} is not known.", "Use --host 127.0.0.1 or 0.0.0.0.") from error
+        raise AddressError(f"Unknown host {host!r}.", "Use --host 127.0.0.1 or 0.0.0.0.") from error
     for family, kind, protocol, _, address in found:
         port = _try_bind(family, kind, protocol, (address[0], port, *address[2:]), host)
     if _answers(reachable_host(host), port):
@@ -61,7 +61,7 @@ def claim(host: str, port: int) -> int:
 
 def _try_bind(family: int, kind: int, protocol: int, address: tuple[object, ...], host: str) -> int:
     try:
-        with socket.socket(family, kind, protocol) as probe:  # no socket at all where the kernel has no IPv6
+        with socket.socket(family, kind, protocol) as probe:  # raises if the kernel has no IPv6
             if os.name == "posix":
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
@@ -76,19 +76,15 @@ def _translate(error: OSError, host: str, port: int) -> AddressError:
         return in_use(port)
     if error.errno == errno.EADDRNOTAVAIL:
         return AddressError(
-            f"{host} is no address of this computer.", "Use --host 127.0.0.1, or 0.0.0.0 for the network."
+            f"{host} is not an address of this computer.", "Use --host 127.0.0.1, or 0.0.0.0 for the network."
         )
     if error.errno == errno.EACCES:
-        return AddressError(
-            f"Port {port} may not be used by this account.", "Choose another, like --port 8001."
-        )
-    return AddressError(
-        f"{host}:{port} can't be listened on: {error.strerror}.", "Try another --host or --port."
-    )
+        return AddressError(f"This account may not use port {port}.", "Choose another, like --port 8001.")
+    return AddressError(f"Cannot listen on {host}:{port}: {error.strerror}.", "Try another --host or --port.")
 
 
 def _answers(host: str, port: int) -> bool:
-    """Whether somebody listens there: some systems let two programs bind the same port."""
+    """Whether a program listens there: some systems let two bind the same port."""
     try:
         with socket.create_connection((host, port), timeout=1):
             return True
@@ -97,7 +93,7 @@ def _answers(host: str, port: int) -> bool:
 
 
 def in_use(port: int) -> AddressError:
-    """The error that says who has `port`, where that can be known, and which one is free."""
+    """An error that says which process uses `port`, if that can be found out, and which port is free."""
     owner = _owner(port)
     by = f" by {owner}" if owner else ""
     return AddressError(
@@ -106,7 +102,7 @@ def in_use(port: int) -> AddressError:
 
 
 def _owner(port: int) -> str:
-    """Who listens on `port`, as far as the system tells."""
+    """The process that listens on `port`, or nothing if the system does not tell."""
     try:
         pids = [c.pid for c in psutil.net_connections("tcp") if c.laddr and c.laddr.port == port and c.pid]
         if not pids:

@@ -1,4 +1,4 @@
-"""Why a child died, in one line: its signal by name, or what it said last."""
+"""Why a child died, in one line: the name of the signal, or the last it logged."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def signal_name(number: int) -> str:
 
 
 def last_words(log: Sequence[str]) -> str:
-    """The line of the log that says most about an error."""
+    """The line of the log that says most about the error."""
     lines = [line.strip() for line in log if line.strip()]
     for index, line in enumerate(lines):
         if _VALIDATION.match(line):

@@ -1,4 +1,4 @@
-"""The child process: out of reach of the terminal's signals, its log read, stopped politely, then firmly."""
+"""The child process: its own session, its log, its end by a signal and then by force."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from llamachat.server import cause
 
 LOG_LINES = 500
 DRAIN_SECONDS = 1.0
-"""For the last of its log, once it has ended."""
+"""To read the end of its log after it has ended."""
 
-# `--plain` has no guard that watches its parent. Linux can signal a child when its parent dies; this sets
-# that and becomes the command. macOS and Windows offer nothing that a bare command would obey.
+# With `--plain` nothing watches the parent. Linux can signal a child when its parent dies: this asks for
+# that and then becomes the command. macOS and Windows have nothing that works for a plain command.
 _DIE_WITH_PARENT = """
 import ctypes, os, sys
 ctypes.CDLL(None).prctl(1, 15)
@@ -33,7 +33,7 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 class Child:
-    """One run of the server. `echo` gets its log by lines; `watched`: the engine watches our pipe."""
+    """One run of the server. `echo` gets the lines of its log; `watched`: the engine watches our pipe."""
 
     def __init__(
         self,
@@ -77,14 +77,14 @@ class Child:
 
     @property
     def resident_bytes(self) -> int:
-        """Memory that it occupies by now; 0 where that can't be known."""
+        """Its resident memory; 0 if that can't be read."""
         try:
             return int(psutil.Process(self.pid).memory_info().rss)
         except psutil.Error:
             return 0
 
     def listens_on(self, port: int) -> bool:
-        """Whether `port` is its own; True where the system does not tell."""
+        """Whether it listens on `port`; True if the system doesn't tell."""
         try:
             process = psutil.Process(self.pid)  # on Windows a venv's python.exe starts another one
             connections = [
@@ -97,7 +97,7 @@ class Child:
         return any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in connections)
 
     def cause_of_death(self) -> str:
-        """Why it ended; to be asked of a dead one."""
+        """Why it ended; call this only when it has."""
         self._reader.join(timeout=2)
         return cause.explain(self._process.wait(), tuple(self._log))
 
@@ -109,7 +109,7 @@ class Child:
         return True
 
     def silence(self) -> None:
-        """Show no more of the log."""
+        """Stop echoing the log."""
         self._echo = None
 
     def drain(self) -> None:
@@ -120,7 +120,7 @@ class Child:
             self._process.stdin.flush()
 
     def stop(self) -> None:
-        """Ask it to end, and make it end where it does not; gives back pipes and threads."""
+        """Ask it to end, and kill it if it doesn't; release its pipes and threads."""
         if self.alive:
             self._process.terminate() if os.name == "posix" else self._interrupt()
         stdin = self._process.stdin
@@ -135,7 +135,7 @@ class Child:
         self._reader.join(DRAIN_SECONDS)
 
     def _interrupt(self) -> None:
-        """Ctrl-Break is what Windows has for a polite end."""
+        """Ctrl-Break is how Windows asks a process to end."""
         with contextlib.suppress(OSError):
             self._process.send_signal(getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM))
 
@@ -149,5 +149,5 @@ class Child:
                 try:
                     if self._echo:
                         self._echo(line)
-                except OSError:  # nobody reads it any more; the child must not wait for a full pipe
+                except OSError:  # the log is no longer read, and the child must not block on a full pipe
                     self._echo = None

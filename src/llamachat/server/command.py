@@ -17,9 +17,8 @@ from llamachat.errors import UsageError
 N_CTX_STEP = 256
 CPU_UBATCH = 256
 
-# Every field of llama_cpp.server's settings is read from the environment too, without a prefix and in any
-# case of letters; HOST, PORT and CONFIG_FILE even override the command line. A test compares this with the
-# real fields.
+# llama_cpp.server also reads every field of its settings from the environment, without a prefix and in any
+# case; HOST, PORT and CONFIG_FILE even override the command line. A test compares this list with the fields.
 _VARIABLES = """
     api_key cache cache_size cache_type chat_format chat_template_kwargs clip_model_path config_file
     disable_ping_events draft_model draft_model_num_pred_tokens embedding flash_attn hf_model_repo_id
@@ -32,13 +31,13 @@ _VARIABLES = """
 """
 SERVER_VARIABLES = frozenset(_VARIABLES.split())
 
-# What `llamachat serve` has an option for itself, and has to know.
+# Options that `llamachat serve` has too, and whose values it must know.
 _OWN_FLAGS = ("model", "host", "port", "n_ctx", "n_threads", "n_gpu_layers", "api_key")
 
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """What `llama_cpp.server` is started with; `extra` goes to it as it is."""
+    """What `llama_cpp.server` is started with; `extra` is passed on unchanged."""
 
     model: Path
     host: str
@@ -92,14 +91,14 @@ def engine_command(options: ServerOptions) -> list[str]:
 
 
 def quote(command: Sequence[str]) -> str:
-    """`command` as it is typed into this system's shell."""
+    """`command` as one would type it into this system's shell."""
     return subprocess.list2cmdline(command) if os.name == "nt" else shlex.join(command)
 
 
 def child_env(
     environ: Mapping[str, str], api_key: str | None, engine: EngineOptions | None
 ) -> dict[str, str]:
-    """`environ` without what would reconfigure the server, with the key that `ps` must not show."""
+    """`environ` without variables that reconfigure the server, and with the key, which `ps` must not show."""
     env = {name: value for name, value in environ.items() if name.lower() not in SERVER_VARIABLES}
     env.pop(ENVIRONMENT_VARIABLE, None)
     env["PYTHONUTF8"] = "1"
@@ -112,9 +111,9 @@ def child_env(
 
 
 def split_extra(extra: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """What stands behind `--`: values of serve's own options, which win over those before it, and the rest.
+    """Split what follows `--` into serve's own options, which win over those before it, and the rest.
 
-    The server takes the last of several values; so serve checks that one, and knows where the server is.
+    The server uses the last of several values, so that is the one that serve checks.
     Raises UsageError.
     """
     parser = argparse.ArgumentParser(
@@ -125,7 +124,7 @@ def split_extra(extra: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     try:
         own, rest = parser.parse_known_args(list(extra))
     except argparse.ArgumentError as error:
-        raise UsageError(f"Behind `--`: {error}.") from error
+        raise UsageError(f"After `--`: {error}.") from error
     for name in (part.removeprefix("--").split("=")[0] for part in rest if part.startswith("--")):
         _check_name(name)
     return vars(own), rest
@@ -133,10 +132,8 @@ def split_extra(extra: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 
 def _check_name(name: str) -> None:
     if name == "config_file":
-        raise UsageError(
-            "--config_file would replace everything that `llamachat serve` sets.", "Leave it out."
-        )
-    # The server itself takes beginnings of names: `--por 9` would move it where serve does not look.
+        raise UsageError("--config_file would replace everything that `llamachat serve` sets.", "Remove it.")
+    # The server accepts abbreviations: `--por 9` would move it to a port that serve does not know.
     meant = [own for own in (*_OWN_FLAGS, "config_file") if name and own.startswith(name)]
     if meant and name not in SERVER_VARIABLES:
-        raise UsageError(f"--{name} is not the whole name of an option.", f"Write --{meant[0]}.")
+        raise UsageError(f"--{name} is an abbreviated option.", f"Use --{meant[0]}.")

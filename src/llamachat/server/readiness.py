@@ -1,4 +1,4 @@
-"""Ready means that one token was generated: asked over HTTP, past any proxy, while the child is watched."""
+"""The server is ready when it has generated a token: asked over HTTP, without a proxy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEATH_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where the child answers, and the key that it wants."""
+    """Where the child answers, and its key."""
 
     scheme: str
     host: str
@@ -30,10 +30,10 @@ class Endpoint:
 
 
 def wait_until_ready(child: Child, endpoint: Endpoint, tick: Callable[[], bool]) -> bool:
-    """Wait for the child's first token; False where `tick`, called all along, said to stop.
+    """Wait for the child's first token; return False as soon as `tick`, which is polled, does.
 
-    Raises ServerError where the child dies, or answers with an error; AddressError where the port went to
-    somebody else while the model was loaded.
+    Raises ServerError if the child dies or answers with an error, and AddressError if another program took
+    the port while the model was loaded.
     """
     while not (listens(endpoint) and child.listens_on(endpoint.port)):
         if not child.alive:
@@ -56,7 +56,7 @@ def _first_token(child: Child, endpoint: Endpoint, tick: Callable[[], bool]) -> 
         if not tick():
             return False
         asker.join(POLL_SECONDS)
-    # A crash closes the connection before the system tells of the death.
+    # A crash closes the connection before the system reports the death.
     if not child.alive or (errors[0] and child.dies_within(DEATH_SECONDS)):
         raise ServerError(
             f"The server died at its first token: {child.cause_of_death()}.", "--verbose shows its log."
@@ -76,7 +76,7 @@ def _connect(endpoint: Endpoint, timeout: float | None) -> http.client.HTTPConne
 
 
 def listens(endpoint: Endpoint) -> bool:
-    """Whether somebody does, the child or another program."""
+    """Whether a program listens there, the child or another."""
     connection = _connect(endpoint, timeout=1)
     try:
         connection.connect()
@@ -100,7 +100,7 @@ def is_drained(endpoint: Endpoint) -> bool:
 
 
 def _ask(endpoint: Endpoint) -> str:
-    """Have one token generated; what went wrong, or nothing."""
+    """Have one token generated; return what went wrong, or an empty string."""
     connection = _connect(endpoint, timeout=None)
     headers = {"Content-Type": "application/json"}
     if endpoint.api_key:

@@ -1,4 +1,4 @@
-"""The child's life: started, waited for, started again where it dies, stopped at the end."""
+"""Starts the child, waits for it, restarts it if it dies, and stops it."""
 
 from __future__ import annotations
 
@@ -24,10 +24,7 @@ RESTART_WINDOW = 60.0
 
 
 class Signals:
-    """While entered, Ctrl-C and a polite kill are noted in `received` rather than acted on.
-
-    `again` once a second one came.
-    """
+    """While `caught`, stop signals like Ctrl-C are only noted: in `received`, a second one in `again`."""
 
     def __init__(self) -> None:
         self.received: int | None = None
@@ -48,7 +45,7 @@ class Signals:
 
     @contextlib.contextmanager
     def given_back(self) -> Iterator[None]:
-        """For a program in the foreground: Ctrl-C is its own again, and any other stop signal leaves it."""
+        """While entered, Ctrl-C raises KeyboardInterrupt again, and any other stop signal SystemExit."""
         before = {number: signal.getsignal(number) for number in stop_signals()}
         for number in before:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else _leave)
@@ -72,7 +69,7 @@ def _ignore(text: str) -> None:
 
 
 def stop_signals() -> tuple[int, ...]:
-    """SIGINT, SIGTERM, and this system's word for a closed terminal, unless `nohup` has it ignored."""
+    """SIGINT, SIGTERM, and this system's signal for a closed terminal, unless `nohup` ignores it."""
     names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
     numbers = tuple(getattr(signal, name) for name in names if hasattr(signal, name))
     ignored = getattr(signal, "SIGHUP", None)
@@ -80,7 +77,7 @@ def stop_signals() -> tuple[int, ...]:
 
 
 class Supervisor:
-    """Owns the child between `start` and `stop`. `say` gets one line for each restart.
+    """Owns the child while entered. `say` gets one line for each restart.
 
     `launch` is told how often it was called before.
     """
@@ -104,14 +101,14 @@ class Supervisor:
             self.child.stop()
 
     def silence(self) -> None:
-        """Write nothing from now on, not even a log: the terminal belongs to somebody else."""
+        """Write nothing from now on, not even a log: a chat uses the terminal."""
         self._silent = True
         self._say = _ignore
         if self.child is not None:
             self.child.silence()
 
     def start(self, tick: Callable[[Child], bool]) -> bool:
-        """Start the child and wait for its first token; False where `tick` said to stop."""
+        """Start the child and wait for its first token; False as soon as `tick` is."""
         child = self.child = self._launch(self._launched)
         self._launched += 1
         if self._silent:
@@ -119,7 +116,7 @@ class Supervisor:
         return wait_until_ready(child, self._endpoint, lambda: tick(child))
 
     def watch(self, stopped: Callable[[], bool]) -> None:
-        """Keep the child alive until `stopped()`. Raises ServerError where it dies too often."""
+        """Keep the child alive until `stopped()`. Raises ServerError if it dies too often."""
         while not stopped():
             if self.child is not None and not self.child.alive:
                 why = self.child.cause_of_death()
@@ -143,7 +140,7 @@ class Supervisor:
     def _restart(self, why: str, stopped: Callable[[], bool]) -> None:
         while not stopped():
             self._count_restart(why)
-            self._say(f"The server died: {why}. Starting it again.")
+            self._say(f"The server died: {why}. Restarting it.")
             try:
                 if self.start(lambda _: not stopped()):
                     self._say("The server is back.")
@@ -157,7 +154,7 @@ class Supervisor:
                     self._wait_for_port(stopped)
 
     def _wait_for_port(self, stopped: Callable[[], bool]) -> None:
-        """Somebody else took it while the child was down."""
+        """Another program took it while the child was down."""
         while listens(self._endpoint) and not stopped():
             time.sleep(POLL_SECONDS)
 
@@ -167,7 +164,7 @@ class Supervisor:
             self._restarts.popleft()
         if len(self._restarts) >= MOST_RESTARTS:
             raise ServerError(
-                f"The server died {MOST_RESTARTS + 1} times within a minute, at last: {why}.",
+                f"The server died {MOST_RESTARTS + 1} times within a minute, the last time: {why}.",
                 "--verbose shows its log.",
             )
         self._restarts.append(now)

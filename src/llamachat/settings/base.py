@@ -1,7 +1,7 @@
-"""How an option that is declared once becomes a flag, an environment variable and a line of config.toml.
+"""How an option, declared once, becomes a flag, an environment variable and a line of config.toml.
 
 The environment and the file are read by pydantic-settings' own sources. The flags are not: CliSettingsSource
-runs a parser of its own for one class, and has no hidden former names and no refusals that name the nearest.
+runs its own parser for one class, can't hide former names, and doesn't suggest the nearest option.
 """
 
 from __future__ import annotations

@@ -22,9 +22,11 @@ class ChatSettings(ClientOptions):
     max_tokens: int | None = option(
         None, "longest answer in tokens (default: a quarter of the window)", **sampling_bounds("max_tokens")
     )
-    n_ctx: int | None = option(None, "the window, where the server does not say it (default: 2048)", ge=1)
+    n_ctx: int | None = option(
+        None, "the context window, if the server doesn't report it (default: 2048)", ge=1
+    )
     on_full: OnFull = option(
-        "drop", "when the window is full: drop the oldest turns, sum them up first, or stop and ask"
+        "drop", "when the window is full: drop the oldest turns, summarise them first, or stop and ask"
     )
     lang: Literal[Lang, "auto"] = option(
         "auto", "language of the seeded history; auto: Chinese, but English for the bundled model"
@@ -33,16 +35,16 @@ class ChatSettings(ClientOptions):
     color: Literal["auto", "always", "never"] = option(
         "auto", "colours; auto: in a terminal, without NO_COLOR"
     )
-    markdown: Literal["auto", "always", "never"] = option("auto", "draw Markdown; auto: in a terminal")
-    think: Think = option("fold", "what the model thinks: one line, all of it, or none")
-    stats: bool = option(False, "numbers after each answer: tokens, speed, first-token time, window")
+    markdown: Literal["auto", "always", "never"] = option("auto", "render Markdown; auto: in a terminal")
+    think: Think = option("fold", "show the model's thinking: as one line, in full, or not at all")
+    stats: bool = option(False, "show tokens, speed, time to first token and window after each answer")
     input_history: bool = option(
-        True, "keep what is typed for the next chat's up key and Ctrl-R", formerly="history"
+        True, "keep typed messages for the next chat's up key and Ctrl-R", formerly="history"
     )
-    store: bool = option(True, "keep what is said in the transcripts")
+    store: bool = option(True, "save the conversation in the transcripts")
     transcripts: Path | None = option(
-        None, "the file of the transcripts (default: in the user's data folder)", metavar="FILE"
+        None, "the transcripts file (default: in the user's data folder)", metavar="FILE"
     )
-    continue_last: bool = option(False, "go on with the last conversation", flags=("--continue",))
-    resume: str | None = option(None, "go on with the conversation of that id or name", metavar="ID|NAME")
-    wait: float = option(0.0, "wait so many seconds for the server", metavar="SECONDS", ge=0)
+    continue_last: bool = option(False, "continue the last conversation", flags=("--continue",))
+    resume: str | None = option(None, "continue the conversation with this id or name", metavar="ID|NAME")
+    wait: float = option(0.0, "wait this many seconds for the server", metavar="SECONDS", ge=0)

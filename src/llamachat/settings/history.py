@@ -12,15 +12,15 @@ class HistorySettings(Options):
     section: ClassVar[str] = "history"
 
     transcripts: Path | None = option(None, "the file (default: in the user's data folder)", metavar="FILE")
-    limit: int = option(50, "at most so many lines, the newest", ge=1)
+    limit: int = option(50, "the largest number of lines, newest first", ge=1)
     json_output: bool = option(False, "print JSON", flags=("--json",))
-    format: Literal["markdown", "json", "jsonl"] = option("markdown", "form of the export")
+    format: Literal["markdown", "json", "jsonl"] = option("markdown", "format of the export")
     output: Path | None = option(None, "write to a file", metavar="FILE", flags=("-o",))
-    branch: int | None = option(None, "the branch that ends in this message", metavar="ID", ge=1)
-    all: bool = option(False, "every conversation")
+    branch: int | None = option(None, "the branch that ends with this message", metavar="ID", ge=1)
+    all: bool = option(False, "all conversations")
     older_than: str | None = option(
         None,
-        "conversations without a word for so long: 12h, 30d, 8w, 1y",
+        "conversations unchanged for this long: 12h, 30d, 8w, 1y",
         metavar="AGE",
         pattern=r"^\d{1,5}[hdwy]$",
     )

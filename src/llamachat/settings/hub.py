@@ -39,6 +39,6 @@ class ModelsSettings(Options):
 class DoctorSettings(Options):
     section: ClassVar[str] = "doctor"
 
-    port: int = option(8000, "the port that `serve` would use", ge=0, le=65535)
-    network: bool = option(True, "ask whether the hub and its mirror answer")
-    timeout: float = option(60, "seconds that the engine may take for its token", metavar="SECONDS", gt=0)
+    port: int = option(8000, "the port that `serve` will use", ge=0, le=65535)
+    network: bool = option(True, "check whether the hub and its mirror answer")
+    timeout: float = option(60, "seconds the engine may take for one token", metavar="SECONDS", gt=0)

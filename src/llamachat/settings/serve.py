@@ -32,21 +32,21 @@ class ServeSettings(Options):
     )
     api_key: ApiKey | None = option(None, "key that clients must send", metavar="KEY", flags=("--api_key",))
     cors_origin: StrList = option(
-        (), "a web origin that may use the server, besides loopback ones; may be repeated"
+        (), "a web origin that may use the server, in addition to loopback ones; may be repeated"
     )
-    kv_shift: bool = option(True, "reuse the cache behind a gap when old turns were dropped")
+    kv_shift: bool = option(True, "reuse the cache after a gap when old turns were dropped")
     kv_park: ByteSize | None = option(
-        None, "memory for parked conversations, like 512M or 2G, 0 for none (default: 25% of what is free)"
+        None, "memory for parked conversations, like 512M or 2G, 0 for none (default: 25% of free memory)"
     )
     keep: bool = option(True, "keep the cache of the last conversations on disk between starts")
     max_queue: int | None = option(
-        None, "refuse a request at once with 503 where so many wait already (default: no limit)", ge=0
+        None, "refuse a request with 503 if this many are waiting already (default: no limit)", ge=0
     )
     drain: float = option(
         10, "at SIGTERM, seconds for running requests to finish while new ones are refused", ge=0
     )
-    chat: bool = option(False, "open a chat in this terminal once the server is ready")
+    chat: bool = option(False, "open a chat in this terminal when the server is ready")
     plain: bool = option(False, "run the bare `python -m llama_cpp.server`, without llamachat's guards")
     print_command: bool = option(False, "print the `python -m llama_cpp.server` command line and exit")
-    force: bool = option(False, "go on with a model that is too large for the memory")
-    verbose: bool = option(False, "show the server's own log")
+    force: bool = option(False, "load the model even if it doesn't fit into memory")
+    verbose: bool = option(False, "show the server's log")

@@ -1,4 +1,4 @@
-"""The terminal's modes during a chat, and its state given back on every way of leaving."""
+"""The state of the tty during a chat, and its restoration however the chat ends."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ RESTORE = "\033[0m\033[?25h\033[?2004l"
 
 @contextmanager
 def guarded(stdin: TextIO, stdout: TextIO, color_again: Callable[[], str]) -> Iterator[None]:
-    """Keep what is typed ahead for the next prompt, unechoed, and give everything back at the end.
+    """Keep typed-ahead input for the next prompt without echoing it, and restore everything at the end.
 
-    SIGTERM, SIGHUP and SIGQUIT become SystemExit, so that they too pass by here. After a suspension
-    `color_again` says which colour was on.
+    SIGTERM, SIGHUP and SIGQUIT become SystemExit, so that they end here too. After a suspension
+    `color_again` returns the sequence of the colour that was on.
     """
     with ExitStack() as stack:
         stack.callback(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
@@ -36,8 +36,8 @@ def guarded(stdin: TextIO, stdout: TextIO, color_again: Callable[[], str]) -> It
 def interrupts_call(on_interrupt: Callable[[], None]) -> Iterator[None]:
     """Ctrl-C calls `on_interrupt` instead of raising somewhere in the middle of drawing.
 
-    After one, more of them do nothing until the next prompt: who presses it twice means this answer, which is
-    still to be kept.
+    After the first, further ones do nothing until the next prompt: pressed twice, it still means this answer,
+    which is to be kept.
     """
     pressed = False
 
@@ -89,7 +89,7 @@ def _exit_on_signals() -> Iterator[None]:
 
 
 def _write(stdout: TextIO, text: str) -> None:
-    """Write and flush; a terminal that is gone is no reason to complain on the way out."""
+    """Write and flush; on the way out a terminal that is gone is not an error."""
     with suppress(OSError, ValueError):
         stdout.write(text)
         stdout.flush()
@@ -103,10 +103,10 @@ if sys.platform != "win32":
         fd = stdin.fileno()
         before = termios.tcgetattr(fd)
         quiet = termios.tcgetattr(fd)
-        # Without ICRNL an Enter that is typed ahead still is one when the prompt reads it, not a Ctrl-J.
+        # Without ICRNL a typed-ahead Enter is still an Enter when the prompt reads it, not Ctrl-J.
         quiet[0] &= ~termios.ICRNL
         quiet[3] &= ~(termios.ECHO | termios.ICANON)
-        # Else Ctrl-C in an answer throws away what was typed ahead.
+        # Otherwise Ctrl-C during an answer discards what was typed ahead.
         quiet[3] |= termios.NOFLSH
 
         def suspend(number: int, frame: FrameType | None) -> None:

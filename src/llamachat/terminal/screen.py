@@ -1,4 +1,4 @@
-"""The one writer of stdout: everything drawn passes here."""
+"""The only writer to stdout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DEFAULT_WIDTH = 80
 
 
 class Screen:
-    """Writes text in a base colour, with styled pieces in between; `color` False leaves all codes out."""
+    """Writes text in a base style, with differently styled pieces in between; without `color`, no codes."""
 
     def __init__(self, stdout: TextIO, color: bool) -> None:
         self.stdout = stdout
@@ -24,7 +24,7 @@ class Screen:
 
     @property
     def width(self) -> int:
-        """Columns, asked anew each time, because a window can be resized at any moment."""
+        """Columns, read every time, because a window can be resized at any moment."""
         try:
             return max(20, os.get_terminal_size(self.stdout.fileno()).columns)
         except (OSError, ValueError):

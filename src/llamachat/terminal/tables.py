@@ -19,12 +19,12 @@ _CELL_END = re.compile(r"(?<!\\)\|")
 _CELL_END_OR_CODE = re.compile(r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)|(?<!\\)(?P<end>\|)")
 _LINE_BREAK = re.compile(r"<br\s*/?>", re.I)
 _LEAST_COLUMN = 5
-"""Columns of the screen below which what is in a cell can't be read, the gap beside it included."""
+"""Screen columns, including the gap, below which a cell becomes unreadable."""
 Justify = Literal["left", "center", "right"]
 
 
 def draw_table(screen: Screen, rows: Sequence[str]) -> str | None:
-    """The table as lines of text; None where `rows` are no table after all, or too wide for the screen."""
+    """The table as lines of text; None if `rows` are not a table after all, or too wide for the screen."""
     if len(rows) < 2 or not _DELIMITER.match(rows[1]):
         return None
     header = _cells(rows[0])
@@ -44,7 +44,7 @@ def _cells(row: str) -> list[str]:
 
 
 def _fitting(row: str, columns: int) -> list[str]:
-    """The cells of a row, none too many and nothing lost: models leave `|` in code as it is."""
+    """The cells of a row, without extra ones or losses: models don't escape `|` in code."""
     cells = _cells(row)
     if len(cells) > columns:
         inner = _inner(row)

@@ -64,7 +64,7 @@ STYLES = {
     "link": Style("bright_blue", underline=True),
     "heading": replace(ANSWER, underline=True),
     "marker": Style("bright_yellow"),
-    # beside the answers
+    # outside answers
     "dim": Style(dim=True),
     "error": Style("bright_red"),
     "hit": Style("green", bold=True),
