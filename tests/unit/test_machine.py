@@ -10,13 +10,13 @@ import psutil
 import pytest
 
 from llamachat.hub import hardware
-from llamachat.server import machine
+from llamachat.server import backends
 
 
 def test_offload_is_what_the_library_itself_says() -> None:
     import llama_cpp
 
-    assert bool(machine.gpu_backends()) == llama_cpp.llama_supports_gpu_offload()
+    assert bool(backends.gpu_backends()) == llama_cpp.llama_supports_gpu_offload()
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux lets a process choose its CPUs")

@@ -27,7 +27,7 @@ from llamachat.errors import ExitStatus, ModelError, UsageError
 from llamachat.hub import estimate, hardware, local_models
 from llamachat.hub.gguf import GGUFHeader
 from llamachat.running import RunningServer, announced, network_key
-from llamachat.server import bind, command, machine
+from llamachat.server import backends, bind, command
 from llamachat.server.child import Child
 from llamachat.server.readiness import Endpoint
 from llamachat.server.supervisor import Signals, Supervisor
@@ -129,7 +129,7 @@ def _options(
 ) -> command.ServerOptions:
     layers = settings.n_gpu_layers
     if layers is None:
-        layers = -1 if machine.gpu_backends() else 0
+        layers = -1 if backends.gpu_backends() else 0
     return command.ServerOptions(
         model=model.path,
         host=settings.host,

@@ -13,7 +13,7 @@ from typing import Any
 
 from llamachat.doctor.checks import Finding
 from llamachat.hub import hardware
-from llamachat.server import machine
+from llamachat.server import backends
 
 NO_AMX = (
     "CFLAGS='-mno-amx-tile -mno-amx-int8 -mno-amx-bf16' CXXFLAGS='-mno-amx-tile -mno-amx-int8 -mno-amx-bf16'"
@@ -36,14 +36,14 @@ def check_engine(model: Path | None, gpu: str, environ: Mapping[str, str], timeo
     facts: dict[str, Any] = {}
     for line in done.stdout.splitlines():
         facts.update(json.loads(line))
-    findings = _build_findings(facts, gpu, machine.gpu_backends())
+    findings = _build_findings(facts, gpu, backends.gpu_backends())
     return [*findings, _token_finding(facts, done, model)]
 
 
-def _build_findings(facts: Mapping[str, Any], gpu: str, backends: Sequence[str]) -> list[Finding]:
+def _build_findings(facts: Mapping[str, Any], gpu: str, built_for_gpus: Sequence[str]) -> list[Finding]:
     if "version" not in facts:
         return []
-    built_for = " and ".join(["the CPU", *backends])
+    built_for = " and ".join(["the CPU", *built_for_gpus])
     findings = [Finding("engine", "good", f"llama-cpp-python {facts['version']}, built for {built_for}")]
     built = {part.strip() for part in str(facts["system_info"]).replace(":", "|").split("|")}
     if "AMX_INT8 = 1" in built:
@@ -57,16 +57,16 @@ def _build_findings(facts: Mapping[str, Any], gpu: str, backends: Sequence[str])
             )
         else:
             findings.append(Finding("avx2", "warning", "no AVX2: slow", "Choose a model of 1B or less."))
-    findings.append(_gpu_finding(facts["gpus"], gpu, backends))
+    findings.append(_gpu_finding(facts["gpus"], gpu, built_for_gpus))
     return findings
 
 
-def _gpu_finding(usable: Sequence[str], gpu: str, backends: Sequence[str]) -> Finding:
-    """`usable` are the GPUs that the engine found, `gpu` the one that this computer's drivers tell of."""
+def _gpu_finding(usable: Sequence[str], gpu: str, built_for: Sequence[str]) -> Finding:
+    """`usable` are the GPUs that the engine found, `gpu` the one that the drivers of this computer report."""
     if usable:
         return Finding("gpu", "good", f"{', '.join(usable)}, used by the engine")
-    if backends:
-        text = f"the engine, built for {' and '.join(backends)}, finds no GPU; the CPU does it"
+    if built_for:
+        text = f"the engine, built for {' and '.join(built_for)}, finds no GPU; the CPU is used"
         return Finding("gpu", "warning", text, "Install the GPU's driver.")
     if gpu:
         advice = f"In a clone: scripts/serve.sh --engine auto; else: CMAKE_ARGS='{_GPU_FLAGS[gpu]}' {REBUILD}"

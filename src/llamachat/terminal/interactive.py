@@ -12,9 +12,9 @@ from llamachat.core.visible import visible
 from llamachat.errors import UsageError
 from llamachat.terminal import theme
 from llamachat.terminal.answer import Answer, drawing
-from llamachat.terminal.modes import guarded, interrupts_call, interrupts_pass, interrupts_raise
 from llamachat.terminal.options import CommandHint, DisplayOptions
 from llamachat.terminal.screen import Screen
+from llamachat.terminal.tty_state import guarded, interrupts_call, interrupts_pass, interrupts_raise
 
 _CLIPBOARD_LIMIT = 74_000
 """Bytes: what terminals take in one OSC 52 is 100,000 characters of base64."""

@@ -10,9 +10,9 @@ from typing import TextIO
 from llamachat.core.visible import visible
 from llamachat.errors import UsageError
 from llamachat.terminal.answer import Answer, drawing
-from llamachat.terminal.modes import interrupts_call, interrupts_raise
 from llamachat.terminal.options import DisplayOptions
 from llamachat.terminal.screen import Screen
+from llamachat.terminal.tty_state import interrupts_call, interrupts_raise
 
 
 class PlainTerminal:

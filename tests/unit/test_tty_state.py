@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from llamachat.terminal.modes import interrupts_call, interrupts_raise
+from llamachat.terminal.tty_state import interrupts_call, interrupts_raise
 
 
 @pytest.fixture(autouse=True)
