@@ -96,6 +96,16 @@ def test_values_system_and_language_travel_with_the_request(chat: Open) -> None:
     one.see("0.25")
 
 
+def test_an_error_is_broken_between_words(chat: Open) -> None:
+    one = chat(columns=40)
+    one.ask("/set temperature scorching")
+    one.see("can't be")
+    one.prompt("/set temperature scorching")
+    shown = [line for line in one.lines if line and not line.startswith(">")]
+    assert all(len(line) <= 40 for line in shown)
+    assert "temperature can't be 'scorching': a number is wanted." in " ".join(shown)
+
+
 def test_a_file_goes_out_with_the_next_message(chat: Open, tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("one\ntwo\nthree\nfour\n")
@@ -112,7 +122,7 @@ def test_a_file_goes_out_with_the_next_message(chat: Open, tmp_path: Path) -> No
     one.see("is not a text file.")
     one.type("\x15")
     one.ask(f"/file {path}:9")
-    one.see("has the lines 1 to 4.")
+    one.see("has lines 1 to 4.")
     one.type("\x15")
     one.ask("what is this?")
     one.see("what is this?")

@@ -43,17 +43,6 @@ def test_a_long_paste_is_one_mark_and_goes_out_whole(chat: Open, env: dict[str, 
     one.see("you said 5: short")
 
 
-def test_a_long_paste_that_is_refused_comes_back_as_its_mark(chat: Open) -> None:
-    one = chat("--n-ctx", "512", columns=100)
-    one.prompt()
-    one.type("\x1b[200~" + "many words " * 1000 + "\x1b[201~")
-    one.prompt("[10999 characters pasted]")
-    one.enter()
-    one.see("are free")
-    one.prompt("[10999 characters pasted]")
-    assert "many words" not in one.text
-
-
 def test_a_tab_is_shown_as_blanks(chat: Open) -> None:
     one = chat()
     one.prompt()

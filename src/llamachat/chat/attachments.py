@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from llamachat.chat.session import Session
 from llamachat.client.counting import EstimatingCounter
 from llamachat.core.conversation import Message
+from llamachat.core.units import counted
 from llamachat.core.window import LEAST_ANSWER
 from llamachat.errors import UsageError
 from llamachat.texts.documents import read_text
@@ -19,31 +20,29 @@ if TYPE_CHECKING:
 _RANGE = re.compile(r"(?P<path>.+?):(?P<first>\d+)(?:-(?P<last>\d*))?\Z")
 DETACH = "off"
 FAR_TOO_LARGE = 16
-"""How many windows a text must seem to fill before its tokens are no longer counted, only estimated."""
+"""How many windows a text may seem to fill before its tokens are only estimated, not counted."""
 
 
 def file(repl: Repl, argument: str) -> None:
     session = repl.session
     if argument == DETACH:
         session.attached.clear()
-        repl.terminal.tell("Nothing is attached any more.")
+        repl.terminal.tell("Nothing is attached now.")
         return
     path, first, last = _parse(argument)
     text = read_text(path)
     if first is not None:
         lines = text.splitlines()
         if not 1 <= first <= len(lines) or (last is not None and last < first):
-            raise UsageError(f"{path} has the lines 1 to {len(lines)}.")
+            raise UsageError(f"{path} has lines 1 to {len(lines)}.")
         text = "\n".join(lines[first - 1 : last])
     where = path.name if first is None else f"{path.name}, lines {first} to {last or 'the end'}"
     quoted = _quote(where, path.suffix.removeprefix("."), text)
     tokens = _fitting(session, where, quoted)
     session.attached.append(quoted)
     about = "" if session.window.counter.exact else "about "
-    repl.terminal.tell(
-        f"{where}: {len(text)} characters, {about}{tokens} tokens, go out with the next message; "
-        f"/file {DETACH} lets them go."
-    )
+    size = f"{counted(len(text), 'character')}, {about}{counted(tokens, 'token')}"
+    repl.terminal.tell(f"{where}: {size}, goes out with the next message; /file {DETACH} detaches it.")
 
 
 def _fitting(session: Session, where: str, text: str) -> int:
@@ -52,16 +51,16 @@ def _fitting(session: Session, where: str, text: str) -> int:
     limit = session.window.n_ctx - LEAST_ANSWER
     limit -= sum(counter.message(Message("user", attached)) for attached in session.attached)
     about = EstimatingCounter().message(message)
-    # A server needs long to count what is far too large anyway.
+    # A server takes long to count what is far too large anyway.
     sure = about < FAR_TOO_LARGE * session.window.n_ctx
     tokens = counter.message(message) if sure else about
     if tokens <= limit:
         return tokens
-    size = f"{tokens} tokens" if sure and counter.exact else f"about {tokens} tokens"
+    size = counted(tokens, "token") if sure and counter.exact else f"about {tokens} tokens"
     rest = " more" if session.attached else ""
     raise UsageError(
         f"{where} has {size}, and the window takes {max(0, limit)}{rest}.",
-        f"Attach lines of it: /file PATH:FROM-TO (/file {DETACH} lets go of what is attached).",
+        f"Attach lines of it: /file PATH:FROM-TO (/file {DETACH} detaches what is attached).",
     )
 
 

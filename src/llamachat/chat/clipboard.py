@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llamachat.core.units import counted
 from llamachat.errors import UsageError
 from llamachat.texts.code_blocks import code_blocks
 
@@ -17,7 +18,7 @@ def copy(repl: Repl, argument: str) -> None:
         raise UsageError("There is no answer yet.")
     text = answer.content if not argument else _block(answer.content, argument)
     repl.terminal.copy(text)
-    repl.terminal.tell(f"{len(text)} characters copied.")
+    repl.terminal.tell(f"{counted(len(text), 'character')} copied.")
 
 
 def _block(answer: str, argument: str) -> str:

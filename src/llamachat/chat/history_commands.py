@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from llamachat.core.conversation import Conversation
 from llamachat.core.events import Done, TextDelta
+from llamachat.core.units import counted
 from llamachat.errors import NotFoundError, StoreError, UsageError
 from llamachat.store import exchange
 from llamachat.store.transcripts import Transcripts
@@ -62,7 +63,7 @@ def show_list(repl: Repl, argument: str) -> None:
     with _reading(repl) as transcripts:
         found = transcripts.summaries(LISTED)
     repl.terminal.listing(
-        (str(s.id), s.name or "", _when(s.updated_at), f"{s.messages} messages", s.title) for s in found
+        (str(s.id), s.name or "", _when(s.updated_at), counted(s.messages, "message"), s.title) for s in found
     )
     if not found:
         repl.terminal.tell("There is no conversation yet.")
@@ -106,7 +107,7 @@ def branches(repl: Repl, argument: str) -> None:
         return
     found = conversation.branches
     repl.terminal.listing(
-        (str(ids.get(b.id, b.id)), "now" if b.current else "", f"{b.messages} messages", b.question)
+        (str(ids.get(b.id, b.id)), "now" if b.current else "", counted(b.messages, "message"), b.question)
         for b in found
     )
     if len(found) > 1:
@@ -124,7 +125,8 @@ def _reading(repl: Repl) -> Iterator[Transcripts]:
 def _show_last_turns(repl: Repl) -> None:
     spoken = [m for m in repl.session.conversation if m.role != "system" and not m.note]
     if len(spoken) > 2 * TURNS_SHOWN:
-        repl.terminal.tell(f"[{len(spoken) - 2 * TURNS_SHOWN} earlier messages: /context lists them]")
+        earlier = counted(len(spoken) - 2 * TURNS_SHOWN, "earlier message")
+        repl.terminal.tell(f"[{earlier}: /context lists them]")
     for message in spoken[-2 * TURNS_SHOWN :]:
         if message.role == "user":
             repl.terminal.write(f"> {message.content}")

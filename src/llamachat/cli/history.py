@@ -11,6 +11,7 @@ from pathlib import Path
 from llamachat import paths
 from llamachat.cli import console
 from llamachat.cli import history_output as output
+from llamachat.core.units import counted
 from llamachat.errors import ExitStatus, NotFoundError, StoreError, UsageError
 from llamachat.settings.base import add_options, load
 from llamachat.settings.history import HistorySettings, seconds
@@ -149,7 +150,7 @@ def _remove(transcripts: Transcripts, settings: HistorySettings, words: list[str
 def _question(transcripts: Transcripts, chosen: set[int]) -> str:
     found = [s for s in transcripts.summaries() if s.id in chosen]
     what = repr(found[0].name or found[0].title) if len(found) == 1 else f"{len(found)} conversations"
-    return f"Remove {what} ({sum(s.messages for s in found)} messages) permanently?"
+    return f"Remove {what} ({counted(sum(s.messages for s in found), 'message')}) permanently?"
 
 
 ACTIONS = (

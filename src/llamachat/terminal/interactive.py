@@ -83,7 +83,7 @@ class InteractiveTerminal:
             yield answer
 
     def write(self, text: str) -> None:
-        self._wrapped(text, None)
+        _write_wrapped(self._screen, text)
 
     def table(self, rows: Iterable[Sequence[str]]) -> None:
         from rich.table import Table
@@ -102,27 +102,17 @@ class InteractiveTerminal:
         self._screen.flush()
 
     def tell(self, text: str) -> None:
-        self._wrapped(text, "dim")
-
-    def _wrapped(self, text: str, style: str | None) -> None:
-        from llamachat.terminal.inline import Span
-        from llamachat.terminal.wrap import Wrapper
-
-        wrapper = Wrapper(self._screen)
-        for line in visible(text).split("\n"):
-            wrapper.write([Span(line, style)])
-            wrapper.end_line()
-        self._screen.flush()
+        _write_wrapped(self._screen, text, "dim")
 
     def ask(self, question: str) -> bool:
         # The error that follows names the commands that decide.
         return False
 
     def error(self, text: str) -> None:
-        shown = visible(text)
-        if self._screen.color:
-            shown = f"{theme.sgr(theme.STYLES['error'])}{shown}{theme.RESET}"
-        print(shown, file=self._stderr, flush=True)
+        if self._stderr.isatty():
+            _write_wrapped(Screen(self._stderr, self._screen.color), text, "error")
+        else:
+            print(visible(text), file=self._stderr, flush=True)
 
     def farewell(self, text: str) -> None:
         self._screen.set_base(None)
@@ -137,3 +127,15 @@ class InteractiveTerminal:
             raise UsageError(f"{len(data)} bytes are more than terminals take at once.", "Copy a code block.")
         self._screen.write(f"\033]52;c;{base64.b64encode(data).decode()}\a")
         self._screen.flush()
+
+
+def _write_wrapped(screen: Screen, text: str, style: str | None = None) -> None:
+    """Lines of our own, broken between words."""
+    from llamachat.terminal.inline import Span
+    from llamachat.terminal.wrap import Wrapper
+
+    wrapper = Wrapper(screen)
+    for line in visible(text).split("\n"):
+        wrapper.write([Span(line, style)])
+        wrapper.end_line()
+    screen.flush()
