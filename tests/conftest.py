@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import psutil
 import pytest
 
@@ -14,6 +15,12 @@ from tests.support import ServerProcess, clean_env
 # Many models compute at the same time here, and OpenMP's threads would wait for each other in busy loops:
 # with more threads than CPUs that makes an answer take twenty times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# Examples take as long as the other tests leave them.
+hypothesis.settings.register_profile(
+    "busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("busy")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -40,7 +40,7 @@ def free_port() -> int:
 def clean_env(home: Path, **extra: str) -> dict[str, str]:
     """This environment with llamachat's folders under `home`, without proxies and stray settings."""
     # The size of the terminal that runs the tests is not that of the terminals that they open.
-    dropped = ("LLAMACHAT_", "OPENAI_", "COLUMNS", "LINES")
+    dropped = ("LLAMACHAT_", "OPENAI_", "COLUMNS", "LINES", "COLORFGBG")
     env = {k: v for k, v in os.environ.items() if not k.startswith(dropped) and k.lower() not in PROXIES}
     folders = {f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("CONFIG", "DATA", "CACHE", "STATE")}
     models = str(home / "data" / "llamachat" / "models")  # and not those of the checkout

@@ -240,6 +240,16 @@ def test_no_colour_where_it_is_not_wanted(chat: Open) -> None:
         assert codes <= {b"0", b""}, codes
 
 
+def test_nothing_bright_is_written_on_a_light_background(chat: Open) -> None:
+    for one in (chat("--theme", "light"), chat(COLORFGBG="0;15")):
+        one.ask("markdown")
+        one.see("The end.")
+        one.prompt()
+        colours = {code for codes in re.findall(rb"\x1b\[([0-9;]*)m", one.raw) for code in codes.split(b";")}
+        assert {b"31", b"32"} <= colours
+        assert not colours & {b"91", b"92", b"93", b"94", b"96", b"97"}, colours
+
+
 def test_a_screen_of_forty_columns_wraps_at_words_and_keeps_lists_apart(chat: Open) -> None:
     one = chat(columns=40)
     one.ask("markdown")

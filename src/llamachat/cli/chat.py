@@ -23,6 +23,7 @@ from llamachat.errors import NotFoundError, ServerError
 from llamachat.settings import base
 from llamachat.settings.chat import ChatSettings
 from llamachat.store.journal import Journal, NoJournal
+from llamachat.terminal import theme
 from llamachat.terminal.interactive import open_terminal
 from llamachat.terminal.options import CommandHint, DisplayOptions
 from llamachat.terminal.plain import PlainTerminal, use_utf8
@@ -96,6 +97,7 @@ def _terminal(options: ChatSettings) -> Iterator[Terminal]:
         color=_decide(options.color, person and not os.environ.get("NO_COLOR")),
         markdown=_decide(options.markdown, person),
         think=options.think,
+        theme=theme.choose(options.theme, os.environ.get("COLORFGBG", "")),
     )
     if not person:
         yield PlainTerminal(sys.stdin, sys.stdout, sys.stderr, display)

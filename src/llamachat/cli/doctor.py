@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(finding: Finding) -> None:
-    line = Text(f"{finding.level:8}", style=theme.STYLES[finding.level].rich)
+    line = Text(f"{finding.level:8}", style=theme.RESULTS[finding.level].rich)
     line.append(f"{finding.name:9} {finding.text}", style="default")
     if finding.advice:
         line.append(f"\n{'':18}→ {finding.advice}", style="default")

@@ -113,7 +113,7 @@ def _marked(hit: Hit) -> RenderableType:
     at = start
     for begin, end in hit.spans:
         text.append(_flat(hit.line[at:begin]))
-        text.append(_flat(hit.line[max(at, begin) : end]), style=theme.STYLES["hit"].rich)
+        text.append(_flat(hit.line[max(at, begin) : end]), style=theme.RESULTS["hit"].rich)
         at = max(at, end)
     text.append(_flat(hit.line[at:]))
     return text

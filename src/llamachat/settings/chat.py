@@ -35,6 +35,9 @@ class ChatSettings(ClientOptions):
     color: Literal["auto", "always", "never"] = option(
         "auto", "colours; auto: in a terminal, without NO_COLOR"
     )
+    theme: Literal["auto", "dark", "light"] = option(
+        "auto", "colours for a dark or a light background; auto: by COLORFGBG, else dark"
+    )
     markdown: Literal["auto", "always", "never"] = option("auto", "render Markdown; auto: in a terminal")
     think: Think = option("fold", "show the model's thinking: as one line, in full, or not at all")
     stats: bool = option(False, "show tokens, speed, time to first token and window after each answer")

@@ -9,7 +9,6 @@ from typing import Protocol
 
 from llamachat.core.events import Event, Progress, Queued, TextDelta, ThinkingDelta
 from llamachat.core.visible import VisibleStream
-from llamachat.terminal import theme
 from llamachat.terminal.options import DisplayOptions
 from llamachat.terminal.screen import Screen
 
@@ -75,7 +74,7 @@ class Answer:
         self._thinking_since: float | None = None
         self._thought_ends_line = True
         if not waiting:
-            screen.set_base(theme.ANSWER)
+            screen.set_base(screen.theme.answer)
 
     def show(self, event: Event) -> None:
         if isinstance(event, TextDelta):
@@ -123,7 +122,7 @@ class Answer:
         if self._waiting:
             self._waiting.stop()
             self._waiting = None
-            self._screen.set_base(theme.ANSWER)
+            self._screen.set_base(self._screen.theme.answer)
 
 
 def _open_text(screen: Screen, display: DisplayOptions) -> AnswerText:

@@ -17,7 +17,7 @@ class CodeBlock:
     def __init__(self, screen: Screen, language: str) -> None:
         self._screen = screen
         self._lines: list[str] = []
-        self._syntax = Syntax("", language or "text", theme="ansi_dark") if screen.color else None
+        self._syntax = Syntax("", language or "text", theme=screen.theme.syntax) if screen.color else None
 
     def add(self, line: str) -> None:
         if self._syntax is None:

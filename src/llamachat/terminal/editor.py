@@ -19,10 +19,10 @@ from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.styles import Style
 from wcwidth import grapheme_boundary_before, iter_graphemes
 
-from llamachat.terminal import theme
 from llamachat.terminal.history import open_history
 from llamachat.terminal.options import CommandHint
 from llamachat.terminal.pastes import Pastes
+from llamachat.terminal.theme import Theme
 
 BLOCK = '"""'
 _STATUS_LEAST_WIDTH = 60
@@ -31,10 +31,13 @@ _STATUS_LEAST_WIDTH = 60
 class InputLine:
     """Reads one message, of one line or many."""
 
-    def __init__(self, history: Path | None, commands: Sequence[CommandHint], color: bool) -> None:
+    def __init__(self, history: Path | None, commands: Sequence[CommandHint], theme: Theme | None) -> None:
         self._status = ""
         self._pastes = Pastes()
-        style = {"": theme.INPUT.prompt_toolkit, "rprompt": f"noinherit {theme.STATUS.prompt_toolkit}"}
+        style = {}
+        if theme:
+            status = f"noinherit {theme.status.prompt_toolkit}"
+            style = {"": theme.input.prompt_toolkit, "rprompt": status}
         self._session: PromptSession[str] = PromptSession(
             "> ",
             multiline=True,
@@ -48,8 +51,8 @@ class InputLine:
             enable_suspend=True,
             tempfile_suffix=".md",
             rprompt=self._right,
-            style=Style.from_dict(style if color else {}),
-            color_depth=None if color else ColorDepth.DEPTH_1_BIT,
+            style=Style.from_dict(style),
+            color_depth=None if theme else ColorDepth.DEPTH_1_BIT,
         )
 
     def read(self, draft: str) -> str:

@@ -25,7 +25,7 @@ _MARKER = re.compile(r"\\.?|`+|\*+|_+|~~|\[|\]\([^)]*\)?|\]|&[#\w]*;?|<[^>\s]*>?
 
 
 class Span(NamedTuple):
-    """A piece of text in one of theme.STYLES; None is the answer's own."""
+    """A piece of text in one of the theme's styles; None is the answer's own."""
 
     text: str
     style: str | None = None

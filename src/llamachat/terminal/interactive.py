@@ -10,7 +10,6 @@ from typing import TextIO
 
 from llamachat.core.visible import visible
 from llamachat.errors import UsageError
-from llamachat.terminal import theme
 from llamachat.terminal.answer import Answer, drawing
 from llamachat.terminal.options import CommandHint, DisplayOptions
 from llamachat.terminal.screen import Screen
@@ -30,7 +29,7 @@ def open_terminal(
     commands: Sequence[CommandHint],
 ) -> Iterator[InteractiveTerminal]:
     """A terminal whose state is given back at the end; `history` None keeps none."""
-    screen = Screen(stdout, display.color)
+    screen = Screen(stdout, display.color, display.theme)
     with guarded(stdin, stdout, lambda: screen.base_code):
         yield InteractiveTerminal(screen, stderr, display, history, commands)
 
@@ -51,11 +50,11 @@ class InteractiveTerminal:
         self._screen = screen
         self._stderr = stderr
         self._display = display
-        self._input = InputLine(history, commands, display.color)
+        self._input = InputLine(history, commands, display.theme if display.color else None)
 
     def read_message(self, draft: str = "") -> str:
         interrupts_pass()
-        self._screen.set_base(theme.INPUT)
+        self._screen.set_base(self._screen.theme.input)
         self._screen.flush()
         try:
             # What is typed in another encoding comes as lone surrogates, which can't be sent.
@@ -110,7 +109,7 @@ class InteractiveTerminal:
 
     def error(self, text: str) -> None:
         if self._stderr.isatty():
-            _write_wrapped(Screen(self._stderr, self._screen.color), text, "error")
+            _write_wrapped(Screen(self._stderr, self._screen.color, self._screen.theme), text, "error")
         else:
             print(visible(text), file=self._stderr, flush=True)
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from llamachat.core.thinking import Think
+from llamachat.terminal.theme import DARK, Theme
 
 
 @dataclass(frozen=True, slots=True)
 class DisplayOptions:
-    """How answers are drawn: `color` and `markdown` are decided, no longer `auto`."""
+    """How answers are drawn: all is decided, nothing still `auto`."""
 
     color: bool
     markdown: bool
     think: Think = "fold"
+    theme: Theme = DARK
 
 
 @dataclass(frozen=True, slots=True)

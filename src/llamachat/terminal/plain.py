@@ -24,7 +24,7 @@ class PlainTerminal:
         self._stdin = stdin
         self._stderr = stderr
         self._display = display
-        self._screen = Screen(stdout, display.color)
+        self._screen = Screen(stdout, display.color, display.theme)
 
     def read_message(self, draft: str = "") -> str:
         interrupts_raise()

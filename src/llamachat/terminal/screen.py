@@ -6,7 +6,7 @@ import os
 from io import StringIO
 from typing import TYPE_CHECKING, TextIO
 
-from llamachat.terminal import theme
+from llamachat.terminal.theme import DARK, RESET, Style, Theme, sgr
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -17,10 +17,11 @@ _DEFAULT_WIDTH = 80
 class Screen:
     """Writes text in a base style, with differently styled pieces in between; without `color`, no codes."""
 
-    def __init__(self, stdout: TextIO, color: bool) -> None:
+    def __init__(self, stdout: TextIO, color: bool, theme: Theme = DARK) -> None:
         self.stdout = stdout
         self.color = color
-        self.base: theme.Style | None = None
+        self.theme = theme
+        self.base: Style | None = None
 
     @property
     def width(self) -> int:
@@ -32,7 +33,7 @@ class Screen:
 
     def write(self, text: str, style: str | None = None) -> None:
         if style and self.color and text:
-            text = f"{theme.RESET}{theme.sgr(theme.STYLES[style])}{text}{theme.RESET}{self.base_code}"
+            text = f"{RESET}{sgr(self.theme.styles[style])}{text}{RESET}{self.base_code}"
         self.stdout.write(text)
 
     def flush(self) -> None:
@@ -40,13 +41,13 @@ class Screen:
 
     @property
     def base_code(self) -> str:
-        return theme.sgr(self.base) if self.color and self.base else ""
+        return sgr(self.base) if self.color and self.base else ""
 
-    def set_base(self, style: theme.Style | None) -> None:
+    def set_base(self, style: Style | None) -> None:
         """All that follows is in `style`; None is the terminal's own look."""
         self.base = style
         if self.color:
-            self.stdout.write(theme.sgr(style))
+            self.stdout.write(sgr(style))
 
     def draw(self, renderable: RenderableType, width: int | None = None) -> str:
         """What rich makes of `renderable`: lines of text with SGR codes only."""

@@ -10,9 +10,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from llamachat.terminal import theme
 from llamachat.terminal.inline import spans
 from llamachat.terminal.screen import Screen
+from llamachat.terminal.theme import RESET, Theme
 
 _DELIMITER = re.compile(r"\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*\Z")
 _CELL_END = re.compile(r"(?<!\\)\|")
@@ -32,10 +32,10 @@ def draw_table(screen: Screen, rows: Sequence[str]) -> str | None:
         return None
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for title, delimiter in zip(header, _cells(rows[1]) + ["-"] * len(header), strict=False):
-        table.add_column(_text(title), justify=_justify(delimiter), overflow="fold")
+        table.add_column(_text(title, screen.theme), justify=_justify(delimiter), overflow="fold")
     for row in rows[2:]:
-        table.add_row(*(_text(cell) for cell in _fitting(row, len(header))))
-    reset = theme.RESET if screen.color else ""
+        table.add_row(*(_text(cell, screen.theme) for cell in _fitting(row, len(header))))
+    reset = RESET if screen.color else ""
     return reset + screen.draw(table, screen.width - 1) + screen.base_code
 
 
@@ -59,7 +59,7 @@ def _inner(row: str) -> str:
     return inner[:-1] if inner.endswith("|") and not inner.endswith("\\|") else inner
 
 
-def _text(cell: str) -> Text:
+def _text(cell: str, theme: Theme) -> Text:
     return Text("\n").join(
         Text.assemble(*((s.text, theme.in_table(s.style).rich) for s in spans(line)))
         for line in _LINE_BREAK.split(cell)

@@ -6,7 +6,7 @@ for it are derived.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 _COLORS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
@@ -49,29 +49,76 @@ class Style:
         return (name for name in ("bold", "dim", "italic", "underline", "strike") if getattr(self, name))
 
 
-ANSWER = Style("bright_green", bold=True)
-INPUT = Style("bright_red", bold=True)
-STATUS = Style("bright_black")
-"""The figure at the right of the input line."""
+@dataclass(frozen=True, slots=True)
+class Theme:
+    """The colours for one kind of background; `syntax` is rich's theme for code."""
 
-STYLES = {
-    # Markdown in an answer
-    "strong": Style("bright_white", bold=True),
-    "em": replace(ANSWER, italic=True),
-    "strong em": Style("bright_white", bold=True, italic=True),
-    "strike": replace(ANSWER, strike=True),
-    "code": Style("bright_cyan", bold=True),
-    "link": Style("bright_blue", underline=True),
-    "heading": replace(ANSWER, underline=True),
-    "marker": Style("bright_yellow"),
-    # outside answers
-    "dim": Style(dim=True),
-    "error": Style("bright_red"),
+    answer: Style
+    input: Style
+    status: Style
+    syntax: str
+    styles: Mapping[str, Style]
+
+    def in_table(self, name: str | None) -> Style:
+        """The style in a table, whose base is the terminal's own look and not the answer's."""
+        style = self.styles[name] if name else Style()
+        if style.color == self.answer.color:
+            return replace(style, color=None, bold=False)
+        return replace(style, color=None) if style.color == "bright_white" else style
+
+
+RESULTS = {
     "hit": Style("green", bold=True),
     "good": Style("green"),
     "warning": Style("yellow"),
     "bad": Style("red", bold=True),
 }
+"""What subcommands mark in their output, legible on any background."""
+
+
+def _theme(answer: Style, user_input: Style, strong: Style, syntax: str, **others: Style) -> Theme:
+    styles = {
+        "strong": strong,
+        "em": replace(answer, italic=True),
+        "strong em": replace(strong, italic=True),
+        "strike": replace(answer, strike=True),
+        "heading": replace(answer, underline=True),
+        "dim": Style(dim=True),
+        **others,
+    }
+    return Theme(answer, user_input, Style("bright_black"), syntax, styles)
+
+
+DARK = _theme(
+    Style("bright_green", bold=True),
+    Style("bright_red", bold=True),
+    Style("bright_white", bold=True),
+    "ansi_dark",
+    code=Style("bright_cyan", bold=True),
+    link=Style("bright_blue", underline=True),
+    marker=Style("bright_yellow"),
+    error=Style("bright_red"),
+)
+"""The article's colours."""
+LIGHT = _theme(
+    Style("green"),
+    Style("red"),
+    Style(bold=True),
+    "ansi_light",
+    code=Style("blue"),
+    link=Style("blue", underline=True),
+    marker=Style("magenta"),
+    error=Style("red", bold=True),
+)
+"""The same hues, dark enough for white paper."""
+
+
+def choose(name: str, colorfgbg: str) -> Theme:
+    """The theme `dark` or `light`, or for `auto` what `COLORFGBG`, which many terminals set, says."""
+    if name == "auto":
+        name = "light" if colorfgbg.rpartition(";")[2] in ("7", "15") else "dark"
+    return LIGHT if name == "light" else DARK
+
 
 RESET = "\033[0m"
 
@@ -79,11 +126,3 @@ RESET = "\033[0m"
 def sgr(style: Style | None) -> str:
     """The sequence that turns `style` on; None is the terminal's own look."""
     return f"\033[{style.sgr}m" if style else RESET
-
-
-def in_table(name: str | None) -> Style:
-    """The style in a table, whose base is the terminal's own look and not the answer's."""
-    style = STYLES[name] if name else Style()
-    if style.color == ANSWER.color:
-        return replace(style, color=None, bold=False)
-    return replace(style, color=None) if style.color == "bright_white" else style
