@@ -47,6 +47,7 @@ OWNERS = {
     "llama_cpp": {"engine"},
     "huggingface_hub": {"hub"},
     "prometheus_client": {"engine"},
+    "ray": {"ray"},
     "prompt_toolkit": {"terminal"},
     "rich": {"terminal", "cli"},
     "wcwidth": {"terminal"},

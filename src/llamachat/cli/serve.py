@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
         model = choose(settings.model, local_models.places(settings.folder))
         print(command.quote(command.plain_command(_options(settings, model, settings.port, extra))))  # noqa: T201
         return ExitStatus.OK
-    plan = _plan(settings, extra)
+    plan = prepare(settings, extra)
     # Here, so that mistakes in them are reported before the model is loaded.
     chat = load(ChatSettings, plan.connection) if settings.chat else None
     if settings.model is None:
@@ -106,7 +106,7 @@ def _settings(given: dict[str, Any]) -> ServeSettings:
     return load(ServeSettings, given | {"model": named})
 
 
-def _plan(settings: ServeSettings, extra: list[str]) -> Plan:
+def prepare(settings: ServeSettings, extra: list[str]) -> Plan:
     """Check everything that can be checked before the model is loaded."""
     model = choose(settings.model, local_models.places(settings.folder))
     header = local_models.check(model)

@@ -1,0 +1,140 @@
+"""Real replicas of the real engine under a real Ray Serve."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests import fakes
+from tests.integration.engine_process import Engine, Stream, question, text_of
+from tests.support import clean_env, free_port, wait_for
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install .[ray]"
+    ),
+]
+DRIVER = Path(fakes.__file__).parent / "ray_driver.py"
+SESSIONS = [f"conversation-{n}" for n in range(10)]
+
+
+@dataclass
+class Cluster:
+    driver: subprocess.Popen[str]
+    gateway: Engine
+
+    def deploy(self, **arguments: str) -> None:
+        assert self.driver.stdin and self.driver.stdout
+        self.driver.stdin.write(json.dumps({"n_threads": "1", **arguments}) + "\n")
+        self.driver.stdin.flush()
+        assert self.driver.stdout.readline() == "ready\n", self.gateway.log.read_text()
+
+    def engines(self) -> list[psutil.Process]:
+        """The engines of the replicas; a replica is the parent of its engine."""
+        found = psutil.Process(self.driver.pid).children(recursive=True)
+        return [process for process in found if "llamachat.engine" in command(process)]
+
+    def ask(self, session: str, text: str = "Hello", **more: object) -> Stream:
+        return self.gateway.open_stream(question(text, **more), headers={"X-Session-ID": session})
+
+
+def command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def health(engine: psutil.Process) -> dict[str, object]:
+    words = command(engine)
+    port = int(words[words.index("--port") + 1])
+    said: dict[str, object] = Engine(port, None, Path()).health()  # type: ignore[arg-type]
+    return said
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    folder = tmp_path_factory.mktemp("ray")
+    port, log = free_port(), folder / "log"
+    with log.open("wb") as errors:
+        driver = subprocess.Popen(
+            [sys.executable, str(DRIVER), str(port)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=clean_env(folder, RAY_USAGE_STATS_ENABLED="0"),
+        )
+        cluster = Cluster(driver, Engine(port, driver, log))  # type: ignore[arg-type]
+        assert driver.stdin and driver.stdout
+        with driver.stdin, driver.stdout:
+            cluster.deploy(replicas="2")
+            yield cluster
+        driver.wait()
+
+
+def test_each_conversation_has_its_history_read_once(cluster: Cluster) -> None:
+    for session in SESSIONS:
+        first = f"This is {session}. " + "word " * 100
+        events = list(cluster.ask(session, first, stream_options={"include_usage": True}))
+        said = [
+            {"role": "user", "content": first},
+            {"role": "assistant", "content": text_of(events)},
+            {"role": "user", "content": "Go on."},
+        ]
+        again = list(cluster.ask(session, messages=said, stream_options={"include_usage": True}))
+        held = events[-2]["usage"]["total_tokens"]
+        assert again[-2]["usage"]["prompt_tokens_details"]["cached_tokens"] > held - 12
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_hang_up_in_a_reading_stops_the_engine(cluster: Cluster, stream: bool) -> None:
+    text = f"{stream} " + " ".join(f"word{n}" for n in range(350))
+    connection = cluster.gateway.ask_and_leave(question(text, stream=stream))
+    wait_for(lambda: any(health(engine)["busy"] for engine in cluster.engines()), "an engine reads")
+    connection.close()
+    wait_for(lambda: not any(health(engine)["busy"] for engine in cluster.engines()), "it is free", 10)
+
+
+def test_a_new_configuration_loses_no_request(cluster: Cluster) -> None:
+    ends: list[object] = []
+    over = threading.Event()
+
+    def go_on(session: str) -> None:
+        while not over.is_set():
+            ends.append(list(cluster.ask(session, max_tokens=2))[-1])
+
+    chats = [threading.Thread(target=go_on, args=(session,)) for session in SESSIONS[:4]]
+    for chat in chats:
+        chat.start()
+    cluster.deploy(replicas="2", n_ctx="1024")
+    over.set()
+    for chat in chats:
+        chat.join()
+    assert len(ends) > 4 and set(ends) == {"[DONE]"}
+    assert {health(engine)["n_ctx"] for engine in cluster.engines()} == {1024}
+
+
+def test_a_replica_that_is_killed_takes_its_engine_with_it_and_no_other_stream(cluster: Cluster) -> None:
+    streams = [cluster.ask(session, "Tell me a story.", max_tokens=40) for session in SESSIONS]
+    killed, kept = cluster.engines()
+    replica = killed.parent()
+    assert replica is not None
+    replica.kill()
+    ends = [list(stream)[-1:] for stream in streams]
+    assert ["[DONE]"] in ends
+    assert any(end != ["[DONE]"] for end in ends)
+    wait_for(lambda: not killed.is_running(), "its engine ends")
+    assert kept.is_running()
+    assert [list(cluster.ask(session, max_tokens=2))[-1] for session in SESSIONS] == ["[DONE]"] * 10
+    wait_for(lambda: len(cluster.engines()) == 2, "there is another")
