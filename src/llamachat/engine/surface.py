@@ -26,7 +26,7 @@ SURFACE: Mapping[str, str] = {
         llama_vocab_get_attr llama_vocab_get_text llama_vocab_is_eog llama_vocab_n_tokens
     """,
     "llama_cpp.llama_cpp": """
-        llama_model_default_params llama_print_system_info llama_supports_gpu_offload
+        llama_model_default_params llama_print_system_info
     """,
     "llama_cpp.Llama": """
         _is_hybrid _is_recurrent _logits_all context_params create_chat_completion create_completion
