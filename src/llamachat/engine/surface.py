@@ -28,6 +28,7 @@ SURFACE: Mapping[str, str] = {
     "llama_cpp.llama_cpp": """
         llama_model_default_params llama_print_system_info
     """,
+    "llama_cpp._ggml": "libggml",
     "llama_cpp.Llama": """
         _is_hybrid _is_recurrent _logits_all context_params create_chat_completion create_completion
         create_embedding ctx detokenize eval generate input_ids kv_overrides lora_path lora_scale model
