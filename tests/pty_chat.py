@@ -12,7 +12,7 @@ import pexpect
 import pyte
 
 PATIENCE = 120.0
-"""Seconds for what takes a moment; a busy machine is no failure."""
+"""Seconds for what takes a moment; a busy machine is not a failure."""
 
 
 class Chat:

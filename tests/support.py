@@ -114,7 +114,7 @@ class ServerProcess:
         return self
 
     def wait_until_listening(self) -> ServerProcess:
-        """For a server that is not llamachat's and does not say when it is ready."""
+        """For a server of another program, which does not say when it is ready."""
         wait_for(lambda: self._answers() or self.process.poll() is not None, "listening")
         assert self.process.poll() is None, self.stderr()
         return self

@@ -36,7 +36,7 @@ Tree = tuple[Heading, Sequence[Node]]
 
 
 def to_markdown(stored: Stored) -> str:
-    """The conversation as it stands, for people."""
+    """The conversation up to its head, for people."""
     heading = stored.heading
     facts = [
         to_iso(heading.created_at)[:16].replace("T", " ") + " UTC",
@@ -52,7 +52,7 @@ def to_markdown(stored: Stored) -> str:
 
 
 def to_json(trees: Sequence[Tree]) -> str:
-    """Everything that is known of the conversations, all branches."""
+    """Everything that is known about the conversations, with all branches."""
     document = {
         "format": _FORMAT,
         "version": _VERSION,
@@ -62,7 +62,7 @@ def to_json(trees: Sequence[Tree]) -> str:
 
 
 def to_jsonl(stored: Stored) -> str:
-    """One line in OpenAI's messages form: what was said, under the system message that holds now."""
+    """One line in OpenAI's messages form: what was said, under the current system message."""
     messages = [m.as_request() for m in stored.conversation if not m.note]
     return json.dumps({"messages": messages}, ensure_ascii=False) + "\n"
 
@@ -85,7 +85,7 @@ def read(text: str, now: float) -> list[Tree]:
 
 
 def add(transcripts: Transcripts, trees: Sequence[Tree]) -> list[int]:
-    """Store conversations that were read, all or none; their new ids."""
+    """Store conversations that were read, all or none. Returns their new ids."""
     with transcripts.changes():
         return [_add(transcripts, *tree) for tree in trees]
 

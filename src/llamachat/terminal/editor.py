@@ -86,7 +86,7 @@ def unwrap(text: str) -> str:
 
 
 def _continuation(width: int, line: int, wrapped: int) -> str:
-    """What stands before a further line; a line that the screen wraps is no new one."""
+    """What comes before another line; a line that the screen wraps gets blanks."""
     return " " * width if wrapped else "… "
 
 

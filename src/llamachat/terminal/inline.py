@@ -1,7 +1,10 @@
 """Emphasis, code and links inside a line that is still being written.
 
-Text is given out as soon as no more of it can change what is already there: a piece with an open marker is
-held back until the marker closes, the line ends, or it has grown too long to be one.
+Text is released as soon as nothing that follows can change how it looks: what comes after an open marker is
+held back until the marker closes, the line ends, or it has grown too long. markdown-it parses finished text
+only: its tokens have no positions within a line, and it does not tell which markers are still open. So the
+markers of a line that is being written are found here (`settled`, `marked`), and markdown-it styles what was
+released.
 """
 
 from __future__ import annotations
@@ -39,7 +42,7 @@ class InlineStream:
         self._held = ""
 
     def feed(self, text: str) -> list[Span]:
-        # In short pieces, because finding out what is settled takes the square of what is held.
+        # In short pieces, because `settled` takes time quadratic in what is held back.
         pieces = (text[start : start + _MOST_HELD] for start in range(0, len(text), _MOST_HELD))
         return [span for piece in pieces for span in self._add(piece)]
 
@@ -70,12 +73,12 @@ def spans(text: str) -> list[Span]:
         return [Span(text)]
     tokens = _parser().parseInline(text[lead:trail])[0].children or []
     pieces = [Span(text[:lead]), *_walk(tokens), Span(text[trail:])]
-    # Made visible once more: a character reference can stand for what drives a terminal.
+    # Made visible once more: a character reference can be a control character.
     return [Span(visible(p.text).replace("\n", " "), p.style) for p in pieces if p.text]
 
 
 def settled(text: str) -> int:
-    """How much of `text` no more text can change: whole words, and no marker that may still be closed.
+    """How much of `text` is final: whole words, without a marker that may still be closed.
 
     A letter of Chinese or Japanese is a word by itself.
     """
@@ -88,7 +91,7 @@ def settled(text: str) -> int:
 
 
 def marked(text: str) -> list[tuple[int, int]]:
-    """Start and end of what stands between markers; the end of what is still open is beyond the text."""
+    """Start and end of what is between markers; the end of what is still open is beyond the text."""
     found: list[tuple[int, int]] = []
     opened: list[tuple[str, int]] = []
     for match in _MARKER.finditer(text):

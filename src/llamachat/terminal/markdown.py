@@ -12,7 +12,7 @@ from llamachat.terminal.wrap import Wrapper
 
 _UNDECIDED = re.compile(r"(\s{0,3}>\s?)*\s*(#{0,6}|[-*+]|\d{1,3}[.)]?|`{1,2}|~{1,2}|=+|([-*_])(\s*\3)*\s*)\Z")
 _MOST_UNDECIDED = 500
-"""Characters after which a line is text whatever it might become: each more would be looked at again."""
+"""Characters after which a line is taken as text, because each further one would be looked at again."""
 _WHOLE_LINE = re.compile(r"\s*(```|~~~|\|)")
 _FENCE = re.compile(r"(\s*)(`{3,}|~{3,})\s*([^`\s]*)[^`]*\Z")
 _RULE = re.compile(r"\s{0,3}(([-*_])(\s*\2){2,}|={3,})\s*\Z")
@@ -43,13 +43,13 @@ class MarkdownText:
             self._add(rest)
 
     def finish(self) -> None:
-        """The end of the answer: what was held back comes out as it stands."""
+        """The end of the answer: what was held back is written as it is."""
         if self._start or self._inline:
             self._end_line()
         self._end_table()
 
     def _add(self, text: str) -> None:
-        """More of the present line, which is streamed as soon as its kind is known."""
+        """More of the current line, which is streamed as soon as its kind is known."""
         if self._inline:
             self._wrapper.write(self._inline.feed(text))
             return

@@ -71,7 +71,7 @@ class PlainTerminal:
         pass
 
     def copy(self, text: str) -> None:
-        raise UsageError("There is no terminal that has a clipboard.", "Copy in a chat that is not piped.")
+        raise UsageError("A pipe has no clipboard.", "Copy in a chat in a terminal.")
 
 
 def use_utf8(*streams: TextIO) -> None:

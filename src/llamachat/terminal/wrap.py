@@ -12,7 +12,7 @@ from llamachat.terminal.inline import Span
 from llamachat.terminal.screen import Screen
 
 _HANGING = 2
-"""Columns left free at the right, into which a closing mark may hang instead of starting a line."""
+"""Columns left free at the right for a closing mark, which must not start a line."""
 _PIECES = re.compile(r"[^\S\xa0]+|[^\s]+|\xa0+")
 
 
@@ -26,8 +26,8 @@ class Wrapper:
         self._bars = self._indent = ""
 
     def start_line(self, lead: str, indent: str, style: str | None = None, bars: str = "") -> None:
-        """Begin a line with `lead`; its continuation begins with `indent`. `bars` stand before both."""
-        # More than half of the screen is no indent to begin every line with.
+        """Begin a line with `lead`; its continuation begins with `indent`. `bars` come before both."""
+        # An indent of more than half of the screen would leave no room.
         self._indent = indent if cell_len(indent) <= self._screen.width // 2 else ""
         self._bars = bars
         self._screen.write(bars, "dim")
@@ -44,7 +44,7 @@ class Wrapper:
         self._blank = None
 
     def _put(self, word: list[Span]) -> None:
-        """Write one word, and the blank before it unless a new line takes its place."""
+        """Write one word, and the blank before it unless a line break replaces it."""
         if word[0].text.isspace():
             before = self._blank.text if self._blank else ""
             self._blank = Span(before + word[0].text, word[0].style)
@@ -63,7 +63,7 @@ class Wrapper:
             width += len(blank.text)
         for span in word:
             self._screen.write(span.text, span.style)
-        # The terminal wraps what is too long; a line that is just full goes on in its last column.
+        # The terminal wraps what is too long; after a full line the cursor stays in the last column.
         self._column += width
         if self._column > self._screen.width:
             self._column = (self._column - 1) % self._screen.width + 1
@@ -101,7 +101,7 @@ def _cut(text: str) -> Iterable[str]:
 
 
 def _is_wide(char: str) -> bool:
-    """An ideograph or the like, at which a line may end. Emoji stay with what joins them."""
+    """An ideograph or the like, where a line may break. Emoji stay with what joins them."""
     return unicodedata.east_asian_width(char) in "WF" and unicodedata.category(char) not in ("So", "Sk")
 
 
