@@ -37,6 +37,20 @@ they came before the `--`, and are checked. `--config_file` is refused: it would
 
 `llamachat completion SHELL` prints a script for bash, zsh, fish or PowerShell that completes commands,
 options and files; `man llamachat` shows this page after an installation with pip.
+
+| exit status | meaning |
+|---|---|
+| 0 | success |
+| 1 | nothing was found, doctor found something bad, or any other error |
+| 2 | a flag, an environment variable or `config.toml` is wrong |
+| 3 | the model can't be found, read, trusted or loaded into memory |
+| 4 | the host or port can't be used |
+| 5 | the server is not there, died, or answered with an error |
+| 6 | the server refused the key |
+| 7 | a hub or mirror can't be reached, or a transfer failed |
+| 8 | the transcripts can't be read or written |
+| 9 | an answer is incomplete or has the wrong shape, or rows of a batch failed |
+| 130 | Ctrl-C |
 """
 ROW = re.compile(r"^    (\w+)(?: |$)", re.MULTILINE)
 """A command in the list that a `--help` gives."""

@@ -6,7 +6,7 @@
     ├── Stopped                 1   an answer that was stopped before it began
     ├── UsageError              2   a flag, an environment variable or config.toml is wrong
     ├── ModelError              3   a model that can't be found, read, trusted or fitted into memory
-    ├── AddressError            4   a host or port that can't be listened on
+    ├── AddressError            4   a host or port that the server can't use
     ├── ServerError             5   the server is not there, died, or answered with an error
     │   ├── Unavailable         5   no server answers, or it is loading: try again later
     │   ├── CannotCount         5   a server that does not count tokens as others of its kind do
@@ -18,11 +18,11 @@
     │   ├── DamagedError        8   the file is not a database, or contradicts itself
     │   ├── GoneError           8   the conversation was removed meanwhile
     │   └── NotFoundError       8   there is no conversation of that id or name
-    └── IncompleteError         9   an answer that is not whole
+    └── IncompleteError         9   an answer that is incomplete
         ├── TextTooLong         9   a text that does not fit into the window
-        ├── AnswerCut           9   an answer that its greatest length cut
-        ├── ShapeError          9   an answer that does not have the shape that was asked for
-        └── RowsFailed          9   some rows of a batch
+        ├── AnswerCut           9   an answer that was cut at its greatest length
+        ├── ShapeError          9   an answer without the shape that was asked for
+        └── RowsFailed          9   rows of a batch that failed
 
 A foreign exception is translated into one of these where it enters (the adapter), with ``from``.
 `llamachat.cli.program` is the only place that turns one into a line on stderr and an exit status.
@@ -110,7 +110,7 @@ class CannotCount(ServerError):
 
 
 class ContextExceeded(ServerError):
-    """The prompt does not fit: `prompt_tokens` into `n_ctx`, either None where the server did not say."""
+    """The prompt does not fit: `prompt_tokens` into `n_ctx`, either None if the server did not say."""
 
     def __init__(
         self, message: str, hint: str = "", *, prompt_tokens: int | None = None, n_ctx: int | None = None
@@ -121,9 +121,9 @@ class ContextExceeded(ServerError):
 
 
 class BrokenAnswer(ServerError):
-    """A stream that ended without a `finish_reason`; `empty` where nothing at all came before the end.
+    """A stream that ended without a `finish_reason`; `empty` if nothing at all came before the end.
 
-    A stock `llama_cpp.server` sends an empty stream where the prompt is larger than its window.
+    A stock `llama_cpp.server` sends an empty stream if the prompt is larger than its window.
     """
 
     def __init__(self, message: str, hint: str = "", *, empty: bool) -> None:
@@ -172,7 +172,7 @@ class TextTooLong(IncompleteError):
 
 
 class AnswerCut(IncompleteError):
-    """An answer that ended at its greatest length, `tokens`; `text` is what there is of it."""
+    """An answer that was cut at its greatest length, `tokens`; `text` is what there is of it."""
 
     def __init__(self, tokens: int, text: str) -> None:
         super().__init__(
@@ -184,8 +184,8 @@ class AnswerCut(IncompleteError):
 
 
 class ShapeError(IncompleteError):
-    """An answer that does not have the shape that was asked for."""
+    """An answer without the shape that was asked for."""
 
 
 class RowsFailed(IncompleteError):
-    """Some rows of a batch have an error in the place of an answer."""
+    """Rows of a batch have an error instead of an answer."""

@@ -143,7 +143,7 @@ def _run(batch: Batch, tasks: Sequence[Task], kept: Kept, retry_errors: bool) ->
 
     done = sum(task.key in kept.answers for task in tasks)
     if done and sys.stderr.isatty():
-        console.report(f"{done} of {len(tasks)} rows are answered already.")
+        console.say(f"{done} of {len(tasks)} rows are already answered.")
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
     with Progress(*columns, console=console.stderr(), disable=not sys.stderr.isatty()) as progress:
         row = progress.add_task("rows", total=len(tasks), completed=done, rate="")

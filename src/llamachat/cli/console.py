@@ -43,14 +43,19 @@ def report(error: LlamachatError | str) -> None:
     say(f"llamachat: {error}")
 
 
+def prompt(question: str) -> str:
+    """The line that is typed in answer to `question`, empty at the end of input."""
+    print(f"{visible(question)} ", end="", file=sys.stderr, flush=True)  # noqa: T201
+    return sys.stdin.readline()
+
+
 def ask(question: str, yes: bool, default: bool = True) -> bool:
     """Ask a yes-or-no question, unless `yes` already answers it. Raises UsageError without a terminal."""
     if yes:
         return True
     if not sys.stdin.isatty():
         raise UsageError(f"{question} There is no terminal to answer in.", "Use --yes to answer yes.")
-    print(f"{visible(question)} {'[Y/n]' if default else '[y/N]'} ", end="", file=sys.stderr, flush=True)  # noqa: T201
-    line = sys.stdin.readline()
+    line = prompt(f"{question} {'[Y/n]' if default else '[y/N]'}")
     answer = line.strip().lower()
     return answer in _YES if answer else default and line != ""
 

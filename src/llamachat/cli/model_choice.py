@@ -37,9 +37,7 @@ def introduce(model: LocalModel) -> None:
 def _ask(models: Sequence[LocalModel]) -> LocalModel:
     for number, model in enumerate(models, 1):
         console.say(f"{number}  {model.name}  {size(model.size)}  {model.path.parent}")
-    sys.stderr.write(f"Which model? [1-{len(models)}] ")
-    sys.stderr.flush()
-    answer = sys.stdin.readline().strip()
+    answer = console.prompt(f"Which model? [1-{len(models)}]").strip()
     if answer.isdecimal() and 1 <= int(answer) <= len(models):
         return models[int(answer) - 1]
     named = next((model for model in models if answer.lower() in local_models.names_of(model)), None)

@@ -78,4 +78,4 @@ def _shape(settings: ProgramSettings, template: templates.Template) -> shapes.Sh
 
 
 def tell_starting() -> None:
-    console.report("No server is running: starting one for this. `llamachat serve` keeps one ready.")
+    console.say("No server is running: starting one for this. `llamachat serve` keeps one ready.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from llamachat.doctor import checks, engine
+from llamachat.doctor import checks, engine_check
 from llamachat.doctor.checks import Finding
 from llamachat.errors import LlamachatError
 from llamachat.hub import hardware, local_models
@@ -22,7 +22,7 @@ def examine(*, port: int, network: bool, timeout: float) -> Iterator[Finding]:
     yield checks.check_port(port)
     yield from checks.check_terminal()
     bundled = local_models.bundled_model()
-    yield from engine.check_engine(bundled.path if bundled else None, here.gpu, os.environ, timeout)
+    yield from engine_check.check_engine(bundled.path if bundled else None, here.gpu, os.environ, timeout)
     if network:
         yield from _network()
 
