@@ -28,7 +28,7 @@ class Watch(AbstractContextManager["Watch"]):
 
 
 def say_how_to_continue(kind: type[BaseException] | None) -> None:
-    """Where Ctrl-C ended the download."""
+    """What to do after Ctrl-C ended the download."""
     if kind is KeyboardInterrupt:
         say("Stopped. Run the same command again to continue.")
 

@@ -1,4 +1,4 @@
-"""What a model needs in memory, worked out from its header or its shape: pure arithmetic.
+"""How much memory a model needs, from its header or its shape: pure arithmetic.
 
 The formulas were checked against the buffer sizes that llama.cpp prints (`--verbose true`): SmolLM2-135M at
 n_ctx 2048 and 8192, n_batch 256 and 512, K cache in f16 and q8_0: weights and KV cache to the byte, compute

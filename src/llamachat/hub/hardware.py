@@ -51,7 +51,7 @@ def physical_cores() -> int:
 
 
 def find_gpu() -> str:
-    """The GPU that llama.cpp could use, by its driver's own tools; "" where there is none."""
+    """The GPU that llama.cpp could use, found by its driver; "" where there is none."""
     if platform.system() == "Darwin" and platform.machine() == "arm64":
         return "Apple GPU"
     if shutil.which("nvidia-smi") and (

@@ -1,4 +1,4 @@
-"""From what the user asked for to model files: which variant, whether it fits, consent, the download."""
+"""From what the user asked for to model files: the variant, whether it fits, consent, the download."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def choose_variant(
 
 
 def _consented(hub: Hub, request: Request, face: Face, repository: Repository, variant: Variant) -> bool:
-    """Whether to go on. Raises for what can't be had or does not fit."""
+    """Whether the user wants it. Raises where it can't be downloaded or does not fit."""
     folder = request.folder
     if repository.gated and not hub.token:
         raise gated(repository.id)
@@ -141,7 +141,7 @@ def _consented(hub: Hub, request: Request, face: Face, repository: Repository, v
 def _check_fit(
     hub: Hub, request: Request, face: Face, repository: Repository, variant: Variant
 ) -> hardware.Fit:
-    """By the catalogue's shape; for other models by the header, of the file that is here where it is."""
+    """From the catalogue's shape, for other models from the header. Raises ModelError for "no"."""
     if request.wanted.entry:
         shape = request.wanted.entry.shape
     else:
@@ -192,7 +192,7 @@ def check_room(variant: Variant, folder: Path) -> None:
 
 
 def is_here(file: RemoteFile, paths: Paths, record: Record) -> bool:
-    """Whether the file is there already, by its record, or by its hash where it has none.
+    """Whether the file is here already, by its record, or by its hash where there is no record.
 
     Raises ModelError where another file has its name, which was not downloaded as what `record` names.
     """

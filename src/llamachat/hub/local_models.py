@@ -22,7 +22,7 @@ _NOT_A_MODEL = re.compile(r"mmproj|imatrix", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class LocalModel:
-    """A model on this computer; of several shards `path` is the first, which names all to llama.cpp.
+    """A model on this computer; `path` is its first shard, by which llama.cpp finds the others.
 
     `source` is OURS (in a models folder), BUNDLED, HERE, NAMED (by its path), or the program that keeps it.
     """
@@ -77,7 +77,7 @@ def places(named: str | None = None, cwd: Path | None = None) -> Places:
 
 
 def _checkout(start: Path) -> Path | None:
-    """The folder `models` of the checkout that `start` is in."""
+    """The `models` folder of the checkout that contains `start`."""
     for folder in (start, *start.parents):
         if (folder / "models").is_dir() and (folder / "src" / "llamachat").is_dir():
             return folder / "models"
@@ -85,7 +85,7 @@ def _checkout(start: Path) -> Path | None:
 
 
 def resolve(name: str | None, where: Places) -> LocalModel:
-    """The model that `name` means; without a name the only one there is, or the bundled one.
+    """The model that `name` means; without a name the only one there is, else the bundled one.
 
     Raises SeveralModels where one has to be chosen, ModelError where there is none.
     """
@@ -141,7 +141,7 @@ def _every_model(where: Places) -> Iterator[LocalModel]:
 
 
 def list_models(where: Places) -> list[LocalModel]:
-    """Every GGUF model in the folders and the current directory, of shards the first only, by name.
+    """The GGUF models in the folders, then those in the current directory, each sorted by name.
 
     Raises ModelError for a models folder that can't be read.
     """
@@ -220,12 +220,12 @@ def _first_shard(path: Path) -> Path:
 
 
 def names_of(model: LocalModel) -> tuple[str, str]:
-    """What a model may be called, in lower case: its name, and its file's without the number of a part."""
+    """The names that find a model, in lower case: its own, and its file's without the shard number."""
     return model.name.lower(), _SHARD.sub(r"\g<stem>", model.path.name).lower()
 
 
 def shards(path: Path) -> list[Path]:
-    """The files of a model, whether they exist or not; one where it is not in parts."""
+    """The files of a model, whether they exist or not; just `path` where it is not split."""
     match = _SHARD.match(path.name)
     if not match:
         return [path]

@@ -13,7 +13,7 @@ from llamachat.hub.model_folder import read_record
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """By the header and the record of the download; only `problem` where the model can't be read.
+    """From the header and the record of the download; only `problem` where the model can't be read.
 
     `need` is the memory in bytes.
     """
@@ -43,7 +43,7 @@ def facts_of(model: LocalModel, n_ctx: int) -> Facts:
 
 
 def quant_of(header: gguf.GGUFHeader, file_name: str) -> str:
-    """By the header's file type, else by the file's name."""
+    """From the header's file type, else from the file's name."""
     file_type = header.metadata.get("general.file_type")
     known = quants.FILE_TYPES.get(file_type, "") if isinstance(file_type, int) else ""
     return known or quants.quant_of(file_name)

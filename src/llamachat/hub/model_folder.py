@@ -68,7 +68,7 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def agreed_licences(folder: Path) -> list[str]:
-    """The licences that were agreed to for models in `folder`."""
+    """The licences that the user agreed to for models in `folder`."""
     try:
         return _agreed(folder).read_text("utf-8").splitlines()
     except (OSError, ValueError):
@@ -97,12 +97,12 @@ def read_record(path: Path) -> Record | None:
 
 
 def records(folders: Sequence[Path]) -> dict[Path, Record]:
-    """Every file in `folders` that was fetched by us, and is still there."""
+    """The files in `folders` that llamachat downloaded and that still exist."""
     paths = (path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*.gguf")))
     return {path: record for path in paths if (record := read_record(path))}
 
 
 def read_alias(path: Path) -> str | None:
-    """The name in the catalogue under which a model file was fetched, None without one."""
+    """The name in the catalogue under which a model file was downloaded, None without one."""
     record = read_record(path)
     return record.alias or None if record else None

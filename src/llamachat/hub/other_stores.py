@@ -41,7 +41,7 @@ class Stores:
 
 
 def stores(environ: Mapping[str, str], home: Path) -> Stores:
-    """By the variables that these programs look at, else at their usual places."""
+    """From the environment variables of these programs, else their default places."""
     cache = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
     hf_home = Path(environ.get("HF_HOME") or cache / "huggingface").expanduser()
     hub_cache = environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE")
@@ -55,7 +55,7 @@ def stores(environ: Mapping[str, str], home: Path) -> Stores:
 
 
 def find_all(where: Stores | None = None) -> list[Foreign]:
-    """Every model that other programs keep; what can't be read is passed over."""
+    """Every model that other programs keep; what can't be read is skipped."""
     where = where or stores(os.environ, Path.home())
     cached = {
         (m.path.resolve(), m.name): m for m in _hugging_face(where.hugging_face)
@@ -69,7 +69,7 @@ def find_all(where: Stores | None = None) -> list[Foreign]:
 
 
 def named_sha256(path: Path) -> str:
-    """The sha256 that the place of a file names: its own name, or that of the blob it is a link to."""
+    """The sha256 in a file's name, or in that of the blob that it links to; "" without one."""
     places = [path.name, os.readlink(path)] if path.is_symlink() else [path.name]
     match = _BLOB.search("\n".join(places))
     return match[1] if match else ""

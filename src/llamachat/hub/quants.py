@@ -115,7 +115,7 @@ def _verdict(name: str) -> str:
 
 
 def _bits(name: str) -> float:
-    """By the table; of a variation those of the plain one; else by the number in the name."""
+    """From the table; for a variant those of the plain one; else from the number in the name."""
     plain = name
     while plain not in BITS and "_" in plain:
         plain = plain.rpartition("_")[0]
