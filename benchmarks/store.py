@@ -23,9 +23,9 @@ from pathlib import Path
 from llamachat.core.conversation import Conversation, Message
 from llamachat.errors import StoreError
 from llamachat.store.journal import Journal
+from llamachat.store.records import Heading, title_from
 from llamachat.store.segment import Finder
 from llamachat.store.transcripts import Transcripts
-from llamachat.store.values import Heading, title_from
 
 PER_CONVERSATION = 50
 HAN = [chr(0x4E00 + n) for n in random.Random(1).sample(range(20000), 3000)]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from llamachat.errors import LlamachatError
+from llamachat.store.records import Stored
 from llamachat.store.transcripts import Transcripts
-from llamachat.store.values import Stored
 from tests.support import DEADLINE, ServerProcess, clean_env
 
 STORY = "Tell me a long story about a sailor and a whale."

@@ -13,8 +13,8 @@ import pytest
 from llamachat.core.conversation import Conversation, Message
 from llamachat.errors import StoreError
 from llamachat.store.journal import Journal, NoJournal
+from llamachat.store.records import Stored
 from llamachat.store.transcripts import Transcripts
-from llamachat.store.values import Stored
 from tests.store.helpers import PARAMETERS, SERVER, Talk, Told, no_trouble
 from tests.support import wait_for
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from llamachat.core.conversation import Message
+from llamachat.store.records import Heading
 from llamachat.store.segment import Finder
 from llamachat.store.transcripts import Transcripts
-from llamachat.store.values import Heading
 from tests.store.helpers import no_trouble
 
 CHINESE = ["大模型", "模型", "学习", "上下文", "窗口", "的", "是", "了", "我们", "问题"]

@@ -103,7 +103,7 @@ def test_an_error_is_broken_between_words(chat: Open) -> None:
     one.prompt("/set temperature scorching")
     shown = [line for line in one.lines if line and not line.startswith(">")]
     assert all(len(line) <= 40 for line in shown)
-    assert "temperature can't be 'scorching': a number is wanted." in " ".join(shown)
+    assert "temperature can't be 'scorching': it must be a number." in " ".join(shown)
 
 
 def test_a_file_goes_out_with_the_next_message(chat: Open, tmp_path: Path) -> None:

@@ -198,3 +198,30 @@ def test_half_a_character_is_shown_and_does_not_spoil_what_follows(chat: Open) -
     one.see("half ? of an emoji")
     one.prompt()
     say(one, "next")
+
+
+def test_a_name_that_nobody_has_is_said_with_what_can_be_typed_there(chat: Open) -> None:
+    one = chat(columns=120)
+    say(one, "alpha")
+    one.ask("/load nosuch")
+    one.see("No conversation 'nosuch'. /list shows them.")
+    one.prompt("/load nosuch")
+    one.type("\x15")
+    leave(one)
+    unknown = chat("--resume", "nosuch", columns=120)
+    unknown.see("No conversation 'nosuch'. See `llamachat history list`.")
+    assert unknown.wait() == 8
+
+
+def test_the_language_that_was_set_holds_when_the_conversation_is_resumed(chat: Open) -> None:
+    one = chat("--lang", "zh")
+    say(one, "alpha")
+    one.ask("/lang en")
+    one.see("The system message is en from now on.")
+    leave(one)
+    two = chat("--continue")
+    two.ask("/lang")
+    two.until(lambda: re.search(r"^> /lang.*\nen$", two.text, re.M) is not None, "the language")
+    two.ask("request")
+    two.see("You are an intelligent assistant.")
+    leave(two)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llamachat.client import address
-from llamachat.client.failures import from_message
+from llamachat.client.error_translation import from_message
 from llamachat.core.sampling import Sampling
 from llamachat.errors import ContextExceeded, ServerError, UsageError
 

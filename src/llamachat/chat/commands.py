@@ -58,7 +58,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("edit", "", "takes back the last question and gives it back for editing", revisions.edit),
     Command("continue", "", "goes on with an answer that was stopped or cut", revisions.go_on),
     Command("save", "NAME", "gives this conversation a name", history.save),
-    Command("load", "ID|NAME", "takes up another conversation", history.load),
+    Command("load", "ID|NAME", "resumes another conversation", history.load),
     Command("list", "", "lists the last conversations", history.show_list),
     Command("search", "WORDS", "finds what was said, in all conversations", history.search),
     Command("export", "[FILE]", "writes this conversation to a .md, .json or .jsonl file", history.export),
@@ -71,15 +71,15 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "context", "", "lists every message, its tokens, and whether the model sees it", inspection.context
     ),
-    Command("pin", "[N]", "keeps message N (the last question) in the window, or lets it go", inspection.pin),
+    Command("pin", "[N]", "pins message N (the last question) in the window, or unpins it", inspection.pin),
     Command(
         "set",
         "KEY VALUE",
-        "changes a value that /show lists; `default` leaves it to the server",
+        "changes a setting that /show lists; `default` leaves it to the server",
         settings.change,
         settings.NAMES,
     ),
-    Command("show", "[KEY]", "shows the values that /set changes", settings.show, settings.NAMES),
+    Command("show", "[KEY]", "shows the settings that /set changes", settings.show, settings.NAMES),
     Command("model", "[NAME]", "shows or changes the model that is asked", settings.model),
     Command(
         "stats",
@@ -91,7 +91,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "file",
         "PATH[:FROM-TO]",
-        "attaches a text file, or lines of it, to the next message; `off` lets go of what is attached",
+        "attaches a text file, or lines of it, to the next message; `off` detaches",
         attachments.file,
     ),
     Command(
@@ -113,7 +113,7 @@ def find(name: str) -> Command:
     near = difflib.get_close_matches(name.lower(), [c.name for c in COMMANDS], n=1, cutoff=0.5)
     advice = f"Did you mean /{near[0]}?" if near else "/help lists them."
     raise UsageError(
-        f"There is no command /{name}.", f"{advice} A message with a slash in front begins with //."
+        f"There is no command /{name}.", f"{advice} To send a message that begins with a slash, type //."
     )
 
 

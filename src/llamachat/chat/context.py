@@ -26,7 +26,7 @@ SUMMARY_REQUEST = {
 TIGHTER = 0.75
 """How much smaller the window is taken to be, after a server said without a number that it is full."""
 LEAST_WINDOW = 256
-"""Tokens below which no such guess goes: there is no smaller window, and something else is wrong."""
+"""No such guess goes below these tokens: no window is smaller, so something else is wrong."""
 
 Ask = Callable[[Sequence[Message], int], str]
 """Answer these messages in at most so many tokens; empty where that failed."""
@@ -44,7 +44,7 @@ class Line:
 class ContextWindow:
     """The window of one conversation with one server, which is asked for its size when it is first needed.
 
-    `n_ctx` in tokens stands in where the server does not say it; `max_tokens` is the longest answer that is
+    `n_ctx` in tokens is used if the server does not say it; `max_tokens` is the longest answer that is
     wanted, None for a quarter of the window.
     """
 
@@ -102,7 +102,7 @@ class ContextWindow:
         return fitted
 
     def resume(self, conversation: Conversation) -> None:
-        """Take `conversation` as one that goes on: what is outside the window already is no news."""
+        """Take `conversation` as one that goes on: what is already outside the window is not news."""
         seen = self._measure(conversation)
         self._sent, self._dropped = (), frozenset(seen.dropped if seen else ())
 
@@ -227,7 +227,7 @@ def _advise(error: MessageTooLarge, last: Message) -> None:
         error.hint = "Start the server with a larger --n-ctx, send a part (/file PATH:FROM-TO), or split it."
     else:
         error.hint = (
-            "Pinned messages and the system message take the rest: /context lists them, /pin N lets one go."
+            "Pinned messages and the system message take the rest: /context lists them, /pin N unpins one."
         )
 
 

@@ -13,8 +13,8 @@ from llamachat.core.events import Done, TextDelta
 from llamachat.core.units import counted
 from llamachat.errors import NotFoundError, StoreError, UsageError
 from llamachat.store import exchange
+from llamachat.store.records import Hit
 from llamachat.store.transcripts import Transcripts
-from llamachat.store.values import Hit
 
 if TYPE_CHECKING:
     from llamachat.chat.repl import Repl
@@ -31,7 +31,7 @@ def resume(repl: Repl, reference: str | None = None, keep: Sequence[str] = ()) -
 
 
 def _show(repl: Repl, conversation: Conversation) -> None:
-    """Show where the session stands now; a question that `conversation` ends with comes back for editing."""
+    """Show where the session is now; a question that `conversation` ends with comes back for editing."""
     answering = repl.session.answering
     if repl.terminal.interactive:
         _show_last_turns(repl)
@@ -76,7 +76,7 @@ def search(repl: Repl, argument: str) -> None:
         hits = transcripts.search(argument, LISTED)
     repl.terminal.listing((str(h.conversation_id), _when(h.created_at), h.role, _around(h)) for h in hits)
     if not hits:
-        repl.terminal.tell("Nothing is found.")
+        repl.terminal.tell("Nothing found.")
 
 
 def export(repl: Repl, argument: str) -> None:

@@ -37,8 +37,8 @@ def prepare(
 ) -> Prepared:
     """Fit `conversation`, with `question` at its end, into the window.
 
-    Before a question, what goes out is summed up where that is wanted. Raises MessageTooLarge, and WindowFull
-    where the user is to decide and does not agree.
+    With `on_full` set to `summarise`, what goes out before a question is summed up. Raises MessageTooLarge,
+    and WindowFull if the user wants to be asked and does not agree.
     """
     session.look_at_server(face.tell)
     candidate = conversation.with_message(question) if question else conversation
@@ -55,7 +55,7 @@ def prepare(
 def prepare_smaller(
     session: Session, face: Face, refused: Prepared, error: ContextExceeded | BrokenAnswer
 ) -> Prepared:
-    """A smaller prompt than `refused`; raises the server's `error` again where there is none."""
+    """A smaller prompt than `refused`; raises the server's `error` again if there is none."""
     session.window.tighten(refused.fitted, error)
     try:
         smaller = Prepared(refused.conversation, session.window.fit(refused.conversation))
@@ -116,7 +116,7 @@ def _summed_up(
     try:
         return Prepared(candidate, session.window.fit(candidate))
     except MessageTooLarge:
-        face.tell("[no summary: beside this message there is no room for it]")
+        face.tell("[no summary: this message leaves no room for one]")
         return None
 
 

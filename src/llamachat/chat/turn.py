@@ -104,7 +104,7 @@ def retry(session: Session, face: Face) -> Reply:
     try:
         return _answer(session, face, prepared)
     except LlamachatError:
-        # The old answer stands, in the file too.
+        # The old answer remains, in the file too.
         session.journal.save(session.conversation)
         raise
 
@@ -116,7 +116,7 @@ def go_on(session: Session, face: Face) -> Reply:
         system = conversation.system
         conversation = conversation.at(session.cut).with_system(system.content if system else "")
     if not (conversation.last and conversation.last.message.is_answer):
-        raise UsageError("There is no answer to go on with.")
+        raise UsageError("There is no answer to continue.")
     reply = _answer(session, face, prepare(session, face, conversation), goes_on=True)
     # What was attached to the question is with it in the conversation now.
     asked = session.conversation.last_question

@@ -16,8 +16,8 @@ from llamachat.errors import ExitStatus, NotFoundError, StoreError, UsageError
 from llamachat.settings.base import add_options, load
 from llamachat.settings.history import HistorySettings, seconds
 from llamachat.store import exchange
+from llamachat.store.records import to_iso
 from llamachat.store.transcripts import Transcripts
-from llamachat.store.values import to_iso
 
 Run = Callable[[Transcripts, HistorySettings, list[str]], int]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from llamachat.core.visible import one_line, visible
 from llamachat.errors import StoreError, UsageError
-from llamachat.store.values import Hit, Stored, Summary
+from llamachat.store.records import Hit, Stored, Summary
 from llamachat.terminal import theme
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from llamachat.client.failures import broken
+from llamachat.client.error_translation import broken
 from llamachat.core.events import Done, Event, Progress, Queued, ThinkingDelta, Usage
 from llamachat.core.thinking import ThinkingSplitter
 
@@ -55,9 +55,8 @@ def _whole(text: str) -> str:
 
 def _waiting(extra: Mapping[str, Any]) -> Iterator[Event]:
     if isinstance(progress := extra.get("prompt_progress"), Mapping):
-        numbers = [progress.get(key) for key in ("total", "cache", "processed", "time_ms")]
-        total, cache, processed, time_ms = (n if isinstance(n, (int, float)) else 0 for n in numbers)
-        yield Progress(int(total), int(cache), int(processed), float(time_ms))
+        numbers = [progress.get(key) for key in ("total", "cache", "processed")]
+        yield Progress(*(int(n) if isinstance(n, (int, float)) else 0 for n in numbers))
     queue = extra.get("queue")
     if isinstance(queue, Mapping) and isinstance(queue.get("position"), int):
         yield Queued(queue["position"])

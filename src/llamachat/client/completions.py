@@ -14,7 +14,7 @@ from typing import Any
 
 from llamachat.client import address
 from llamachat.client.chunks import ChunkReader
-from llamachat.client.failures import broken, from_message, from_status, unreachable
+from llamachat.client.error_translation import broken, from_message, from_status, unreachable
 from llamachat.core.events import Event
 from llamachat.core.visible import one_line
 from llamachat.errors import LlamachatError, NetworkError

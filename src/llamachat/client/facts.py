@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llamachat.client import http
-from llamachat.client.failures import refused_key
+from llamachat.client.error_translation import refused_key
 from llamachat.core.visible import one_line
 from llamachat.errors import ServerError
 
@@ -19,7 +19,6 @@ class ServerFacts:
 
     model: str | None = None
     n_ctx: int | None = None
-    n_ctx_train: int | None = None
     lanes: int | None = None
     bundled: bool = False
 
@@ -63,7 +62,6 @@ def _read(said: Any) -> ServerFacts:
     return ServerFacts(
         model=one_line(model, 80) if isinstance(model, str) and model else None,
         n_ctx=_positive(said.get("n_ctx")),
-        n_ctx_train=_positive(said.get("n_ctx_train")),
         lanes=_positive(said.get("lanes")),
         bundled=said.get("bundled", said.get("embedded")) is True,
     )

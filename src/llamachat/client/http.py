@@ -10,14 +10,14 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 
 from llamachat.client import address
-from llamachat.client.failures import unreachable
+from llamachat.client.error_translation import unreachable
 
 TIMEOUT = 5.0
 _LIMIT = 4 * 2**20
 
 
 def call(base_url: str, api_key: str, path: str, body: Mapping[str, Any] | None = None) -> tuple[int, Any]:
-    """Status and JSON of `path`, asked with GET where there is no body; None for what is no JSON.
+    """Status and JSON of `path`, asked with GET where there is no body; None for what is not JSON.
 
     Raises ServerError where no server answers.
     """

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from llamachat.client import address, facts, http
 from llamachat.client.chunks import ChunkReader
+from llamachat.client.error_translation import translate
 from llamachat.client.facts import ServerFacts
-from llamachat.client.failures import translate
 from llamachat.client.server_window import ServerWindow, server_window
 from llamachat.core.events import Done, Event
 from llamachat.errors import LlamachatError
@@ -32,7 +32,7 @@ _POLL = 0.05
 """Seconds after which a waiting reader looks up: where a signal does not wake it, Ctrl-C takes so long."""
 _CONNECT_TIMEOUT = 10.0
 _CLOSE_TIMEOUT = 0.3
-"""Seconds for closing the connections; who leaves does not wait for an import that has just begun."""
+"""Seconds for closing the connections; leaving does not wait for an import that has just begun."""
 _OWN_FIELDS = ("temperature", "top_p", "max_tokens", "seed", "stop")
 """What the `openai` package has arguments for; everything else travels in `extra_body`."""
 

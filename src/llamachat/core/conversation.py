@@ -20,7 +20,7 @@ class Message:
     """One message. What follows `created_at` is known of answers only, and makes no other message of it.
 
     `finish_reason` is `stop`, `length`, `interrupted` or `error`; None while an answer grows, and for ever
-    where the program was killed. A `note` was not said: it sums up what has gone out of the window, and the
+    if the program was killed. A `note` was not said: it sums up what has gone out of the window, and the
     newest one stays in it. Times are seconds since 1970; `model` and `server` (a URL) are where the answer
     comes from, `parameters` what its request said beside the messages, `timings` as in `core.events.Done`.
     """
@@ -160,7 +160,7 @@ class Conversation:
     # -- moves of the head ----------------------------------------------------------------------------
 
     def at(self, node_id: int | None) -> Conversation:
-        """The same tree, to be gone on with from another node. Raises KeyError where there is none such."""
+        """The same tree with its head at another node. Raises KeyError if there is no such node."""
         if node_id is not None:
             _ = self.nodes[node_id]
         return replace(self, head=node_id)

@@ -27,7 +27,6 @@ class Progress:
     total: int
     cache: int
     processed: int
-    time_ms: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,14 +37,14 @@ class Sampling:
             value: Any = parse(text)
         except ValueError as error:
             wanted = "a whole number" if parse is int else "a number"
-            raise UsageError(f"{name} can't be {text!r}: {wanted} is wanted.") from error
+            raise UsageError(f"{name} can't be {text!r}: it must be {wanted}.") from error
         if isinstance(value, (int, float)) and not lowest <= value <= highest:
             wanted = f"at least {lowest}" if highest == _ANY else f"{lowest} to {highest}"
             raise UsageError(f"{name} can't be {text}: it must be {wanted}.")
         return replace(self, **{name: value})
 
     def restored(self, name: str, value: object) -> Sampling:
-        """This with a value of an earlier `given`; unchanged where it is none that this version knows."""
+        """This with a value of an earlier `given`; unchanged if this version does not know it."""
         if name == "stop" and isinstance(value, list):
             return replace(self, stop=tuple(map(str, value)))
         try:

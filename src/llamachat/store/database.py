@@ -18,7 +18,7 @@ Report = Callable[[StoreError], None]
 """Takes what the user should be told although the work goes on."""
 
 
-_ELSEWHERE = "Mend its permissions, or name another file with --transcripts."
+_ELSEWHERE = "Check its permissions, or name another file with --transcripts."
 _DAMAGE = (
     "not a database",
     "malformed",

@@ -20,8 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from llamachat.core.conversation import Message, Node, Role
 from llamachat.errors import StoreError, UsageError
-from llamachat.store.transcripts import Transcripts
-from llamachat.store.values import (
+from llamachat.store.records import (
     MESSAGE_COLUMNS,
     Heading,
     Stored,
@@ -29,6 +28,7 @@ from llamachat.store.values import (
     title_from,
     to_iso,
 )
+from llamachat.store.transcripts import Transcripts
 
 _FORMAT = "llamachat"
 _VERSION = 1

@@ -32,8 +32,8 @@ from typing import Any
 from llamachat.core.conversation import Conversation
 from llamachat.errors import StoreError
 from llamachat.store.database import Report
+from llamachat.store.records import Heading, Stored, title_from
 from llamachat.store.transcripts import Transcripts
-from llamachat.store.values import Heading, Stored, title_from
 from llamachat.store.writer import Kept, Saved, Writer
 
 _WAIT = 0.5

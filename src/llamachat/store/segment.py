@@ -85,7 +85,6 @@ def _is_prefix(run: re.Match[str]) -> bool:
 class Found:
     """A line that holds a hit, and where in it (start and end of each hit, in characters)."""
 
-    number: int
     line: str
     spans: tuple[tuple[int, int], ...]
 
@@ -118,7 +117,7 @@ class Finder:
         here = sorted(
             {(max(a, begin) - begin, min(b, end) - begin) for h in spans for a, b in h if begin <= a < end}
         )
-        return Found(best + 1, lines[best], tuple(here))
+        return Found(lines[best], tuple(here))
 
 
 def _pairs(starts: list[int]) -> list[tuple[int, int]]:

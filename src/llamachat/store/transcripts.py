@@ -12,7 +12,7 @@ from llamachat.core.conversation import Conversation, Message, Node
 from llamachat.errors import GoneError, NotFoundError, StoreError
 from llamachat.store import index, segment
 from llamachat.store.database import Report, connect, transaction, translated
-from llamachat.store.values import (
+from llamachat.store.records import (
     HEADING_COLUMNS,
     MESSAGE_COLUMNS,
     Heading,

@@ -13,8 +13,8 @@ from queue import Empty, SimpleQueue
 from llamachat.core.conversation import Conversation, Node
 from llamachat.errors import DamagedError, GoneError, StoreError
 from llamachat.store.database import identity
+from llamachat.store.records import Heading, Stored, title_from
 from llamachat.store.transcripts import Transcripts
-from llamachat.store.values import Heading, Stored, title_from
 
 _PATIENCE = 1.0
 """Seconds to wait for another program's lock before saying so."""
@@ -194,7 +194,7 @@ class Writer:
                 self._begin_anew()
             if error.message != self._told:
                 self._told = error.message
-                self._say(StoreError(error.message, "The chat goes on, and is stored once that is mended."))
+                self._say(StoreError(error.message, "The chat goes on, and is stored once that is fixed."))
         else:
             self.trouble, self._told = None, ""
 
@@ -268,7 +268,7 @@ class _File:
         stack.close()
 
     def is_lost(self) -> bool:
-        """Whether the open file is no longer the one at its path: what goes there, nobody would find."""
+        """Whether the open file is no longer the one at its path: nobody would find what goes there."""
         if self._transcripts is None or identity(self._path) == self._identity:
             return False
         self._say(

@@ -19,7 +19,7 @@ from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.styles import Style
 from wcwidth import grapheme_boundary_before, iter_graphemes
 
-from llamachat.terminal.history import open_history
+from llamachat.terminal.input_history import open_history
 from llamachat.terminal.options import CommandHint
 from llamachat.terminal.pastes import Pastes
 from llamachat.terminal.theme import Theme

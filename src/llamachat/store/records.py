@@ -82,7 +82,7 @@ _TIME_COLUMNS = ("created_at", "finished_at", "updated_at")
 
 
 def to_column(name: str, value: Any) -> Any:
-    """A field as SQLite stores it; text that is no valid Unicode loses what is not."""
+    """A field as SQLite stores it; what is not valid Unicode becomes `?`."""
     if value is None:
         return None
     if name in _TIME_COLUMNS:

@@ -70,11 +70,11 @@ def unreachable(base_url: str, error: BaseException) -> ServerError:
     """No connection, with the reason where the user can do something about it."""
     causes = list(_causes(error))
     if any(isinstance(c, socket.gaierror) for c in causes):
-        return ServerError(f"The address of {base_url} is not known.", "Look at --base-url.")
+        return ServerError(f"The address of {base_url} is not known.", "Check --base-url.")
     if any(isinstance(c, TimeoutError) or "imeout" in type(c).__name__ for c in causes):
-        return Unavailable(f"The server at {base_url} does not answer in time.", "Look at --base-url.")
+        return Unavailable(f"The server at {base_url} does not answer in time.", "Check --base-url.")
     if any("SSL" in type(c).__name__ or "SSL" in str(c) for c in causes):
-        return ServerError(f"{base_url} speaks no TLS that can be trusted.", "Should it be http://?")
+        return ServerError(f"There is no trusted TLS connection to {base_url}.", "Should it be http://?")
     return Unavailable(
         f"No server answers at {base_url}.", "Start one with `llamachat serve` in another terminal."
     )
