@@ -1,0 +1,88 @@
+"""Fetch the libraries of the page from npm: each file, its version, its hash and its licence in one list.
+
+python scripts/vendor.py          writes src/llamachat/web/static/vendor
+python scripts/vendor.py --check  compares the files with the list, without asking npm
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import tarfile
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+FOLDER = Path(__file__).parent.parent / "src" / "llamachat" / "web" / "static" / "vendor"
+LIST = FOLDER / "vendor.json"
+
+
+@dataclass(frozen=True)
+class Library:
+    """One file of one package. `licence` is the SPDX name, `licence_file` where its text is in the package."""
+
+    package: str
+    version: str
+    source: str
+    name: str
+    licence: str
+    licence_file: str
+
+
+LIBRARIES = (
+    Library("marked", "18.2.1", "lib/marked.esm.js", "marked.js", "MIT", "LICENSE"),
+    Library("dompurify", "3.4.18", "dist/purify.min.js", "purify.js", "Apache-2.0 OR MPL-2.0", "LICENSE"),
+    Library(
+        "@highlightjs/cdn-assets", "11.12.0", "es/highlight.min.js", "highlight.js", "BSD-3-Clause", "LICENSE"
+    ),
+    Library("katex", "0.19.1", "dist/katex.min.js", "katex.js", "MIT", "LICENSE"),
+    Library("lit-html", "3.3.3", "lit-html.js", "lit-html.js", "BSD-3-Clause", "LICENSE"),
+)
+
+
+def fetch() -> None:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for library in LIBRARIES:
+        with tempfile.TemporaryDirectory() as folder:
+            spec = f"{library.package}@{library.version}"
+            packed = subprocess.run(
+                ["npm", "pack", "--silent", spec], cwd=folder, capture_output=True, text=True, check=True
+            ).stdout.strip()
+            with tarfile.open(Path(folder) / packed) as archive:
+                content = _member(archive, library.source)
+                licence = _member(archive, library.licence_file)
+        # A map of the source would be asked for, and is not there.
+        lines = [line for line in content.splitlines() if not line.startswith(b"//# sourceMappingURL=")]
+        content = b"\n".join(lines) + b"\n"
+        (FOLDER / library.name).write_bytes(content)
+        (FOLDER / f"{library.name}.LICENSE").write_bytes(licence)
+        rows.append({**asdict(library), "sha256": hashlib.sha256(content).hexdigest()})
+    LIST.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+def check() -> list[str]:
+    """What is wrong with the files; empty where they are those of the list."""
+    rows = json.loads(LIST.read_text(encoding="utf-8"))
+    wrong = [
+        f"{row['name']} is not the file of {row['package']} {row['version']}"
+        for row in rows
+        if hashlib.sha256((FOLDER / row["name"]).read_bytes()).hexdigest() != row["sha256"]
+    ]
+    if [(r["package"], r["version"]) for r in rows] != [(x.package, x.version) for x in LIBRARIES]:
+        wrong.append("the list is of other versions: run scripts/vendor.py")
+    return wrong
+
+
+def _member(archive: tarfile.TarFile, name: str) -> bytes:
+    file = archive.extractfile(f"package/{name}")
+    assert file is not None, name
+    return file.read()
+
+
+if __name__ == "__main__":
+    if "--check" in sys.argv[1:]:
+        sys.exit("\n".join(check()) or 0)
+    fetch()

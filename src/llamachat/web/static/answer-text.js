@@ -1,0 +1,81 @@
+// <answer-text>: an answer that is drawn as Markdown once it comes into sight; until then it is plain text, which
+// the browser's own search finds.
+
+import { AnswerView } from "/static/markdown.js";
+
+const seen = new IntersectionObserver(
+  (entries) => {
+    for (const entry of entries) if (entry.isIntersecting) entry.target.drawNow();
+  },
+  { rootMargin: "1200px" },
+);
+
+class AnswerText extends HTMLElement {
+  #text = "";
+  #drawn = 0;
+  #view = null;
+  #ended = true;
+  #frame = 0;
+
+  connectedCallback() {
+    if (!this.#view) seen.observe(this);
+  }
+
+  disconnectedCallback() {
+    seen.unobserve(this);
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
+  }
+
+  get text() {
+    return this.#text;
+  }
+
+  /** The whole text so far. What begins as before is gone on with, anything else is drawn anew. */
+  set text(value) {
+    if (value === this.#text) return;
+    const grown = value.startsWith(this.#text);
+    this.#text = value;
+    if (!this.#view) {
+      this.textContent = value;
+    } else if (grown) {
+      this.#frame ||= requestAnimationFrame(() => this.#flush());
+    } else {
+      this.#begin();
+      this.#flush();
+    }
+  }
+
+  /** Whether more text will come. */
+  set growing(value) {
+    if (value === !this.#ended) return;
+    this.#ended = !value;
+    if (value) this.drawNow();
+    else if (this.#view) this.#flush();
+  }
+
+  drawNow() {
+    if (this.#view) return;
+    seen.unobserve(this);
+    this.#begin();
+    this.#flush();
+  }
+
+  #begin() {
+    this.replaceChildren();
+    this.#view = new AnswerView(this);
+    this.#drawn = 0;
+  }
+
+  #flush() {
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
+    const before = performance.now();
+    this.#view.add(this.#text.slice(this.#drawn));
+    this.#drawn = this.#text.length;
+    if (this.#ended) this.#view.end();
+    this.dispatchEvent(new CustomEvent("drawn", { bubbles: true, detail: performance.now() - before }));
+  }
+}
+
+customElements.define("answer-text", AnswerText);

@@ -1,0 +1,572 @@
+// The page: what is shown follows from `state`; what the user does becomes a call, and the server's events change it.
+
+import { html, nothing, render } from "/static/vendor/lit-html.js";
+import * as api from "/static/api.js";
+import { words } from "/static/words.js";
+import "/static/answer-text.js";
+
+const LONG_PASTE_LINES = 20;
+const LONG_PASTE_CHARACTERS = 2000;
+const NEAR_END = 60;
+
+const state = {
+  about: {}, list: [], query: "", menuOpen: false, panelOpen: false,
+  key: null, conversation: null, live: null, status: "", progress: null, running: false, error: "", notices: [],
+  editing: null, folded: [], files: [], connection: "", signedOut: false,
+};
+let leave = () => {};
+let followEnd = true;
+let drafts = {};
+
+const $ = (selector) => document.querySelector(selector);
+const box = () => $("#message");
+
+// -- what happens -----------------------------------------------------------------------------------------------
+
+async function attempt(action) {
+  try {
+    return await action();
+  } catch (error) {
+    if (!(error instanceof api.Refused)) throw error;
+    if (error.status === 401) state.signedOut = true;
+    else state.error = error.status === 0 ? words.gone : error.message;
+    if (error.draft) giveBack(error.draft);
+    draw();
+    return undefined;
+  }
+}
+
+async function start() {
+  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (token) {
+    history.replaceState(null, "", location.pathname);
+    await attempt(() => api.signIn(token));
+  }
+  const about = await attempt(api.about);
+  if (!about) return;
+  state.about = about;
+  await refreshList();
+  const wanted = location.pathname.match(/^\/c\/(.+)$/)?.[1];
+  if (wanted) await open(decodeURIComponent(wanted));
+  else draw();
+  box()?.focus();
+}
+
+let listed = 0;
+async function refreshList() {
+  const mine = (listed += 1);
+  const found = await attempt(() => api.list(state.query));
+  if (found && mine === listed) state.list = found;
+  draw();
+}
+
+async function open(key, push = false) {
+  keepDraft();
+  leave();
+  Object.assign(state, {
+    key, live: null, status: "", progress: null, running: false, error: "", notices: [], editing: null,
+    folded: [], files: [], menuOpen: false, connection: "",
+  });
+  followEnd = true;
+  if (push) history.pushState(null, "", key === null ? "/" : `/c/${encodeURIComponent(key)}`);
+  state.conversation = key === null ? null : (await attempt(() => api.load(key))) ?? null;
+  if (state.key !== key) return;
+  if (state.conversation) attend();
+  else state.key = null;
+  draw();
+  toEnd();
+  if (box()) box().value = drafts[key ?? ""] ?? "";
+  fitBox();
+}
+
+function attend() {
+  const { key, conversation } = state;
+  state.running = conversation.running;
+  leave = api.follow(key, conversation.offset, (event, offset) => {
+    if (state.key === key) handle(event, offset);
+  }, (closed) => {
+    if (state.key !== key) return;
+    state.connection = closed === null ? "" : words.lost;
+    // A browser gives up where the server answers with an error, as one that was just restarted does.
+    if (closed) setTimeout(() => state.key === key && reload().then(attend), 1000);
+    draw();
+  });
+}
+
+async function reload() {
+  const { key } = state;
+  const said = await attempt(() => api.load(key));
+  if (!said || state.key !== key) return;
+  state.conversation = said;
+  state.running = said.running;
+  if (!said.running) state.live = null;
+  draw();
+  if (followEnd) toEnd();
+}
+
+const handlers = {
+  begin: (event) => {
+    const live = { text: "", thought: "", continues: event.continues };
+    Object.assign(state, { running: true, live, error: "", notices: [], status: "" });
+    reload();
+  },
+  text: (event) => {
+    state.live ??= { text: "", thought: "" };
+    const first = !state.live.text;
+    state.live.text += event.text;
+    Object.assign(state, { progress: null, status: "" });
+    const element = $("#live");
+    if (first || !element) draw();
+    else element.text = state.live.text;
+  },
+  thinking: (event) => {
+    state.live ??= { text: "", thought: "" };
+    state.live.thought += event.text;
+    state.status = words.thinking;
+    draw();
+  },
+  progress: (event) => {
+    Object.assign(state, { progress: event, status: "" });
+    draw();
+  },
+  queued: (event) => {
+    state.status = `${words.waiting} ${event.position} ${event.position === 1 ? words.other : words.others}`;
+    draw();
+  },
+  notice: (event) => {
+    state.notices.push(event.text);
+    draw();
+  },
+  error: (event) => {
+    state.error = event.text;
+    if (event.draft) giveBack(event.draft);
+    draw();
+  },
+  changed: () => reload(),
+  end: async () => {
+    Object.assign(state, { running: false, progress: null, status: "" });
+    await reload();
+    state.live = null;
+    draw();
+    announce(words.answerDone);
+    refreshList();
+  },
+};
+
+function handle(event, offset) {
+  if (state.conversation) state.conversation.offset = offset;
+  handlers[event.type]?.(event);
+}
+
+async function send(action = "ask", text = "") {
+  if (state.running) return;
+  if (state.key === null) {
+    const made = await attempt(api.create);
+    if (!made) return;
+    drafts[made.key] = box().value;
+    const { folded, files } = state;
+    await open(made.key, true);
+    Object.assign(state, { folded, files });
+  }
+  const parts = action === "ask" ? [...state.folded, text] : [text];
+  const wanted = { action, text: parts.filter(Boolean).join("\n\n"), head: state.conversation.head };
+  if (action === "ask" && !wanted.text && !state.files.length) return;
+  Object.assign(state, { error: "", editing: null, running: true, folded: [] });
+  followEnd = true;
+  if (action === "ask") setBox("");
+  draw();
+  const done = await attempt(() => api.turn(state.key, wanted));
+  if (done === undefined) {
+    state.running = false;
+    if (action !== "retry" && action !== "continue" && !box().value) giveBack(wanted.text);
+    await reload();
+  } else {
+    state.files = [];
+  }
+}
+
+async function run(line) {
+  if (state.key === null) return;
+  const said = await attempt(() => api.command(state.key, line));
+  if (said) state.notices = said.notices;
+  await reload();
+}
+
+async function changeOf(key, changes) {
+  await attempt(() => api.change(key, changes));
+  await refreshList();
+  if (key === state.key) await reload();
+}
+
+async function removeOne(key) {
+  if (!confirm(words.reallyRemove)) return;
+  await attempt(() => api.remove(key));
+  if (key === state.key) await open(null, true);
+  await refreshList();
+}
+
+async function addFiles(files) {
+  if (state.key === null) {
+    const made = await attempt(api.create);
+    if (!made) return;
+    drafts[made.key] = box().value;
+    await open(made.key, true);
+  }
+  for (const file of files) {
+    const said = await attempt(() => api.attach(state.key, file));
+    if (said) state.files.push(said);
+  }
+  draw();
+}
+
+async function importFile(event) {
+  const [file] = event.target.files;
+  event.target.value = "";
+  if (!file) return;
+  const text = await file.text();
+  await attempt(() => api.importFile(text));
+  await refreshList();
+}
+
+// -- the box ----------------------------------------------------------------------------------------------------
+
+function setBox(text) {
+  box().value = text;
+  keepDraft();
+  fitBox();
+}
+
+function giveBack(text) {
+  setBox(box().value ? `${text}\n${box().value}` : text);
+}
+
+function keepDraft() {
+  if (box()) drafts[state.key ?? ""] = box().value;
+}
+
+function fitBox() {
+  const area = box();
+  if (!area) return;
+  area.rows = Math.min(12, Math.max(1, area.value.split("\n").length));
+}
+
+function onKey(event) {
+  // While an input method composes, Enter takes its suggestion; Safari says so by keyCode 229 alone.
+  if (event.isComposing || event.keyCode === 229) return;
+  if (event.key === "Enter" && !event.shiftKey && !event.altKey) {
+    event.preventDefault();
+    send("ask", box().value);
+  } else if (event.key === "ArrowUp" && !box().value && state.conversation) {
+    const last = state.conversation.messages.findLast((message) => message.role === "user" && !message.note);
+    if (last) edit(last);
+  }
+}
+
+function onPaste(event) {
+  const files = [...(event.clipboardData?.files ?? [])];
+  if (files.length) {
+    event.preventDefault();
+    addFiles(files);
+    return;
+  }
+  const text = event.clipboardData?.getData("text/plain") ?? "";
+  if (text.split("\n").length > LONG_PASTE_LINES || text.length > LONG_PASTE_CHARACTERS) {
+    event.preventDefault();
+    state.folded.push(text);
+    draw();
+  }
+}
+
+function unfold(index) {
+  const [text] = state.folded.splice(index, 1);
+  setBox(text + (box().value ? `\n\n${box().value}` : ""));
+  draw();
+}
+
+function edit(message) {
+  state.editing = { id: message.id, text: message.content };
+  draw();
+  $("#editor")?.focus();
+}
+
+// -- small things -----------------------------------------------------------------------------------------------
+
+function scroller() {
+  return $("#scroll");
+}
+
+function toEnd() {
+  const element = scroller();
+  if (element) element.scrollTop = element.scrollHeight;
+}
+
+function onScroll() {
+  const element = scroller();
+  const atEnd = element.scrollHeight - element.scrollTop - element.clientHeight < NEAR_END;
+  if (atEnd !== followEnd) {
+    followEnd = atEnd;
+    $("#to-end").hidden = atEnd;
+  }
+}
+
+function announce(text) {
+  $("#said").textContent = text;
+}
+
+async function copy(text, button) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // Over plain http from another machine there is no clipboard: the old way is there.
+    const area = document.createElement("textarea");
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+  button.dataset.done = "";
+  announce(words.copied);
+  setTimeout(() => delete button.dataset.done, 1500);
+}
+
+// -- what is shown ----------------------------------------------------------------------------------------------
+
+const icon = (name, label, act, more = {}) => html`<button
+  type="button" class="icon ${more.class ?? ""}" data-icon=${name} title=${label} aria-label=${label}
+  ?disabled=${more.disabled ?? false} @click=${act}></button>`;
+
+const entry = (item) => html`<li class=${item.key === state.key ? "current" : ""}>
+  <a href="/c/${encodeURIComponent(item.key)}" aria-current=${item.key === state.key ? "page" : nothing} @click=${(event) => {
+    if (event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    open(item.key, true);
+  }}>${item.pinned ? "★ " : ""}${item.title || words.untitled}${item.excerpt ? html`<small>${item.excerpt}</small>` : nothing}</a>
+  <details class="more"><summary aria-label="…">⋯</summary><div>
+    <button type="button" @click=${() => {
+      const name = prompt(words.rename, item.title);
+      if (name !== null) changeOf(item.key, { name });
+    }}>${words.rename}</button>
+    <button type="button" @click=${() => changeOf(item.key, { pinned: !item.pinned })}>${item.pinned ? words.unkeep : words.keep}</button>
+    <a href=${api.exportUrl(item.key, "markdown")} download>${words.export} .md</a>
+    <a href=${api.exportUrl(item.key, "json")} download>${words.export} .json</a>
+    <button type="button" class="danger" @click=${() => removeOne(item.key)}>${words.remove}</button>
+  </div></details>
+</li>`;
+
+const side = () => html`<nav id="side" class=${state.menuOpen ? "open" : ""} aria-label=${words.menu}>
+  <div class="row">
+    <button type="button" class="primary" @click=${() => open(null, true).then(() => box().focus())}>${words.newChat}</button>
+    <label class="button">${words.importIt}<input type="file" accept=".json,.jsonl" hidden @change=${importFile}></label>
+  </div>
+  <input id="search" type="search" placeholder=${words.search} aria-label=${words.searchHint} .value=${state.query}
+    @input=${(event) => {
+      state.query = event.target.value;
+      refreshList();
+    }}>
+  <ul>${state.list.length ? state.list.map(entry) : html`<li class="none">${state.query ? words.nothing : ""}</li>`}</ul>
+  <p class="hint">${words.shortcuts}</p>
+</nav>`;
+
+const pages = (message) => {
+  const { siblings } = message;
+  if (!siblings || siblings.length < 2) return nothing;
+  const at = siblings.indexOf(message.id);
+  const go = (step) => () => run(`/branches ${message.tips[at + step]}`);
+  return html`<span class="pages" aria-label="${words.branch} ${at + 1}/${siblings.length}">
+    ${icon("previous", words.previous, go(-1), { disabled: at === 0 || state.running })}
+    ${at + 1}/${siblings.length}
+    ${icon("next", words.next, go(1), { disabled: at === siblings.length - 1 || state.running })}</span>`;
+};
+
+const editor = (message) => html`<form class="editor" @submit=${(event) => {
+  event.preventDefault();
+  send("edit", $("#editor").value);
+}}><textarea id="editor" rows=${Math.min(12, message.content.split("\n").length + 1)} aria-label=${words.edit} .value=${state.editing.text}
+  @keydown=${(event) => {
+    if (event.isComposing || event.keyCode === 229) return;
+    if (event.key === "Escape") {
+      state.editing = null;
+      draw();
+    } else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+      event.target.form.requestSubmit();
+    }
+  }}></textarea><div class="row">
+  <button type="button" @click=${() => {
+    state.editing = null;
+    draw();
+  }}>${words.cancel}</button><button class="primary">${words.send}</button></div></form>`;
+
+const question = (message, last) => html`<article class="question ${message.seen ? "" : "outside"}" aria-label=${words.you}>
+  ${state.editing?.id === message.id ? editor(message) : html`<div class="said">${message.content}</div>`}
+  <footer>${pages(message)}${message.seen ? nothing : html`<small>${words.outside}</small>`}
+    ${last ? icon("edit", words.edit, () => edit(message), { disabled: state.running }) : nothing}
+    ${last ? icon("undo", words.undo, () => run("/undo"), { disabled: state.running }) : nothing}
+    ${icon("pin", message.pinned ? words.unpin : words.pin, () => run(`/pin ${message.number}`), { class: message.pinned ? "on" : "", disabled: state.running })}
+    ${icon("copy", words.copy, (event) => copy(message.content, event.currentTarget))}
+  </footer></article>`;
+
+const answer = (message, last) => {
+  const live = last && state.running && state.live?.continues ? state.live : null;
+  const ended = { interrupted: words.stopped, length: words.length, error: words.error }[message.finish_reason];
+  return html`<article class="answer ${message.seen ? "" : "outside"}" aria-label=${message.note ? words.summary : words.model}>
+  ${message.note ? html`<small>${words.summary}</small>` : nothing}
+  <answer-text .text=${live ? message.content + live.text : message.content}></answer-text>
+  <footer>${pages(message)}${ended ? html`<small class="ended">[${ended}]</small>` : nothing}
+    ${message.seen ? nothing : html`<small>${words.outside}</small>`}
+    ${last && ended ? html`<button type="button" ?disabled=${state.running} @click=${() => send("continue")}>${words.goOn}</button>` : nothing}
+    ${last ? icon("retry", words.retry, () => send("retry"), { disabled: state.running }) : nothing}
+    ${icon("copy", words.copy, (event) => copy(message.content, event.currentTarget))}
+    ${message.speed ? html`<small>${message.completion_tokens} ${words.tokens} · ${message.speed.toFixed(1)} ${words.perSecond}</small>` : nothing}
+  </footer></article>`;
+};
+
+const growing = () => html`<article class="answer" aria-label=${words.model} aria-busy="true">
+  ${state.live?.thought ? html`<details class="thought"><summary>${words.thought}</summary><pre>${state.live.thought}</pre></details>` : nothing}
+  <answer-text id="live" .growing=${true} .text=${state.live?.text ?? ""}></answer-text></article>`;
+
+const meter = () => {
+  const { progress } = state;
+  if (!progress) return nothing;
+  return html`<label class="reading">${words.reading} ${progress.processed}/${progress.total}
+    <progress max=${progress.total} value=${progress.processed}></progress></label>`;
+};
+
+const chat = () => {
+  const messages = state.conversation?.messages ?? [];
+  const spoken = messages.filter((message) => message.role !== "system");
+  const lastQuestion = spoken.findLast((message) => message.role === "user" && !message.note);
+  const lastAnswer = spoken.at(-1)?.role === "assistant" ? spoken.at(-1) : null;
+  return html`<div id="scroll" @scroll=${onScroll} tabindex="-1"><div id="messages">
+    ${spoken.length ? nothing : html`<p class="empty">${words.empty}</p>`}
+    ${spoken.map((message) => (message.role === "user"
+      ? message.note ? nothing : question(message, message === lastQuestion)
+      : answer(message, message === lastAnswer)))}
+    ${state.running && !state.live?.continues ? growing() : nothing}
+    ${state.notices.map((text) => html`<p class="notice">${text}</p>`)}
+    ${meter()}${state.status ? html`<p class="status">${state.status}</p>` : nothing}
+  </div></div>
+  <button id="to-end" type="button" ?hidden=${followEnd} aria-label=${words.toEnd} title=${words.toEnd} @click=${() => {
+    followEnd = true;
+    toEnd();
+  }}>↓</button>`;
+};
+
+const composer = () => html`<form id="composer" @submit=${(event) => {
+  event.preventDefault();
+  send("ask", box().value);
+}}>
+  ${state.connection ? html`<p class="status" role="status">${state.connection}</p>` : nothing}
+  ${state.error ? html`<p class="error" role="alert">${state.error}
+    ${icon("close", words.close, () => {
+      state.error = "";
+      draw();
+    })}</p>` : nothing}
+  <div class="chips">${state.folded.map((text, index) => html`<span class="chip">[${text.split("\n").length} ${words.lines}]
+    <button type="button" @click=${() => unfold(index)}>${words.unfold}</button>
+    ${icon("close", words.remove, () => {
+      state.folded.splice(index, 1);
+      draw();
+    })}</span>`)}${state.files.map((file) => html`<span class="chip">${file.name} · ${file.tokens} ${words.tokens}</span>`)}
+    ${state.files.length ? icon("close", words.remove, () => {
+      state.files = [];
+      run("/file off");
+    }) : nothing}</div>
+  <div class="row">
+    <label class="button icon" data-icon="attach" title=${words.attach}><input type="file" multiple aria-label=${words.attach} @change=${(event) => {
+      addFiles([...event.target.files]);
+      event.target.value = "";
+    }}></label>
+    <textarea id="message" rows="1" placeholder=${words.message} aria-label=${words.message} title=${words.hint} autocomplete="off"
+      @keydown=${onKey} @paste=${onPaste} @input=${() => {
+        keepDraft();
+        fitBox();
+      }}></textarea>
+    ${state.running
+      ? html`<button type="button" id="stop" @click=${() => attempt(() => api.stop(state.key))}>${words.stop}</button>`
+      : html`<button id="send" class="primary">${words.send}</button>`}
+  </div>
+</form>`;
+
+const panel = () => {
+  const { settings, window } = state.conversation ?? {};
+  if (!state.panelOpen || !settings) return nothing;
+  const field = (name, kind) => html`<label>${name}<input type="text" inputmode=${kind} .value=${settings[name] ?? ""} placeholder=${words.default}
+    @change=${(event) => run(`/set ${name} ${event.target.value.trim() || "default"}`)}></label>`;
+  return html`<aside id="panel" aria-label=${words.settings}>
+    <label>${words.system}<textarea rows="4" .value=${settings.system ?? ""} @change=${(event) => changeOf(state.key, { system: event.target.value })}></textarea></label>
+    ${["temperature", "top_p", "top_k", "min_p", "repeat_penalty", "max_tokens", "seed"].map((name) => field(name, "decimal"))}
+    <p>${words.window}: ${window || "–"}</p></aside>`;
+};
+
+const gauge = () => {
+  const match = /^(\d+)\/(\d+)$/.exec(state.conversation?.window ?? "");
+  if (!match) return nothing;
+  return html`<span class="gauge" title="${words.window}: ${match[0]} ${words.tokens}"><meter min="0" max=${match[2]} value=${match[1]}
+    aria-label="${words.window}: ${match[0]} ${words.tokens}"></meter>${match[0]}</span>`;
+};
+
+const page = () => (state.signedOut
+  ? html`<main class="out"><h1>llamachat</h1><p role="alert">${words.signedOut}</p></main>`
+  : html`${side()}<main>
+    <header>${icon("menu", words.menu, () => {
+      state.menuOpen = !state.menuOpen;
+      draw();
+    }, { class: "menu" })}
+      <h1>${state.conversation?.title || words.untitled}</h1>
+      <small>${state.about.model ?? ""}</small>${gauge()}
+      ${icon("settings", words.settings, () => {
+        state.panelOpen = !state.panelOpen;
+        draw();
+      }, { disabled: !state.conversation })}</header>
+    ${panel()}${chat()}${composer()}
+    <p id="said" class="hidden" aria-live="polite"></p>
+  </main>`);
+
+let drawing = false;
+function draw() {
+  if (drawing) return;
+  drawing = true;
+  queueMicrotask(() => {
+    drawing = false;
+    render(page(), document.body);
+    document.title = state.conversation?.title ? `${state.conversation.title} · llamachat` : "llamachat";
+    if (followEnd) toEnd();
+  });
+}
+
+// -- everywhere -------------------------------------------------------------------------------------------------
+
+addEventListener("popstate", () => {
+  const wanted = location.pathname.match(/^\/c\/(.+)$/)?.[1];
+  open(wanted ? decodeURIComponent(wanted) : null);
+});
+addEventListener("keydown", (event) => {
+  const control = event.ctrlKey || event.metaKey;
+  if (event.key === "Escape" && state.running && !state.editing) {
+    attempt(() => api.stop(state.key));
+  } else if (control && event.key.toLowerCase() === "k") {
+    event.preventDefault();
+    state.menuOpen = true;
+    draw();
+    queueMicrotask(() => $("#search").focus());
+  } else if (control && event.shiftKey && event.key.toLowerCase() === "o") {
+    event.preventDefault();
+    open(null, true).then(() => box().focus());
+  }
+});
+addEventListener("click", (event) => {
+  const button = event.target.closest?.("[data-copy]");
+  if (button) copy(button.closest("figure").querySelector("code").textContent, button);
+  for (const open of document.querySelectorAll("details.more[open]")) if (!open.contains(event.target)) open.open = false;
+});
+addEventListener("drawn", () => followEnd && toEnd());
+addEventListener("dragover", (event) => event.preventDefault());
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  const files = [...(event.dataTransfer?.files ?? [])];
+  if (files.length) addFiles(files);
+});
+
+draw();
+start();
