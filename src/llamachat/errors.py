@@ -89,6 +89,14 @@ class UsageError(LlamachatError):
     exit_status = ExitStatus.USAGE
 
 
+class ConversationBusy(UsageError):
+    """Another turn runs in the conversation."""
+
+
+class ConversationChanged(UsageError):
+    """Somebody else has changed the conversation since it was shown."""
+
+
 class ModelError(LlamachatError):
     exit_status = ExitStatus.MODEL
 

@@ -37,12 +37,18 @@ def file(repl: Repl, argument: str) -> None:
             raise UsageError(f"{path} has lines 1 to {len(lines)}.")
         text = "\n".join(lines[first - 1 : last])
     where = path.name if first is None else f"{path.name}, lines {first} to {last or 'the end'}"
-    quoted = _quote(where, path.suffix.removeprefix("."), text)
-    tokens = _fitting(session, where, quoted)
-    session.attached.append(quoted)
+    tokens = attach(session, where, path.suffix.removeprefix("."), text)
     about = "" if session.window.counter.exact else "about "
     size = f"{counted(len(text), 'character')}, {about}{counted(tokens, 'token')}"
     repl.terminal.tell(f"{where}: {size}, goes out with the next message; /file {DETACH} detaches it.")
+
+
+def attach(session: Session, where: str, language: str, text: str) -> int:
+    """Let `text` go out with the next message; its tokens. Raises UsageError where the window has no room."""
+    quoted = _quote(where, language, text)
+    tokens = _fitting(session, where, quoted)
+    session.attached.append(quoted)
+    return tokens
 
 
 def _fitting(session: Session, where: str, text: str) -> int:

@@ -126,6 +126,10 @@ class ContextWindow:
         """The nodes that go out of the window with this turn."""
         return tuple(i for i in fitted.dropped if i not in self._dropped)
 
+    def has_dropped(self, node_id: int) -> bool:
+        """Whether a message was out of the window at the last answer, as far as is known."""
+        return node_id in self._dropped
+
     def questions_dropped_now(self, conversation: Conversation, fitted: Fitted) -> tuple[Message, ...]:
         """The questions of the turns that go out of the window with this turn."""
         now = set(self.dropped_now(fitted))

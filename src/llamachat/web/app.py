@@ -1,0 +1,198 @@
+"""The page's server: static files, and the calls that the page makes."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from llamachat.client import ServerFacts
+from llamachat.errors import (
+    AuthError,
+    ConversationBusy,
+    ConversationChanged,
+    LlamachatError,
+    NotFoundError,
+    ServerError,
+    StoreError,
+    UsageError,
+)
+from llamachat.texts import documents
+from llamachat.web.access import Access
+from llamachat.web.conversations import Conversations
+
+STATIC = Path(__file__).parent / "static"
+T = TypeVar("T")
+
+
+class Page:
+    """The routes. What blocks (the store, the model server) runs in a thread."""
+
+    def __init__(self, conversations: Conversations, facts: Callable[[], ServerFacts], key: str, cookie: str) -> None:
+        self._conversations, self._facts, self._key, self._cookie = conversations, facts, key, cookie
+
+    def app(self, host: str) -> Access:
+        one = "/api/conversations/{key}"
+        routes = [
+            Route("/", self.index),
+            Route("/c/{key}", self.index),
+            Route("/api/sign-in", self.sign_in, methods=["POST"]),
+            Route("/api/about", self.about),
+            Route("/api/import", self.import_file, methods=["POST"]),
+            Route("/api/conversations", self.list, methods=["GET"]),
+            Route("/api/conversations", self.create, methods=["POST"]),
+            Route(one, self.load, methods=["GET"]),
+            Route(one, self.change, methods=["PATCH"]),
+            Route(one, self.remove, methods=["DELETE"]),
+            Route(f"{one}/turns", self.turn, methods=["POST"]),
+            Route(f"{one}/stop", self.stop, methods=["POST"]),
+            Route(f"{one}/files", self.attach, methods=["POST"]),
+            Route(f"{one}/export", self.export),
+            Route(f"{one}/events", self.events),
+            Mount("/static", StaticFiles(directory=STATIC)),
+        ]
+        app = Starlette(routes=routes, exception_handlers={LlamachatError: _refuse})
+        return Access(app, host=host, key=self._key, cookie=self._cookie)
+
+    async def index(self, request: Request) -> Response:
+        return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+
+    async def sign_in(self, request: Request) -> Response:
+        token = str((await _body(request)).get("token", ""))
+        if not Access(_nothing, host="", key=self._key, cookie="").is_key(token):
+            return JSONResponse({"error": "This is not the key of this address."}, 401)
+        response = JSONResponse({})
+        secure = request.url.scheme == "https"
+        response.set_cookie(self._cookie, token, httponly=True, samesite="strict", secure=secure, path="/")
+        return response
+
+    async def about(self, request: Request) -> Response:
+        try:
+            said = await asyncio.to_thread(self._facts)
+        except LlamachatError as error:
+            return JSONResponse({"model": None, "error": str(error)})
+        return JSONResponse({"model": said.model, "n_ctx": said.n_ctx})
+
+    async def list(self, request: Request) -> Response:
+        query = request.query_params.get("query", "")
+        return JSONResponse(await asyncio.to_thread(self._conversations.found, query))
+
+    async def create(self, request: Request) -> Response:
+        return JSONResponse({"key": await asyncio.to_thread(self._conversations.create)})
+
+    async def load(self, request: Request) -> Response:
+        return JSONResponse(await asyncio.to_thread(self._view, request.path_params["key"]))
+
+    def _view(self, key: str) -> Mapping[str, Any]:
+        conversation = self._conversations.get(key)
+        stored, title = self._conversations.title(conversation)
+        return {**conversation.view(), "key": stored or key, "title": title}
+
+    async def change(self, request: Request) -> Response:
+        key, changes = request.path_params["key"], await _body(request)
+        await asyncio.to_thread(self._change, key, changes)
+        return JSONResponse({})
+
+    def _change(self, key: str, changes: Mapping[str, Any]) -> None:
+        if "name" in changes:
+            self._conversations.rename(key, str(changes["name"]))
+        if "on_top" in changes:
+            self._conversations.pin(key, bool(changes["on_top"]))
+        if changes.keys() - {"name", "on_top"}:
+            self._conversations.get(key).change(changes)
+
+    async def remove(self, request: Request) -> Response:
+        await asyncio.to_thread(self._conversations.remove, request.path_params["key"])
+        return JSONResponse({})
+
+    async def turn(self, request: Request) -> Response:
+        wanted = await _body(request)
+        conversation = await asyncio.to_thread(self._conversations.get, request.path_params["key"])
+        action = wanted.get("action")
+        if action not in ("ask", "edit", "retry", "continue"):
+            raise UsageError(f"There is no action {action!r}.")
+        text, node = str(wanted.get("text") or ""), wanted.get("node")
+        await asyncio.to_thread(conversation.start, action, text, wanted.get("head"), node)
+        return JSONResponse({}, 202)
+
+    async def stop(self, request: Request) -> Response:
+        conversation = await asyncio.to_thread(self._conversations.get, request.path_params["key"])
+        conversation.stop()
+        return JSONResponse({})
+
+    async def attach(self, request: Request) -> Response:
+        wanted = await _body(request)
+        return JSONResponse(await asyncio.to_thread(self._attach, request.path_params["key"], wanted))
+
+    def _attach(self, key: str, wanted: Mapping[str, Any]) -> Mapping[str, Any]:
+        name = Path(str(wanted.get("name") or "file")).name
+        try:
+            data = base64.b64decode(str(wanted.get("data") or ""), validate=True)
+        except binascii.Error as error:
+            raise UsageError(f"{name} did not arrive whole.", "Try again.") from error
+        text = documents.text_of(Path(name), data)
+        return {"name": name, "tokens": self._conversations.get(key).attach(name, text)}
+
+    async def export(self, request: Request) -> Response:
+        key, form = request.path_params["key"], request.query_params.get("format", "markdown")
+        text = await asyncio.to_thread(self._conversations.exported, key, form)
+        ending = {"json": "json", "jsonl": "jsonl"}.get(form, "md")
+        disposition = f'attachment; filename="conversation-{key}.{ending}"'
+        return PlainTextResponse(text, headers={"Content-Disposition": disposition})
+
+    async def import_file(self, request: Request) -> Response:
+        text = str((await _body(request)).get("text", ""))
+        return JSONResponse({"keys": await asyncio.to_thread(self._conversations.imported, text)})
+
+    async def events(self, request: Request) -> Response:
+        conversation = await asyncio.to_thread(self._conversations.get, request.path_params["key"])
+        last = request.headers.get("last-event-id") or request.query_params.get("after") or "0"
+        after = int(last) if last.isdecimal() else 0
+
+        async def pour() -> AsyncIterator[ServerSentEvent]:
+            async for news in conversation.events.read(after):
+                if news is not None:
+                    place, event = news
+                    yield ServerSentEvent(json.dumps(event, ensure_ascii=False), id=str(place))
+
+        return EventSourceResponse(pour(), ping=15, headers={"Cache-Control": "no-store"})
+
+
+async def _body(request: Request) -> Mapping[str, Any]:
+    try:
+        value = await request.json()
+    except ValueError as error:
+        raise UsageError("This is not valid JSON.") from error
+    if not isinstance(value, dict):
+        raise UsageError("A JSON object is wanted.")
+    return value
+
+
+_STATUS: tuple[tuple[type[LlamachatError], int], ...] = (
+    (ConversationBusy, 409),
+    (ConversationChanged, 409),
+    (NotFoundError, 404),
+    (UsageError, 400),
+    (AuthError, 502),
+    (ServerError, 502),
+    (StoreError, 507),
+)
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+    return JSONResponse({"error": str(error)}, status)
+
+
+async def _nothing(*_: Any) -> None: ...

@@ -1,0 +1,148 @@
+"""All conversations: those in the transcripts, and those that are open in the page."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from llamachat.chat.session import Session, Settings
+from llamachat.client import ChatClient, ServerFacts
+from llamachat.errors import LlamachatError, NotFoundError, UsageError
+from llamachat.store import exchange
+from llamachat.store.journal import Journal
+from llamachat.store.transcripts import Transcripts
+from llamachat.web.conversation import OpenConversation
+
+MOST_OPEN = 20
+"""Conversations that are kept open; those that nobody looks at are closed first."""
+_PINNED = "on_top"
+"""Among a conversation's settings: it comes first in the list."""
+
+
+class Conversations:
+    """Opens each conversation once, however many tabs show it. Keys are ids of the store, or `new-…`."""
+
+    def __init__(
+        self, path: Path, client: ChatClient, settings: Callable[[ServerFacts], Settings], n_ctx: int | None
+    ) -> None:
+        self._path, self._client, self._settings, self._n_ctx = path, client, settings, n_ctx
+        self._open: OrderedDict[str, OpenConversation] = OrderedDict()
+        self._lock = Lock()
+
+    def close(self) -> None:
+        for conversation in self._open.values():
+            conversation.stop()
+            conversation.session.journal.close()
+
+    def create(self) -> str:
+        """A new conversation; it is stored with its first question."""
+        key = f"new-{uuid.uuid4().hex}"
+        with self._lock:
+            self._keep(key, self._session())
+        return key
+
+    def get(self, key: str) -> OpenConversation:
+        """The open conversation of that key. Raises NotFoundError where there is none."""
+        with self._lock:
+            found = self._open.get(key) or next(
+                (c for c in self._open.values() if str(c.session.journal.conversation_id) == key), None
+            )
+            if found is not None:
+                return found
+            if not key.isdecimal():
+                raise NotFoundError("This conversation is no longer open, and nothing was said in it.")
+            session = self._session()
+            try:
+                session.resume(key)
+            except LlamachatError:
+                session.journal.close()
+                raise
+            return self._keep(key, session)
+
+    def title(self, conversation: OpenConversation) -> tuple[str, str | None]:
+        """The key in the store, as far as there is one, and the title."""
+        stored = conversation.session.journal.conversation_id
+        if stored is None:
+            return "", None
+        with self._reading() as transcripts:
+            heading, _ = transcripts.tree(stored)
+        return str(stored), heading.name or heading.title
+
+    def found(self, query: str) -> Sequence[Mapping[str, Any]]:
+        """The conversations as a list shows them: the last first, or those that hold the words of `query`."""
+        if not self._path.exists():
+            return []
+        with self._reading() as transcripts:
+            if query.strip():
+                hits = {}
+                for hit in transcripts.search(query, 100):
+                    hits.setdefault(hit.conversation_id, hit)
+                return [
+                    {"key": str(h.conversation_id), "title": h.name or h.title, "excerpt": h.line[:120], "pinned": False}
+                    for h in hits.values()
+                ]
+            rows = [
+                {"key": str(s.id), "title": s.name or s.title, "pinned": bool(transcripts.setting(s.id, _PINNED))}
+                for s in transcripts.summaries(500)
+            ]
+        return sorted(rows, key=lambda row: not row["pinned"])
+
+    def rename(self, key: str, name: str) -> None:
+        with self._reading() as transcripts:
+            transcripts.name(transcripts.find(key), name)
+
+    def pin(self, key: str, pinned: bool) -> None:
+        self.get(key).session.note(_PINNED, pinned)
+
+    def remove(self, key: str) -> None:
+        conversation = self.get(key)
+        if conversation.running:
+            conversation.stop()
+        with self._lock:
+            for known in [k for k, c in self._open.items() if c is conversation]:
+                del self._open[known]
+        stored = conversation.session.journal.conversation_id
+        conversation.session.journal.close()
+        if stored is not None:
+            with self._reading() as transcripts:
+                transcripts.remove([stored])
+
+    def exported(self, key: str, form: str) -> str:
+        with self._reading() as transcripts:
+            number = transcripts.find(key)
+            if form == "json":
+                return exchange.to_json([transcripts.tree(number)])
+            if form == "jsonl":
+                return exchange.to_jsonl(transcripts.load(number))
+            return exchange.to_markdown(transcripts.load(number))
+
+    def imported(self, text: str) -> list[str]:
+        """Store the conversations of an exported file; their keys."""
+        trees = exchange.read(text, time.time())
+        if not trees:
+            raise UsageError("There is no conversation in this file.")
+        with self._reading() as transcripts:
+            return [str(number) for number in exchange.add(transcripts, trees)]
+
+    def _session(self) -> Session:
+        facts = self._client.facts()
+        journal = Journal(self._path, lambda error: None)
+        return Session.open(self._client, journal, self._settings(facts), facts=facts, n_ctx=self._n_ctx)
+
+    def _keep(self, key: str, session: Session) -> OpenConversation:
+        conversation = self._open[key] = OpenConversation(session)
+        for old in list(self._open)[: max(0, len(self._open) - MOST_OPEN)]:
+            other = self._open[old]
+            if not other.running and other.events.unwatched_seconds > 0:
+                del self._open[old]
+                other.session.journal.close()
+        return conversation
+
+    def _reading(self) -> AbstractContextManager[Transcripts]:
+        return Transcripts.open(self._path, lambda error: None)
