@@ -21,7 +21,7 @@ LIST = FOLDER / "vendor.json"
 
 @dataclass(frozen=True)
 class Library:
-    """One file of one package. `licence` is the SPDX name, `licence_file` where its text is in the package."""
+    """One file of one package. `licence` is the SPDX name, `licence_file` its text in the package."""
 
     package: str
     version: str

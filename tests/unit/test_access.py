@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from llamachat.engine.access import LOOPBACK_ORIGIN, Rules, host_name, is_loopback
+from llamachat.core.hosts import host_name, is_loopback
+from llamachat.engine.access import LOOPBACK_ORIGIN, Rules
 from llamachat.engine.failures import Refused
 
 

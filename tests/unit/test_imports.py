@@ -27,7 +27,9 @@ MAY_IMPORT = {
     "programs": {"programs", "client", "store", "texts", "core", "errors"},
     "api": {"programs", "client", "texts", "errors"},
     "doctor": {"doctor", "hub", "server", "core", "errors"},
+    "web": {"web", "chat", "client", "store", "texts", "core", "errors"},
     "cli": {
+        "web",
         "cli",
         "chat",
         "programs",

@@ -57,7 +57,8 @@ class Session:
     """`facts` is what the server said of itself last, `attached` goes out with the next message.
 
     `cut` is the node of an answer that broke off: it is in no turn, and can be gone on with. `id` names the
-    conversation to servers, so that all of its requests can go to the one that knows it.
+    conversation to servers, so that all of its requests can go to the one that knows it. `on_top` has
+    it come first in lists.
     """
 
     client: ChatClient
@@ -68,6 +69,7 @@ class Session:
     facts: ServerFacts | None = None
     attached: list[str] = field(default_factory=list)
     cut: int | None = None
+    on_top: bool = False
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @classmethod
@@ -100,7 +102,7 @@ class Session:
 
     def begin(self) -> None:
         """A new conversation."""
-        self.id = uuid.uuid4().hex
+        self.id, self.on_top = uuid.uuid4().hex, False
         self._go_to(presets.seed(self.settings.lang, self.settings.system))
         self.journal.start(self.conversation, self._remembered)
 
@@ -114,6 +116,7 @@ class Session:
         before = stored.heading.settings
         self.settings = self.settings.resumed(before, keep)
         self.id = str(before.get("session") or uuid.uuid4().hex)
+        self.on_top = before.get("on_top") is True
         self._go_to(stored.conversation)
         return stored.conversation
 
@@ -152,13 +155,17 @@ class Session:
         if message and message.content == before:
             self.set_system(presets.SYSTEM[lang])
 
+    def put_on_top(self, on_top: bool) -> None:
+        self.on_top = on_top
+        self.journal.remember(self._remembered)
+
     def pin(self, index: int, pinned: bool) -> None:
         self.conversation = self.conversation.with_pin(index, pinned)
         self.journal.save(self.conversation)
 
     @property
     def _remembered(self) -> dict[str, Any]:
-        return {**self.settings.remembered, "session": self.id}
+        return {**self.settings.remembered, "session": self.id, "on_top": self.on_top}
 
     # -- the server -----------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from llamachat.core import presets
 from llamachat.core.sampling import Sampling
 from llamachat.errors import NotFoundError, ServerError
 from llamachat.settings import base
-from llamachat.settings.chat import ChatSettings
+from llamachat.settings.chat import ChatSettings, ConversationOptions
 from llamachat.store.journal import Journal, NoJournal
 from llamachat.terminal import theme
 from llamachat.terminal.interactive import open_terminal
@@ -52,7 +52,7 @@ def chat(options: ChatSettings) -> int:
             client.warm_up()
             with closing(_journal(options, terminal)) as journal:
                 session = Session.open(
-                    client, journal, _settings(options, said), facts=said, n_ctx=options.n_ctx
+                    client, journal, conversation_settings(options, said), facts=said, n_ctx=options.n_ctx
                 )
                 transcripts = paths.transcripts_file(options.transcripts)
                 one = Repl(session, terminal, transcripts, show_stats=options.stats)
@@ -78,7 +78,8 @@ def _resume(one: Repl, options: ChatSettings) -> None:
         raise
 
 
-def _settings(options: ChatSettings, said: ServerFacts) -> Settings:
+def conversation_settings(options: ConversationOptions, said: ServerFacts) -> Settings:
+    """What a new conversation is set to."""
     auto: presets.Lang = "en" if said.bundled else "zh"
     return Settings(
         model=options.model,

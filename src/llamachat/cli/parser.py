@@ -27,6 +27,7 @@ class Command:
 COMMANDS = (
     Command("serve", "run the server on a GGUF model", "llamachat.cli.serve", takes_rest=True),
     Command("chat", "talk to a running server", "llamachat.cli.chat"),
+    Command("web", "talk to a running server in the browser", "llamachat.cli.web"),
     Command("ask", "ask one question: in a shell, in a pipe, about files", "llamachat.cli.ask"),
     Command("batch", "ask the same question for every row of a file", "llamachat.cli.batch"),
     Command("templates", "list and show the named prompts", "llamachat.cli.templates"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Sequence
 
 ANY_ADDRESS = ("0.0.0.0", "::", "")
 """What a server binds to that listens on every address."""
@@ -35,13 +36,13 @@ def own_names() -> tuple[str, ...]:
     return name, name.partition(".")[0], name.partition(".")[0] + ".local"
 
 
-def is_server_name(header: str, bound: str) -> bool:
+def is_server_name(header: str, bound: str, names: Sequence[str]) -> bool:
     """Whether a `Host` header names the server that is bound to the address `bound`.
 
-    That is a loopback name, the bound host, or, bound to every address, any address or own name. A page that
-    rebinds its own name to this machine (DNS rebinding) sends that name: never an address.
+    That is a loopback name, the bound host, or, bound to every address, any address or one of `names`. A page
+    that rebinds its own name to this machine (DNS rebinding) sends that name: never an address.
     """
     name = host_name(header)
     if is_loopback(name) or name == bound.lower():
         return True
-    return bound in ANY_ADDRESS and (ip_address(name) is not None or name in own_names())
+    return bound in ANY_ADDRESS and (ip_address(name) is not None or name in names)

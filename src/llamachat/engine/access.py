@@ -8,18 +8,16 @@ also stops the plain form posts that CORS lets through.
 from __future__ import annotations
 
 import hmac
-import ipaddress
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from llamachat.core import hosts
 from llamachat.engine.failures import Refused, answer
 
 LOOPBACK_ORIGIN = r"https?://(localhost|([^/:@]+\.)?localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?"
-ANY_ADDRESS = ("0.0.0.0", "::", "")
 # Without a key, since whoever waits for the server asks it; `/health` hides the path from strangers.
 OPEN_PATHS = ("/health", "/health/ready")
 
@@ -43,14 +41,7 @@ class Rules:
             raise Refused(401, "Invalid API key", code="invalid_api_key")
 
     def knows_host(self, header: str) -> bool:
-        """A loopback name, the bound host, or, bound to every address, any address or own name.
-
-        A page that rebinds its own name to this machine sends that name: never an address.
-        """
-        name = host_name(header)
-        if is_loopback(name) or name == self.host.lower():
-            return True
-        return self.host in ANY_ADDRESS and (_address(name) is not None or name in self.own_names)
+        return hosts.is_server_name(header, self.host, self.own_names)
 
     def trusts(self, origin: str, host: str) -> bool:
         """A loopback page, one that was added, or one that this server itself sent (its /docs)."""
@@ -59,19 +50,19 @@ class Rules:
         except ValueError:  # brackets without an address in them
             return False
         own = parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
-        loopback = parts.scheme in ("http", "https") and is_loopback(host_name(parts.netloc))
+        loopback = parts.scheme in ("http", "https") and hosts.is_loopback(hosts.host_name(parts.netloc))
         return own or loopback or origin in self.origins or "*" in self.origins
 
     def needs_key(self, path: str) -> bool:
         if self.api_key is None or path in OPEN_PATHS:
             return False
-        return is_api(path) or not is_loopback(self.host.lower())
+        return is_api(path) or not hosts.is_loopback(self.host.lower())
 
     def is_stranger(self, headers: Mapping[str, str]) -> bool:
         """Somebody who may be on another machine and has not shown the key that there is."""
         return (
             self.api_key is not None
-            and not is_loopback(self.host.lower())
+            and not hosts.is_loopback(self.host.lower())
             and not self.is_key(headers.get("authorization", ""))
         )
 
@@ -85,32 +76,6 @@ class Rules:
 
 def is_api(path: str) -> bool:
     return not path.startswith(("/docs", "/redoc", "/openapi.json"))
-
-
-def host_name(header: str) -> str:
-    """The name or address in a `Host` header, without port, brackets and the root's dot, in small letters."""
-    if header.startswith("["):
-        return header[1:].partition("]")[0].lower()
-    name = header if header.count(":") > 1 else header.partition(":")[0]
-    return name.rstrip(".").lower()
-
-
-def is_loopback(name: str) -> bool:
-    address = _address(name)
-    return address.is_loopback if address else name == "localhost" or name.endswith(".localhost")
-
-
-def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(name)
-    except ValueError:
-        return None
-
-
-def own_names() -> tuple[str, ...]:
-    """This machine's name, plain and as other machines of a home network find it."""
-    name = socket.gethostname().lower()
-    return name, name.partition(".")[0], name.partition(".")[0] + ".local"
 
 
 class AccessMiddleware:

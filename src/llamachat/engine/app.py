@@ -14,8 +14,9 @@ from starlette.middleware.cors import CORSMiddleware
 
 from llamachat import __version__
 from llamachat.core.engine_options import EngineOptions
+from llamachat.core.hosts import own_names
 from llamachat.engine import parent, routes
-from llamachat.engine.access import LOOPBACK_ORIGIN, AccessMiddleware, Rules, own_names
+from llamachat.engine.access import LOOPBACK_ORIGIN, AccessMiddleware, Rules
 from llamachat.engine.failures import answer
 from llamachat.engine.metrics import Metrics
 from llamachat.engine.middleware import RequestMiddleware

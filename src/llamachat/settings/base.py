@@ -29,7 +29,7 @@ from llamachat.core.sampling import BOUNDS
 from llamachat.errors import UsageError
 
 ENV_PREFIX = "LLAMACHAT_"
-SECTIONS = ("serve", "chat", "ask", "batch", "pull", "models", "doctor", "history")
+SECTIONS = ("serve", "chat", "ask", "batch", "pull", "models", "doctor", "history", "web")
 """The tables of config.toml, one for each subcommand."""
 
 

@@ -13,8 +13,8 @@ from llamachat.settings.base import option, sampling_bounds
 from llamachat.settings.client import ClientOptions
 
 
-class ChatSettings(ClientOptions):
-    section: ClassVar[str] = "chat"
+class ConversationOptions(ClientOptions):
+    """What new conversations are set to, in a terminal or a page."""
 
     temperature: float = option(
         Sampling().temperature, "randomness, 0 for none", **sampling_bounds("temperature")
@@ -31,6 +31,14 @@ class ChatSettings(ClientOptions):
     lang: Literal[Lang, "auto"] = option(
         "auto", "language of the seeded history; auto: Chinese, but English for the bundled model"
     )
+    transcripts: Path | None = option(
+        None, "the transcripts file (default: in the user's data folder)", metavar="FILE"
+    )
+
+
+class ChatSettings(ConversationOptions):
+    section: ClassVar[str] = "chat"
+
     intro: bool = option(True, "ask the model to introduce itself first")
     color: Literal["auto", "always", "never"] = option(
         "auto", "colours; auto: in a terminal, without NO_COLOR"
@@ -45,9 +53,6 @@ class ChatSettings(ClientOptions):
         True, "keep typed messages for the next chat's up key and Ctrl-R", formerly="history"
     )
     store: bool = option(True, "save the conversation in the transcripts")
-    transcripts: Path | None = option(
-        None, "the transcripts file (default: in the user's data folder)", metavar="FILE"
-    )
     continue_last: bool = option(False, "continue the last conversation", flags=("--continue",))
     resume: str | None = option(None, "continue the conversation with this id or name", metavar="ID|NAME")
     wait: float = option(0.0, "wait this many seconds for the server", metavar="SECONDS", ge=0)

@@ -139,6 +139,23 @@ class Transcripts:
             ).fetchall()
             return [Summary(*row[:-2], *map(from_iso, row[-2:])) for row in rows]
 
+    def extent(self, conversation_id: int) -> tuple[int, int]:
+        """How many messages a conversation has, and how many characters they hold together."""
+        with translated(self.path):
+            row = self._connection.execute(
+                "SELECT count(*), coalesce(sum(length(content)), 0) FROM message WHERE conversation_id = ?",
+                (conversation_id,),
+            ).fetchone()
+        return int(row[0]), int(row[1])
+
+    def with_setting(self, name: str) -> set[int]:
+        """Ids of the conversations in whose settings `name` is true."""
+        with translated(self.path):
+            rows = self._connection.execute(
+                "SELECT id FROM conversation WHERE json_extract(settings, ?) = 1", (f"$.{name}",)
+            ).fetchall()
+        return {row[0] for row in rows}
+
     def older_than(self, moment: float) -> Sequence[int]:
         """Ids of the conversations in which nothing was said since `moment`."""
         with translated(self.path):

@@ -24,7 +24,11 @@ _PICTURES: tuple[tuple[bytes, str], ...] = (
 
 def read_text(path: Path) -> str:
     """The text of a file. Raises UsageError where it can't be read, or is not a text."""
-    data = read_bytes(path)
+    return text_of(path, read_bytes(path))
+
+
+def text_of(path: Path, data: bytes) -> str:
+    """The text of a file's bytes; its kind is known by the name's ending. Raises UsageError."""
     convert = _CONVERTERS.get(path.suffix.lower())
     if convert is None and data.startswith(b"%PDF-"):
         convert = _pdf

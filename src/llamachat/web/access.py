@@ -1,7 +1,7 @@
 """Who may come in: this server's own page with the cookie that its key gives, and nobody else.
 
-A page of another site can make a browser send requests here. It can't read the cookie, a `SameSite=Strict` one is not
-sent along, and what changes something needs JSON and this page's own Origin besides.
+A page of another site can make a browser send requests here. A `SameSite=Strict` cookie is not sent along
+with them, and what changes something needs JSON and this page's own Origin besides.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ Receive = Callable[[], Awaitable[Message]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'; form-action 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'none'"
 )
 HEADERS = {
     "Content-Security-Policy": POLICY,
@@ -42,6 +42,7 @@ class Access:
 
     def __init__(self, app: App, *, host: str, key: str, cookie: str) -> None:
         self._app, self._host, self._key, self.cookie = app, host, key, cookie
+        self._names = hosts.own_names()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -64,7 +65,7 @@ class Access:
 
     def _refusal(self, method: str, path: str, headers: dict[str, str]) -> tuple[int, str] | None:
         host = headers.get("host", "")
-        if not hosts.is_server_name(host, self._host):
+        if not hosts.is_server_name(host, self._host, self._names):
             return 403, f"Host {host!r} is not this server's name."
         if not path.startswith("/api/"):
             return None

@@ -39,7 +39,9 @@ T = TypeVar("T")
 class Page:
     """The routes. What blocks (the store, the model server) runs in a thread."""
 
-    def __init__(self, conversations: Conversations, facts: Callable[[], ServerFacts], key: str, cookie: str) -> None:
+    def __init__(
+        self, conversations: Conversations, facts: Callable[[], ServerFacts], key: str, cookie: str
+    ) -> None:
         self._conversations, self._facts, self._key, self._cookie = conversations, facts, key, cookie
 
     def app(self, host: str) -> Access:
@@ -95,6 +97,7 @@ class Page:
         return JSONResponse(await asyncio.to_thread(self._view, request.path_params["key"]))
 
     def _view(self, key: str) -> Mapping[str, Any]:
+        self._conversations.look(key)
         conversation = self._conversations.get(key)
         stored, title = self._conversations.title(conversation)
         return {**conversation.view(), "key": stored or key, "title": title}
@@ -156,15 +159,18 @@ class Page:
         return JSONResponse({"keys": await asyncio.to_thread(self._conversations.imported, text)})
 
     async def events(self, request: Request) -> Response:
-        conversation = await asyncio.to_thread(self._conversations.get, request.path_params["key"])
+        key = request.path_params["key"]
+        conversation = await asyncio.to_thread(self._conversations.get, key)
         last = request.headers.get("last-event-id") or request.query_params.get("after") or "0"
         after = int(last) if last.isdecimal() else 0
 
         async def pour() -> AsyncIterator[ServerSentEvent]:
             async for news in conversation.events.read(after):
-                if news is not None:
-                    place, event = news
-                    yield ServerSentEvent(json.dumps(event, ensure_ascii=False), id=str(place))
+                if news is None:
+                    await asyncio.to_thread(self._conversations.look, key)
+                    continue
+                place, event = news
+                yield ServerSentEvent(json.dumps(event, ensure_ascii=False), id=str(place))
 
         return EventSourceResponse(pour(), ping=15, headers={"Cache-Control": "no-store"})
 

@@ -1,4 +1,4 @@
-"""A conversation that is open in the page. Its turns belong to it, not to a tab: they go on when nobody looks."""
+"""A conversation that is open in the page. Its turns belong to it, not to a tab."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ class OpenConversation:
             if self._running:
                 raise ConversationBusy("An answer is being written in this conversation.")
             if head != self.session.conversation.head:
-                raise ConversationChanged("The conversation has changed meanwhile. Look at it, and send again.")
+                raise ConversationChanged(
+                    "The conversation has changed meanwhile. Look at it, and send again."
+                )
             if action in ("ask", "edit") and not text.strip() and not self.session.attached:
                 raise UsageError("There is nothing to send.")
             self._running, self._stopped = action, False
@@ -56,7 +58,9 @@ class OpenConversation:
         before = self.session.conversation
         self.events.begin_turn()
         self.events.append({"type": "begin", "continues": action == "continue"})
-        threading.Thread(target=self._run, args=(action, text, node, before), name="turn", daemon=True).start()
+        threading.Thread(
+            target=self._run, args=(action, text, node, before), name="turn", daemon=True
+        ).start()
 
     def stop(self) -> None:
         self._stopped = True
@@ -133,6 +137,14 @@ class OpenConversation:
                 session.change(replace(session.settings, sampling=sampling))
             if changes.get("detach"):
                 session.attached.clear()
+        self.events.append(CHANGED)
+
+    def take_over(self, reference: str) -> None:
+        """Read the stored conversation anew: somebody else has changed it."""
+        with self._lock:
+            if self._running:
+                return
+            self.session.resume(reference)
         self.events.append(CHANGED)
 
     def attach(self, name: str, text: str) -> int:

@@ -17,12 +17,13 @@ from llamachat.errors import LlamachatError, NotFoundError, UsageError
 from llamachat.store import exchange
 from llamachat.store.journal import Journal
 from llamachat.store.transcripts import Transcripts
+from llamachat.store.values import Hit
 from llamachat.web.conversation import OpenConversation
 
 MOST_OPEN = 20
 """Conversations that are kept open; those that nobody looks at are closed first."""
-_PINNED = "on_top"
-"""Among a conversation's settings: it comes first in the list."""
+MOST_LISTED = 500
+"""Conversations in the list; the search finds the others."""
 
 
 class Conversations:
@@ -65,6 +66,23 @@ class Conversations:
                 raise
             return self._keep(key, session)
 
+    def look(self, key: str) -> None:
+        """Take over what another face, a chat in a terminal for one, has said in the conversation."""
+        conversation = self.get(key)
+        session = conversation.session
+        stored = session.journal.conversation_id
+        known = [
+            session.conversation.nodes[i].message
+            for i in session.journal.message_ids
+            if i in session.conversation.nodes
+        ]
+        if conversation.running or stored is None or len(known) < len(session.conversation.nodes):
+            return  # what is here is not all in the file yet
+        with self._reading() as transcripts:
+            extent = transcripts.extent(stored)
+        if extent != (len(known), sum(len(message.content) for message in known)):
+            conversation.take_over(str(stored))
+
     def title(self, conversation: OpenConversation) -> tuple[str, str | None]:
         """The key in the store, as far as there is one, and the title."""
         stored = conversation.session.journal.conversation_id
@@ -80,16 +98,22 @@ class Conversations:
             return []
         with self._reading() as transcripts:
             if query.strip():
-                hits = {}
+                hits: dict[int, Hit] = {}
                 for hit in transcripts.search(query, 100):
                     hits.setdefault(hit.conversation_id, hit)
                 return [
-                    {"key": str(h.conversation_id), "title": h.name or h.title, "excerpt": h.line[:120], "pinned": False}
+                    {
+                        "key": str(h.conversation_id),
+                        "title": h.name or h.title,
+                        "excerpt": h.line[:120],
+                        "pinned": False,
+                    }
                     for h in hits.values()
                 ]
+            on_top = transcripts.with_setting("on_top")
             rows = [
-                {"key": str(s.id), "title": s.name or s.title, "pinned": bool(transcripts.setting(s.id, _PINNED))}
-                for s in transcripts.summaries(500)
+                {"key": str(s.id), "title": s.name or s.title, "pinned": s.id in on_top}
+                for s in transcripts.summaries(MOST_LISTED)
             ]
         return sorted(rows, key=lambda row: not row["pinned"])
 
@@ -98,7 +122,9 @@ class Conversations:
             transcripts.name(transcripts.find(key), name)
 
     def pin(self, key: str, pinned: bool) -> None:
-        self.get(key).session.note(_PINNED, pinned)
+        session = self.get(key).session
+        session.put_on_top(pinned)
+        session.journal.save(session.conversation, wait=True)
 
     def remove(self, key: str) -> None:
         conversation = self.get(key)

@@ -12,7 +12,7 @@ Event = Mapping[str, Any]
 
 CHANGED: Event = {"type": "changed"}
 """The conversation is another one than before: load it again."""
-POLL_SECONDS = 15.0
+SILENCE_SECONDS = 1.0
 
 
 class EventLog:
@@ -57,24 +57,24 @@ class EventLog:
                 loop.call_soon_threadsafe(news.set)
 
     async def read(self, after: int) -> AsyncIterator[tuple[int, Event] | None]:
-        """The events behind the place `after`, each with the place behind it; None now and then in silence."""
+        """The events behind the place `after`, each with the place behind it; None in long silence."""
         news = asyncio.Event()
         self._readers[news] = asyncio.get_running_loop()
         try:
             while True:
                 news.clear()
                 with self._lock:
-                    first, events = self._first, self._events[max(0, after - self._first) :]
-                if not first <= after <= first + len(events) + max(0, after - first):
-                    # What this reader has not seen is no longer here.
-                    after = first
+                    first, end = self._first, self.end
+                    events = self._events[max(0, after - first) :]
+                if not first <= after <= end:
+                    # What this reader has not seen is no longer here; or the server was started anew.
+                    after, events = end, []
                     yield after, CHANGED
-                start = max(after, first)
-                for place, event in enumerate(events, start + 1):
-                    after = place
+                for event in events:
+                    after += 1
                     yield after, event
                 try:
-                    await asyncio.wait_for(news.wait(), POLL_SECONDS)
+                    await asyncio.wait_for(news.wait(), SILENCE_SECONDS)
                 except asyncio.TimeoutError:
                     yield None
         finally:

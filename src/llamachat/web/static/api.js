@@ -33,10 +33,9 @@ export const list = (query = "") => call("GET", `/api/conversations?query=${id(q
 export const create = () => call("POST", "/api/conversations", {});
 export const load = (key) => call("GET", `/api/conversations/${id(key)}`);
 export const change = (key, changes) => call("PATCH", `/api/conversations/${id(key)}`, changes);
-export const remove = (key) => call("DELETE", `/api/conversations/${id(key)}`);
+export const remove = (key) => call("DELETE", `/api/conversations/${id(key)}`, {});
 export const turn = (key, wanted) => call("POST", `/api/conversations/${id(key)}/turns`, wanted);
 export const stop = (key) => call("POST", `/api/conversations/${id(key)}/stop`, {});
-export const command = (key, line) => call("POST", `/api/conversations/${id(key)}/commands`, { line });
 export const importFile = (text) => call("POST", "/api/import", { text });
 export const exportUrl = (key, format) => `/api/conversations/${id(key)}/export?format=${format}`;
 

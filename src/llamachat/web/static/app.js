@@ -2,6 +2,7 @@
 
 import { html, nothing, render } from "/static/vendor/lit-html.js";
 import * as api from "/static/api.js";
+import { sign } from "/static/icons.js";
 import { words } from "/static/words.js";
 import "/static/answer-text.js";
 
@@ -12,7 +13,7 @@ const NEAR_END = 60;
 const state = {
   about: {}, list: [], query: "", menuOpen: false, panelOpen: false,
   key: null, conversation: null, live: null, status: "", progress: null, running: false, error: "", notices: [],
-  editing: null, folded: [], files: [], connection: "", signedOut: false,
+  editing: null, folded: [], files: [], connection: "", signedOut: false, thoughts: {},
 };
 let leave = () => {};
 let followEnd = true;
@@ -82,15 +83,15 @@ async function open(key, push = false) {
 function attend() {
   const { key, conversation } = state;
   state.running = conversation.running;
-  leave = api.follow(key, conversation.offset, (event, offset) => {
-    if (state.key === key) handle(event, offset);
+  const mine = (leave = api.follow(key, conversation.offset, (event, offset) => {
+    if (leave === mine) handle(event, offset);
   }, (closed) => {
-    if (state.key !== key) return;
+    if (leave !== mine) return;
     state.connection = closed === null ? "" : words.lost;
     // A browser gives up where the server answers with an error, as one that was just restarted does.
-    if (closed) setTimeout(() => state.key === key && reload().then(attend), 1000);
+    if (closed) setTimeout(() => leave === mine && reload().then(attend), 1000);
     draw();
-  });
+  }));
 }
 
 async function reload() {
@@ -100,6 +101,11 @@ async function reload() {
   state.conversation = said;
   state.running = said.running;
   if (!said.running) state.live = null;
+  if (said.key !== key) {
+    // It has been stored meanwhile, under a name that lasts.
+    state.key = said.key;
+    history.replaceState(null, "", `/c/${encodeURIComponent(said.key)}`);
+  }
   draw();
   if (followEnd) toEnd();
 }
@@ -145,7 +151,10 @@ const handlers = {
   changed: () => reload(),
   end: async () => {
     Object.assign(state, { running: false, progress: null, status: "" });
+    const thought = state.live?.thought;
     await reload();
+    const last = state.conversation?.messages.at(-1);
+    if (thought && last?.role === "assistant") state.thoughts[last.id] = thought;
     state.live = null;
     draw();
     announce(words.answerDone);
@@ -158,7 +167,7 @@ function handle(event, offset) {
   handlers[event.type]?.(event);
 }
 
-async function send(action = "ask", text = "") {
+async function send(action = "ask", text = "", node = null) {
   if (state.running) return;
   if (state.key === null) {
     const made = await attempt(api.create);
@@ -169,7 +178,7 @@ async function send(action = "ask", text = "") {
     Object.assign(state, { folded, files });
   }
   const parts = action === "ask" ? [...state.folded, text] : [text];
-  const wanted = { action, text: parts.filter(Boolean).join("\n\n"), head: state.conversation.head };
+  const wanted = { action, text: parts.filter(Boolean).join("\n\n"), head: state.conversation.head, node };
   if (action === "ask" && !wanted.text && !state.files.length) return;
   Object.assign(state, { error: "", editing: null, running: true, folded: [] });
   followEnd = true;
@@ -185,10 +194,10 @@ async function send(action = "ask", text = "") {
   }
 }
 
-async function run(line) {
+/** Change something of the conversation that is shown. */
+async function adjust(changes) {
   if (state.key === null) return;
-  const said = await attempt(() => api.command(state.key, line));
-  if (said) state.notices = said.notices;
+  await attempt(() => api.change(state.key, changes));
   await reload();
 }
 
@@ -333,21 +342,21 @@ async function copy(text, button) {
 // -- what is shown ----------------------------------------------------------------------------------------------
 
 const icon = (name, label, act, more = {}) => html`<button
-  type="button" class="icon ${more.class ?? ""}" data-icon=${name} title=${label} aria-label=${label}
-  ?disabled=${more.disabled ?? false} @click=${act}></button>`;
+  type="button" class="icon ${more.class ?? ""}" title=${label} aria-label=${label} aria-pressed=${more.pressed ?? nothing}
+  ?disabled=${more.disabled ?? false} @click=${act}>${sign(name)}</button>`;
 
 const entry = (item) => html`<li class=${item.key === state.key ? "current" : ""}>
   <a href="/c/${encodeURIComponent(item.key)}" aria-current=${item.key === state.key ? "page" : nothing} @click=${(event) => {
     if (event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     open(item.key, true);
-  }}>${item.pinned ? "★ " : ""}${item.title || words.untitled}${item.excerpt ? html`<small>${item.excerpt}</small>` : nothing}</a>
-  <details class="more"><summary aria-label="…">⋯</summary><div>
+  }}>${item.pinned ? sign("star") : nothing}${item.title || words.untitled}${item.excerpt ? html`<small>${item.excerpt}</small>` : nothing}</a>
+  <details class="more"><summary aria-label=${words.more} title=${words.more}>${sign("more")}</summary><div>
     <button type="button" @click=${() => {
       const name = prompt(words.rename, item.title);
       if (name !== null) changeOf(item.key, { name });
     }}>${words.rename}</button>
-    <button type="button" @click=${() => changeOf(item.key, { pinned: !item.pinned })}>${item.pinned ? words.unkeep : words.keep}</button>
+    <button type="button" @click=${() => changeOf(item.key, { on_top: !item.pinned })}>${item.pinned ? words.unkeep : words.keep}</button>
     <a href=${api.exportUrl(item.key, "markdown")} download>${words.export} .md</a>
     <a href=${api.exportUrl(item.key, "json")} download>${words.export} .json</a>
     <button type="button" class="danger" @click=${() => removeOne(item.key)}>${words.remove}</button>
@@ -357,7 +366,7 @@ const entry = (item) => html`<li class=${item.key === state.key ? "current" : ""
 const side = () => html`<nav id="side" class=${state.menuOpen ? "open" : ""} aria-label=${words.menu}>
   <div class="row">
     <button type="button" class="primary" @click=${() => open(null, true).then(() => box().focus())}>${words.newChat}</button>
-    <label class="button">${words.importIt}<input type="file" accept=".json,.jsonl" hidden @change=${importFile}></label>
+    <label class="button">${words.importIt}<input type="file" class="hidden" accept=".json,.jsonl" @change=${importFile}></label>
   </div>
   <input id="search" type="search" placeholder=${words.search} aria-label=${words.searchHint} .value=${state.query}
     @input=${(event) => {
@@ -372,7 +381,7 @@ const pages = (message) => {
   const { siblings } = message;
   if (!siblings || siblings.length < 2) return nothing;
   const at = siblings.indexOf(message.id);
-  const go = (step) => () => run(`/branches ${message.tips[at + step]}`);
+  const go = (step) => () => adjust({ head: message.tips[at + step] });
   return html`<span class="pages" aria-label="${words.branch} ${at + 1}/${siblings.length}">
     ${icon("previous", words.previous, go(-1), { disabled: at === 0 || state.running })}
     ${at + 1}/${siblings.length}
@@ -381,7 +390,7 @@ const pages = (message) => {
 
 const editor = (message) => html`<form class="editor" @submit=${(event) => {
   event.preventDefault();
-  send("edit", $("#editor").value);
+  send("edit", $("#editor").value, message.id);
 }}><textarea id="editor" rows=${Math.min(12, message.content.split("\n").length + 1)} aria-label=${words.edit} .value=${state.editing.text}
   @keydown=${(event) => {
     if (event.isComposing || event.keyCode === 229) return;
@@ -400,17 +409,21 @@ const editor = (message) => html`<form class="editor" @submit=${(event) => {
 const question = (message, last) => html`<article class="question ${message.seen ? "" : "outside"}" aria-label=${words.you}>
   ${state.editing?.id === message.id ? editor(message) : html`<div class="said">${message.content}</div>`}
   <footer>${pages(message)}${message.seen ? nothing : html`<small>${words.outside}</small>`}
-    ${last ? icon("edit", words.edit, () => edit(message), { disabled: state.running }) : nothing}
-    ${last ? icon("undo", words.undo, () => run("/undo"), { disabled: state.running }) : nothing}
-    ${icon("pin", message.pinned ? words.unpin : words.pin, () => run(`/pin ${message.number}`), { class: message.pinned ? "on" : "", disabled: state.running })}
+    ${icon("edit", words.edit, () => edit(message), { disabled: state.running })}
+    ${last ? icon("undo", words.undo, () => adjust({ undo: true }), { disabled: state.running }) : nothing}
+    ${icon("pin", message.pinned ? words.unpin : words.pin, () => adjust({ [message.pinned ? "unpin" : "pin"]: message.id }), { class: message.pinned ? "on" : "", pressed: String(message.pinned), disabled: state.running })}
     ${icon("copy", words.copy, (event) => copy(message.content, event.currentTarget))}
   </footer></article>`;
+
+const thoughtOf = (text) => (text
+  ? html`<details class="thought"><summary>${words.thought}</summary><pre>${text}</pre></details>` : nothing);
 
 const answer = (message, last) => {
   const live = last && state.running && state.live?.continues ? state.live : null;
   const ended = { interrupted: words.stopped, length: words.length, error: words.error }[message.finish_reason];
   return html`<article class="answer ${message.seen ? "" : "outside"}" aria-label=${message.note ? words.summary : words.model}>
   ${message.note ? html`<small>${words.summary}</small>` : nothing}
+  ${thoughtOf(state.thoughts[message.id])}
   <answer-text .text=${live ? message.content + live.text : message.content}></answer-text>
   <footer>${pages(message)}${ended ? html`<small class="ended">[${ended}]</small>` : nothing}
     ${message.seen ? nothing : html`<small>${words.outside}</small>`}
@@ -422,7 +435,7 @@ const answer = (message, last) => {
 };
 
 const growing = () => html`<article class="answer" aria-label=${words.model} aria-busy="true">
-  ${state.live?.thought ? html`<details class="thought"><summary>${words.thought}</summary><pre>${state.live.thought}</pre></details>` : nothing}
+  ${thoughtOf(state.live?.thought)}
   <answer-text id="live" .growing=${true} .text=${state.live?.text ?? ""}></answer-text></article>`;
 
 const meter = () => {
@@ -449,7 +462,7 @@ const chat = () => {
   <button id="to-end" type="button" ?hidden=${followEnd} aria-label=${words.toEnd} title=${words.toEnd} @click=${() => {
     followEnd = true;
     toEnd();
-  }}>↓</button>`;
+  }}>${sign("down")}</button>`;
 };
 
 const composer = () => html`<form id="composer" @submit=${(event) => {
@@ -470,10 +483,10 @@ const composer = () => html`<form id="composer" @submit=${(event) => {
     })}</span>`)}${state.files.map((file) => html`<span class="chip">${file.name} · ${file.tokens} ${words.tokens}</span>`)}
     ${state.files.length ? icon("close", words.remove, () => {
       state.files = [];
-      run("/file off");
+      adjust({ detach: true });
     }) : nothing}</div>
   <div class="row">
-    <label class="button icon" data-icon="attach" title=${words.attach}><input type="file" multiple aria-label=${words.attach} @change=${(event) => {
+    <label class="button icon" title=${words.attach}>${sign("attach")}<input type="file" class="hidden" multiple aria-label=${words.attach} @change=${(event) => {
       addFiles([...event.target.files]);
       event.target.value = "";
     }}></label>
@@ -492,9 +505,9 @@ const panel = () => {
   const { settings, window } = state.conversation ?? {};
   if (!state.panelOpen || !settings) return nothing;
   const field = (name, kind) => html`<label>${name}<input type="text" inputmode=${kind} .value=${settings[name] ?? ""} placeholder=${words.default}
-    @change=${(event) => run(`/set ${name} ${event.target.value.trim() || "default"}`)}></label>`;
+    @change=${(event) => adjust({ set: { [name]: event.target.value.trim() || "default" } })}></label>`;
   return html`<aside id="panel" aria-label=${words.settings}>
-    <label>${words.system}<textarea rows="4" .value=${settings.system ?? ""} @change=${(event) => changeOf(state.key, { system: event.target.value })}></textarea></label>
+    <label>${words.system}<textarea rows="4" .value=${settings.system ?? ""} @change=${(event) => adjust({ system: event.target.value })}></textarea></label>
     ${["temperature", "top_p", "top_k", "min_p", "repeat_penalty", "max_tokens", "seed"].map((name) => field(name, "decimal"))}
     <p>${words.window}: ${window || "–"}</p></aside>`;
 };

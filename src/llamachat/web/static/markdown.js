@@ -3,6 +3,7 @@
 
 import { Lexer, Parser, Marked } from "/static/vendor/marked.js";
 import "/static/vendor/purify.js";
+import { words } from "/static/words.js";
 
 const purify = globalThis.DOMPurify;
 const LINKS = /^(?:https?:|mailto:)/i;
@@ -13,9 +14,13 @@ const MATH = [
   { name: "mathInline", level: "inline", open: /\$\$|\\\(|\\\[/, rule: /^(?:\$\$([^$\n]+?)\$\$|\\\(([\s\S]+?)\\\)|\\\[([\s\S]+?)\\\])/ },
 ];
 
+// HTML in an answer is shown as what it is, but for a few tags without attributes that Markdown has no marks for.
+const PLAIN_TAG = /^<\/?(?:br|sub|sup|kbd|u|b|i|em|strong)\s*\/?>$/i;
+
 const marked = new Marked({ gfm: true, breaks: false }, {
   // A definition at the end would change links far above it, which are drawn already.
   tokenizer: { def: () => undefined },
+  renderer: { html: ({ text }) => (PLAIN_TAG.test(text) ? text : escapeHtml(text)) },
   extensions: MATH.map(({ name, level, open, rule }) => ({
     name,
     level,
@@ -75,6 +80,18 @@ const CONFIG = {
 
 // A language of a code block travels beside the HTML: classes do not pass the sanitiser.
 function toFragment(tokens) {
+  try {
+    return drawn(tokens);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    // Nested deeper than a stack is: what it says is shown all the same.
+    const text = document.createElement("p");
+    text.textContent = tokens.map((token) => token.raw).join("");
+    return text;
+  }
+}
+
+function drawn(tokens) {
   const fragment = purify.sanitize(new Parser({ ...marked.defaults }).parse(tokens), CONFIG);
   const languages = [];
   marked.walkTokens(tokens, (token) => {
@@ -100,6 +117,7 @@ function frameCode(code, language) {
   copy.type = "button";
   copy.className = "copy";
   copy.dataset.copy = "code";
+  copy.textContent = words.copy;
   bar.append(document.createTextNode(language.slice(0, 30)), copy);
   const pre = code.parentElement;
   pre.tabIndex = 0;
@@ -154,6 +172,13 @@ function finish(root) {
   return Promise.all(done);
 }
 
+/** The place of the last block before `end` that is more than blank lines. */
+function before(tokens, end) {
+  let place = end - 1;
+  while (place > 0 && tokens[place].type === "space") place -= 1;
+  return place;
+}
+
 const FENCE = /^ {0,3}(`{3,}|~{3,})([^\n]*)\n/;
 
 /** Draws one answer into `root` as it grows: `add` text, then `end`. */
@@ -173,9 +198,10 @@ export class AnswerView {
     if (this.#fence && this.#extendFence()) return;
     this.#fence = null;
     const tokens = this.#lex();
-    // The last block may still grow; what came before it is finished.
-    let last = tokens.length - 1;
-    while (last > 0 && tokens[last].type === "space") last -= 1;
+    // The last block may still grow, and as long as its first line is not whole, it may yet belong to the one
+    // before it. What came before that is finished.
+    let last = before(tokens, tokens.length);
+    if (last > 0 && !tokens[last].raw.includes("\n") && !this.#tail.endsWith("\n")) last = before(tokens, last);
     if (last > 0) {
       const ready = tokens.slice(0, last);
       this.#tail = this.#tail.slice(ready.reduce((length, token) => length + token.raw.length, 0));
@@ -197,7 +223,12 @@ export class AnswerView {
   #lex() {
     // Carriage returns and tabs would make the tokens' lengths differ from the text's.
     this.#tail = this.#tail.replace(/\r\n?/g, "\n");
-    return new Lexer({ ...marked.defaults }).lex(this.#tail);
+    try {
+      return new Lexer({ ...marked.defaults }).lex(this.#tail);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      return [{ type: "text", raw: this.#tail, text: this.#tail, escaped: false }];
+    }
   }
 
   #draw(tokens, ready) {

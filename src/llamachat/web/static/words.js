@@ -1,7 +1,7 @@
 // What the page says, in English and Chinese. English is the source; a test compares the keys.
 
 const en = {
-  newChat: "New chat", search: "Search", searchHint: "Search all conversations", menu: "Conversations", send: "Send", stop: "Stop",
+  more: "More", newChat: "New chat", search: "Search", searchHint: "Search all conversations", menu: "Conversations", send: "Send", stop: "Stop",
   message: "Message", hint: "Enter sends, Shift-Enter makes a new line", copy: "Copy", copied: "Copied", edit: "Edit", retry: "Answer again",
   goOn: "Continue", undo: "Take back", pin: "Keep in the window", unpin: "Let go", rename: "Rename", keep: "Pin to the top", unkeep: "Unpin",
   remove: "Delete", reallyRemove: "Delete this conversation for good?", export: "Export", importIt: "Import", settings: "Settings", system: "System message",
@@ -14,7 +14,7 @@ const en = {
 };
 
 const zh = {
-  newChat: "新对话", search: "搜索", searchHint: "搜索全部对话", menu: "对话列表", send: "发送", stop: "停止",
+  more: "更多", newChat: "新对话", search: "搜索", searchHint: "搜索全部对话", menu: "对话列表", send: "发送", stop: "停止",
   message: "消息", hint: "按回车发送，Shift-回车换行", copy: "复制", copied: "已复制", edit: "编辑", retry: "重新回答",
   goOn: "继续", undo: "撤回", pin: "保留在窗口中", unpin: "取消保留", rename: "重命名", keep: "置顶", unkeep: "取消置顶",
   remove: "删除", reallyRemove: "彻底删除这个对话？", export: "导出", importIt: "导入", settings: "设置", system: "系统消息",
