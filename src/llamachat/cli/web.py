@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import secrets
+import threading
+import time
 import webbrowser
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 from llamachat import paths
 from llamachat.cli import console
@@ -13,8 +16,12 @@ from llamachat.cli.chat import conversation_settings
 from llamachat.client import ChatClient, facts
 from llamachat.errors import ExitStatus, Unavailable
 from llamachat.server import bind
+from llamachat.server.readiness import POLL_SECONDS
+from llamachat.server.supervisor import Signals
 from llamachat.settings.base import add_options, load
 from llamachat.settings.web import WebSettings
+
+STOP_SECONDS = 3.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +34,19 @@ def run(args: argparse.Namespace) -> int:
 
 def web(settings: WebSettings) -> int:
     """Serve the page until it is stopped."""
+    try:
+        facts.fetch(settings.base_url, settings.api_key)
+    except Unavailable as error:
+        console.say(f"{error} The page waits for it.")
+    with Signals().caught() as signals, page_served(settings):
+        while signals.received is None:
+            time.sleep(POLL_SECONDS)
+    return ExitStatus.OK
+
+
+@contextmanager
+def page_served(settings: WebSettings) -> Iterator[None]:
+    """The page is there while this is entered; its address is printed."""
     import uvicorn
 
     from llamachat.web.app import Page
@@ -34,10 +54,6 @@ def web(settings: WebSettings) -> int:
 
     port = bind.claim(settings.host, settings.port)
     key = settings.key or secrets.token_urlsafe(16)
-    try:
-        facts.fetch(settings.base_url, settings.api_key)
-    except Unavailable as error:
-        console.say(f"{error} The page waits for it.")
     client = ChatClient(settings.base_url, settings.api_key)
     client.warm_up()
     conversations = Conversations(
@@ -49,24 +65,30 @@ def web(settings: WebSettings) -> int:
     with closing(client), closing(conversations):
         # Cookies don't tell ports apart, and two pages may be served on one machine.
         app = Page(conversations, client.facts, key, cookie=f"llamachat_{port}").app(settings.host)
-        config = uvicorn.Config(
-            app,
-            settings.host,
-            port,
-            log_level="error",
-            lifespan="off",
-            timeout_graceful_shutdown=1,
-            ws="none",
+        server = uvicorn.Server(
+            uvicorn.Config(
+                app, settings.host, port, log_level="error", lifespan="off", timeout_graceful_shutdown=1, ws="none"
+            )
         )
-        url = f"http://{_written(bind.reachable_host(settings.host))}:{port}/#token={key}"
-        print(f"The page is at {url}", flush=True)  # noqa: T201
-        if not bind.is_loopback(settings.host):
-            outside = f"http://{_written(bind.outside_host(settings.host))}:{port}/#token={key}"
-            print(f"From another computer: {outside}", flush=True)  # noqa: T201
-        if settings.open:
-            webbrowser.open(url)
-        uvicorn.Server(config).run()
-    return ExitStatus.OK
+        # Outside of the main thread it leaves signals alone.
+        serving = threading.Thread(target=server.run, name="page", daemon=True)
+        serving.start()
+        _announce(settings, port, key)
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            serving.join(STOP_SECONDS)
+
+
+def _announce(settings: WebSettings, port: int, key: str) -> None:
+    url = f"http://{_written(bind.reachable_host(settings.host))}:{port}/#token={key}"
+    print(f"The page is at {url}", flush=True)  # noqa: T201
+    if not bind.is_loopback(settings.host):
+        outside = f"http://{_written(bind.outside_host(settings.host))}:{port}/#token={key}"
+        print(f"From another computer: {outside}", flush=True)  # noqa: T201
+    if settings.open:
+        webbrowser.open(url)
 
 
 def _written(host: str) -> str:
