@@ -67,7 +67,13 @@ def page_served(settings: WebSettings) -> Iterator[None]:
         app = Page(conversations, client.facts, key, cookie=f"llamachat_{port}").app(settings.host)
         server = uvicorn.Server(
             uvicorn.Config(
-                app, settings.host, port, log_level="error", lifespan="off", timeout_graceful_shutdown=1, ws="none"
+                app,
+                settings.host,
+                port,
+                log_level="error",
+                lifespan="off",
+                timeout_graceful_shutdown=1,
+                ws="none",
             )
         )
         # Outside of the main thread it leaves signals alone.

@@ -1,0 +1,243 @@
+"""How fast the page is, in real Chromium: python benchmarks/web.py
+
+A server of scenes streams at a fixed speed, so that what is measured is the page and not a model. Needs chromium,
+chromedriver and the dev group.
+"""
+
+# ruff: noqa: E501 - scripts are what they are
+
+from __future__ import annotations
+
+import http.server
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+from selenium import webdriver
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from tests.web.conftest import FLAGS, Page, WebProcess
+
+PIECE = "word **bold** and `code` of a line that goes on, "
+PARAGRAPH = "\n\n```python\nfor i in range(10):\n    print(i)\n```\n\n- one\n- two\n\n"
+CHARACTERS = 48_000
+PER_SECOND = 100
+
+
+def long_answer() -> Iterator[str]:
+    sent = 0
+    for number in range(10**6):
+        text = PARAGRAPH if number % 60 == 59 else PIECE
+        yield text
+        sent += len(text)
+        if sent > CHARACTERS:
+            return
+
+
+class Model(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self.reply({"status": "ok", "model": "bench", "n_ctx": 10**6})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path.endswith("count"):
+            self.reply({"count": sum(len(m["content"]) // 4 + 4 for m in body["messages"])})
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        long = body["messages"][-1]["content"] == "long"
+        began = time.monotonic()
+        for number, text in enumerate(long_answer() if long else ["an answer"]):
+            if long:
+                time.sleep(max(0.0, began + number / PER_SECOND - time.monotonic()))
+            self.event({"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]})
+        self.event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+        self.wfile.write(b"data: [DONE]\n\n")
+
+    def event(self, value: dict[str, Any]) -> None:
+        head = {"id": "x", "object": "chat.completion.chunk", "created": 0, "model": "bench"}
+        self.wfile.write(f"data: {json.dumps({**head, **value})}\n\n".encode())
+        self.wfile.flush()
+
+    def reply(self, value: Any) -> None:
+        data = json.dumps(value).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+@contextmanager
+def everything() -> Iterator[Page]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Model)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    options = webdriver.ChromeOptions()
+    options.binary_location = "/usr/bin/chromium"
+    for flag in FLAGS:
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
+    driver.set_script_timeout(120)
+    with tempfile.TemporaryDirectory() as folder:
+        web = WebProcess(f"http://127.0.0.1:{server.server_port}/v1", Path(folder))
+        web.start()
+        try:
+            yield Page(driver, web)
+        finally:
+            driver.quit()
+            web.kill()
+            server.shutdown()
+
+
+def usable(page: Page) -> float:
+    """Milliseconds from the navigation until the box is there."""
+    page.driver.get("about:blank")
+    page.driver.get(page.web.url)
+    return float(
+        page.run(
+            "while (!document.querySelector('#message')) await new Promise(requestAnimationFrame);"
+            "return performance.now();"
+        )
+    )
+
+
+def opened(page: Page, messages: int) -> float:
+    """Milliseconds from the click on a stored conversation until its messages are there."""
+    turns = [
+        {"role": role, "content": text}
+        for i in range(messages // 2)
+        for role, text in (("user", f"question {i}"), ("assistant", f"answer {i}: {PIECE * 8}{PARAGRAPH}"))
+    ]
+    key = page.run(
+        "return (await (await fetch('/api/import', { method: 'POST', headers: { 'Content-Type': 'application/json' },"
+        " body: JSON.stringify({ text: args[0] }) })).json()).keys[0]",
+        json.dumps({"messages": turns}),
+    )
+    page.open()
+    page.one(f"#side a[href='/c/{key}']")
+    return float(
+        page.run(
+            "const began = performance.now(); document.querySelector(`#side a[href='/c/${args[0]}']`).click();"
+            "while (document.querySelectorAll('article').length < args[1]) await new Promise(requestAnimationFrame);"
+            "await new Promise(requestAnimationFrame); return performance.now() - began;",
+            key,
+            messages,
+        )
+    )
+
+
+def scrolled(page: Page) -> float:
+    """The longest frame in milliseconds (95th percentile) while the open conversation is scrolled through."""
+    gaps = page.run(
+        "const box = document.querySelector('#scroll'); const gaps = []; box.scrollTop = box.scrollHeight;"
+        "let last = await new Promise(requestAnimationFrame);"
+        "for (let i = 0; i < 120; i += 1) { box.scrollTop -= 200; const now = await new Promise(requestAnimationFrame);"
+        " gaps.push(now - last); last = now; } return gaps;"
+    )
+    return float(statistics.quantiles(gaps, n=20)[-1])
+
+
+def streamed(page: Page) -> tuple[float, float]:
+    """The share of a core that scripts take, and the 95th percentile of a flush in milliseconds."""
+    page.open()
+    page.driver.execute_cdp_cmd("Performance.enable", {})
+    page.driver.execute_script(
+        "window.flushes = []; addEventListener('drawn', (event) => window.flushes.push(event.detail));"
+    )
+
+    def script_seconds() -> float:
+        metrics = page.driver.execute_cdp_cmd("Performance.getMetrics", {})["metrics"]
+        return float(next(m["value"] for m in metrics if m["name"] == "ScriptDuration"))
+
+    before, began = script_seconds(), time.monotonic()
+    page.say("long")
+    page.wait(lambda: page.all("#stop"), "the answer")
+    page.wait_until_idle()
+    share = (script_seconds() - before) / (time.monotonic() - began)
+    flushes = page.driver.execute_script("return window.flushes")
+    return share, float(statistics.quantiles(flushes, n=20)[-1])
+
+
+def first_token(page: Page) -> tuple[float, float]:
+    """Milliseconds from Enter to the first text: in the page, and in a chat in a pipe, which starts nothing in between."""
+    page.open()
+    page.ask("warm")
+    times = []
+    for _ in range(5):
+        times.append(
+            float(
+                page.run(
+                    "const n = document.querySelectorAll('article.answer').length;"
+                    "const box = document.querySelector('#message'); box.value = 'short'; const began = performance.now();"
+                    "box.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', bubbles: true }));"
+                    "while (![...document.querySelectorAll('article.answer')].slice(n).some((a) =>"
+                    " a.textContent.includes('an answer'))) await new Promise(requestAnimationFrame);"
+                    "return performance.now() - began;"
+                )
+            )
+        )
+        page.wait_until_idle()
+    chat = subprocess.Popen(
+        [sys.executable, "-m", "llamachat", "chat", "--base-url", page.web.base_url, "--no-store"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+    )
+    assert chat.stdin and chat.stdout
+    terminal = []
+    for _ in range(6):
+        began = time.monotonic()
+        chat.stdin.write("short\n")
+        chat.stdin.flush()
+        chat.stdout.read(1)
+        terminal.append((time.monotonic() - began) * 1000)
+        chat.stdout.readline()
+    chat.stdin.close()
+    chat.wait()
+    return statistics.median(times), statistics.median(terminal[1:])
+
+
+def main() -> None:
+    with everything() as page:
+        page.open()
+        rows = [("page usable, ms", f"{min(usable(page) for _ in range(5)):.0f}", "300")]
+        rows.append(("400 messages open, ms", f"{min(opened(page, 400) for _ in range(3)):.0f}", "500"))
+        rows.append(("frame while scrolling, 95th percentile, ms", f"{scrolled(page):.1f}", "16.7"))
+        share, flush = streamed(page)
+        rows.append(
+            (
+                f"scripts at {PER_SECOND} tokens/s into {CHARACTERS // 1000} kB, of a core",
+                f"{share:.0%}",
+                "20%",
+            )
+        )
+        rows.append(("a flush, 95th percentile, ms", f"{flush:.1f}", "8"))
+        ours, terminal = first_token(page)
+        rows.append(("first token beside the terminal, ms", f"{ours - terminal:+.0f}", "+20"))
+        for number in range(10):
+            page.open()
+            page.ask(f"conversation {number}")
+        assert page.web.process
+        memory = psutil.Process(page.web.process.pid).memory_info().rss / 2**20
+        rows.append(("memory of web, 10 conversations, MB", f"{memory:.0f}", "90"))
+    print("| | measured | goal |\n|-|-:|-:|")
+    for row in rows:
+        print("| " + " | ".join(row) + " |")
+
+
+if __name__ == "__main__":
+    main()
