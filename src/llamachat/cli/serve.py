@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,7 @@ from llamachat.server.supervisor import Signals, Supervisor
 from llamachat.settings.base import add_options, load
 from llamachat.settings.chat import ChatSettings
 from llamachat.settings.serve import ServeSettings
+from llamachat.settings.web import WebSettings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -91,10 +92,11 @@ def run(args: argparse.Namespace) -> int:
     plan = prepare(settings, extra)
     # Here, so that mistakes in them are reported before the model is loaded.
     chat = load(ChatSettings, plan.connection) if settings.chat else None
+    page = load(WebSettings, plan.connection) if settings.web else None
     if settings.model is None:
         introduce(plan.model)
     with Signals().caught() as signals:
-        return _serve(plan, chat, signals)
+        return _serve(plan, chat, page, signals)
 
 
 def _settings(given: dict[str, Any]) -> ServeSettings:
@@ -180,7 +182,7 @@ def _check_memory(model: local_models.LocalModel, header: GGUFHeader, n_ctx: int
         )
 
 
-def _serve(plan: Plan, chat: ChatSettings | None, signals: Signals) -> int:
+def _serve(plan: Plan, chat: ChatSettings | None, page: WebSettings | None, signals: Signals) -> int:
     supervisor = Supervisor(plan.launch, plan.endpoint, console.say)
     with supervisor:
         with LoadingBar(plan.model.name, plan.need.weights, plain=plan.settings.verbose) as bar:
@@ -192,8 +194,12 @@ def _serve(plan: Plan, chat: ChatSettings | None, signals: Signals) -> int:
             ready = supervisor.start(tick)
         if not ready:
             return ExitStatus.INTERRUPTED if signals.interrupted else ExitStatus.OK
-        with announced(paths.running_folder(), _description(plan)):
+        with announced(paths.running_folder(), _description(plan)), ExitStack() as faces:
             _announce(plan)
+            if page is not None:
+                from llamachat.cli.web import page_served
+
+                faces.enter_context(page_served(page))
             if chat is not None:
                 return _chat(chat, supervisor, signals)
             supervisor.watch(lambda: signals.received is not None)

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
 def web(settings: WebSettings) -> int:
     """Serve the page until it is stopped."""
     try:
-        facts.fetch(settings.base_url, settings.api_key)
+        facts.fetch(settings.base_url, console.api_key(settings))
     except Unavailable as error:
         console.say(f"{error} The page waits for it.")
     with Signals().caught() as signals, page_served(settings):
@@ -54,7 +54,7 @@ def page_served(settings: WebSettings) -> Iterator[None]:
 
     port = bind.claim(settings.host, settings.port)
     key = settings.key or secrets.token_urlsafe(16)
-    client = ChatClient(settings.base_url, settings.api_key)
+    client = ChatClient(settings.base_url, console.api_key(settings))
     client.warm_up()
     conversations = Conversations(
         paths.transcripts_file(settings.transcripts),

@@ -46,6 +46,7 @@ class ServeSettings(Options):
         10, "at SIGTERM, seconds for running requests to finish while new ones are refused", ge=0
     )
     chat: bool = option(False, "open a chat in this terminal when the server is ready")
+    web: bool = option(False, "serve the page too, and print its address when the server is ready")
     plain: bool = option(False, "run the bare `python -m llama_cpp.server`, without llamachat's guards")
     print_command: bool = option(False, "print the `python -m llama_cpp.server` command line and exit")
     force: bool = option(False, "load the model even if it doesn't fit into memory")

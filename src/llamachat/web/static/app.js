@@ -94,10 +94,13 @@ function attend() {
   }));
 }
 
+let loaded = 0;
 async function reload() {
   const { key } = state;
+  const mine = (loaded += 1);
   const said = await attempt(() => api.load(key));
-  if (!said || state.key !== key) return;
+  // An older answer than the newest question would bring back what is over.
+  if (!said || state.key !== key || mine !== loaded) return;
   state.conversation = said;
   state.running = said.running;
   if (!said.running) state.live = null;
@@ -191,6 +194,7 @@ async function send(action = "ask", text = "", node = null) {
     await reload();
   } else {
     state.files = [];
+    draw();
   }
 }
 
