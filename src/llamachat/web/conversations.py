@@ -16,8 +16,8 @@ from llamachat.client import ChatClient, ServerFacts
 from llamachat.errors import LlamachatError, NotFoundError, UsageError
 from llamachat.store import exchange
 from llamachat.store.journal import Journal
+from llamachat.store.records import Hit
 from llamachat.store.transcripts import Transcripts
-from llamachat.store.values import Hit
 from llamachat.web.conversation import OpenConversation
 
 MOST_OPEN = 20
