@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llamachat import paths
 from llamachat.errors import Unavailable
 from llamachat.programs import rows as tables
 from llamachat.programs import shapes
@@ -36,6 +37,7 @@ from llamachat.programs.long_texts import Long, LongText
 from llamachat.programs.own_server import OwnServer, serve
 from llamachat.programs.questions import SAMPLING, Question
 from llamachat.programs.wiring import Server, connected
+from llamachat.running import key_for
 from llamachat.texts.documents import picture_url, read_bytes
 
 if TYPE_CHECKING:
@@ -162,7 +164,8 @@ _own: OwnServer | None = None
 @contextmanager
 def _asker(base_url: str | None, api_key: str | None, model: str, priority: str = "") -> Iterator[Asker]:
     url = base_url or os.environ.get("LLAMACHAT_BASE_URL")
-    key = api_key or os.environ.get("LLAMACHAT_API_KEY") or "not-needed"
+    key = api_key or os.environ.get("LLAMACHAT_API_KEY")
+    key = key or key_for(paths.running_folder(), url or DEFAULT_URL) or "not-needed"
     if url is None:
         url, key = _default(key)
     with connected(Server(url, key, named=True, model=model), lambda: None, priority=priority) as (asker, _):

@@ -176,6 +176,9 @@ def test_the_network_gets_a_random_key_and_the_command_for_the_other_machine(
         assert chat(server.base_url, "wrong") == 401
         found = piped_chat("--base-url", server.base_url, env=env, cwd=tmp_path)
         assert found.returncode == 0, found.stderr
+        code = "import sys, llamachat; llamachat.ask('Hi', base_url=sys.argv[1], choices=['a', 'b'])"
+        command = [sys.executable, "-c", code, server.base_url]
+        assert subprocess.run(command, env=env, cwd=tmp_path, capture_output=True).returncode == 0
         listed = llamachat("ps", "--json", env=env, cwd=tmp_path)
         assert [row["address"] for row in json.loads(listed.stdout)] == [server.base_url]
         assert server.api_key not in listed.stdout
