@@ -12,9 +12,10 @@ LIMIT = 3_000
 CLOSING = b'"}]0123456789'
 
 
-def draw(matcher: Matcher, chance: random.Random) -> bytes | None:
-    """One text; None where it found no end."""
-    state, text = matcher.start, b""
+def draw(matcher: Matcher, chance: random.Random, begin: bytes = b"") -> bytes | None:
+    """One text that begins with `begin`; None where it found no end."""
+    state, text = matcher.advance(matcher.start, begin), begin
+    assert state is not None, "it can't begin so"
     while len(text) < LIMIT:
         following = matcher.next_bytes(state)
         if state.complete and (not following or len(text) > WANDERING or chance.random() < 0.3):

@@ -64,6 +64,7 @@ class Rules:
     """A grammar that several answers may be held to at once."""
 
     def __init__(self, grammar: Grammar) -> None:
+        self.grammar = grammar
         self.matcher = Matcher(grammar)
         self.lock = threading.Lock()
 
@@ -105,6 +106,14 @@ class Constraint:
         if found is None:
             raise RuntimeError(f"The sampler chose token {token} against the grammar.")
         self._state = found
+
+    def feed(self, text: bytes) -> bool:
+        """Begin behind `text`; False where the grammar doesn't allow it."""
+        with self._rules.lock:
+            self._rules.matcher.renew()
+            found = self._rules.matcher.advance(self._state, text)
+        self._state = self._state if found is None else found
+        return found is not None
 
     @property
     def is_over(self) -> bool:
@@ -167,7 +176,7 @@ class Words:
 class Processors(llama_cpp.LogitsProcessorList):
     """With the constraint behind all others, which may raise what it forbids."""
 
-    def __init__(self, others: Iterable[Any], constraint: Constraint) -> None:
+    def __init__(self, others: Iterable[Any], constraint: Any) -> None:
         super().__init__([*others, constraint])
         self.constraint = constraint
 

@@ -13,13 +13,23 @@ from llama_cpp.llama_tokenizer import LlamaTokenizer
 
 from llamachat.core import shutdown
 from llamachat.core.engine_options import EngineOptions
-from llamachat.engine import constraint, jobs, marks, model_thread
+from llamachat.engine import constraint, jobs, marks, model_thread, tool_turn
 from llamachat.engine.answer_length import longest_answer
 from llamachat.engine.failures import Refused, refusal
 from llamachat.engine.kv_cache import KvCache
 from llamachat.engine.kv_plan import batches
 from llamachat.engine.marks import Marks
 from llamachat.engine.prefill import PrefillClock
+from llamachat.grammar.nodes import Literal, Node, Token
+from llamachat.tools import forms
+from llamachat.tools import prompt as prompts
+from llamachat.tools.family import MARKERS, Family, of_template
+from llamachat.tools.parser import THINK
+
+OWN_TOOLS = ("functionary", "functionary-v1", "functionary-v2", "chatml-function-calling")
+"""Chat formats of the library that write prompts for tools, and read calls, themselves."""
+KEPT_RULES = 8
+"""Of how many offers of tools the grammars are kept."""
 
 _counting: ContextVar[bool] = ContextVar("counting", default=False)
 
@@ -42,6 +52,7 @@ class Engine(llama_cpp.Llama):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._pieces: dict[int, bytes] = {}
+        self._kept_rules: dict[tuple[str, bool, str, bool], constraint.Rules] = {}
         self._callbacks_a_ubatch = 0
         self.kv = KvCache(self, self.options, multimodal=kwargs.get("chat_handler") is not None)
 
@@ -63,15 +74,45 @@ class Engine(llama_cpp.Llama):
     ) -> Any:
         """With `continue_final_message` the last message, the model's own, goes on instead of a new one."""
         job = jobs.current.get()
-        messages = self._marks.put(messages)
-        if (rules := constraint.of_response_format(kwargs.pop("response_format", None))) is not None:
+        turn = self._turn_of(kwargs)
+        tool_turn.current.set(turn)
+        messages = self._marks.put(self._with_tools(messages, turn, kwargs))
+        rules = constraint.of_response_format(kwargs.pop("response_format", None))
+        if turn is not None and turn.offer is not None:
+            turn.content = rules.grammar if rules is not None else None
+        elif rules is not None:
             kwargs["logits_processor"] = self._held_to(rules, kwargs)
         if continue_final_message or (job is not None and job.continue_final_message):
             messages = marks.leave_open(messages)
         try:
-            return super().create_chat_completion(messages, *args, **kwargs)
+            answer: Any = super().create_chat_completion(messages, *args, **kwargs)
         except Exception as error:
             raise refusal(error) from error
+        if turn is None:
+            return answer
+        return tool_turn.streamed(answer, turn) if kwargs.get("stream") else tool_turn.whole(answer, turn)
+
+    def _turn_of(self, request: Mapping[str, Any]) -> tool_turn.Turn | None:
+        """None where the answer is text alone."""
+        if self.chat_format in OWN_TOOLS:
+            return None
+        job = jobs.current.get()
+        offer = tool_turn.offered({**request, "parallel_tool_calls": job is None or job.parallel_tool_calls})
+        family = self._tool_family or Family.HERMES
+        return tool_turn.Turn(offer, family) if offer is not None or family is Family.HARMONY else None
+
+    def _with_tools(self, messages: Any, turn: tool_turn.Turn | None, request: dict[str, Any]) -> Any:
+        """The messages as the template takes them; in `request`, what it is told of tools."""
+        if self.chat_format in OWN_TOOLS:
+            return messages
+        for name in ("tools", "tool_choice", "functions", "function_call"):
+            request.pop(name, None)
+        offer = turn.offer if turn is not None else None
+        if self._tool_family is None:
+            return prompts.without_template(messages, offer)
+        if offer is not None:
+            request["tools"] = self._marks.put([tool.as_dict() for tool in offer.tools])
+        return prompts.for_template(messages, self._tool_family)
 
     def tokenize(self, text: bytes, add_bos: bool = True, special: bool = False) -> list[int]:
         """Text that a mark says is literal is read without control tokens."""
@@ -92,6 +133,9 @@ class Engine(llama_cpp.Llama):
                 prompt = self.tokenize(prompt.encode(), add_bos=True, special=True)
             raise _Counted(len(prompt))
         try:
+            turn = tool_turn.current.get()
+            if turn is not None and turn.offer is not None:
+                kwargs["logits_processor"] = self._held_to_calls(turn, prompt, kwargs)
             if (grammar := kwargs.pop("grammar", None)) is not None:
                 rules = constraint.of_gbnf(grammar._grammar, self._token_of, self.n_vocab())
                 kwargs["logits_processor"] = self._held_to(rules, kwargs)
@@ -159,13 +203,15 @@ class Engine(llama_cpp.Llama):
         """Each token's text is asked for once; the library asks for the whole reply at every token."""
         if special or not self._is_own_tokenizer:
             return super().detokenize(tokens, prev_tokens, special)
-        pieces = self._pieces
-        for token in tokens:
-            if token not in pieces:
-                pieces[token] = super().detokenize([token])
-        text = b"".join([pieces[token] for token in tokens])
+        visible = self._visible if tool_turn.current.get() is not None else {}
+        text = b"".join([visible.get(token) or self._piece(token) for token in tokens])
         # As the library does: older models put a space in front of the first word.
         return text[1:] if text[:1] == b" " and tokens[0] == self.token_bos() else text
+
+    def _piece(self, token: int) -> bytes:
+        if token not in self._pieces:
+            self._pieces[token] = super().detokenize([token])
+        return self._pieces[token]
 
     def reset(self) -> None:
         super().reset()  # type: ignore[no-untyped-call]
@@ -205,21 +251,61 @@ class Engine(llama_cpp.Llama):
 
     def _held_to(self, rules: constraint.Rules, request: Mapping[str, Any]) -> constraint.Processors:
         """The logits processors of `request`, and one more that holds its answer to `rules`."""
-        penalties = (request.get("frequency_penalty") or 0, request.get("presence_penalty") or 0)
-        wanted = constraint.wanted(
-            request.get("top_k", 40),
-            request.get("temperature", 0.8),
-            request.get("mirostat_mode", 0),
-            lowers=min(penalties) >= 0 and request.get("repeat_penalty", 1.0) >= 1,
-        )
-        held = constraint.Constraint(rules, self._words, wanted)
+        held = constraint.Constraint(rules, self._words, _wanted(request))
         return constraint.Processors(request.get("logits_processor") or (), held)
+
+    def _held_to_calls(
+        self, turn: tool_turn.Turn, prompt: list[int], request: Mapping[str, Any]
+    ) -> constraint.Processors:
+        """The same for an answer that may, or has to, call tools."""
+        end = super().detokenize(prompt[-8:], special=True)
+        turn.thinks = end.rstrip().endswith(THINK.encode())
+        if turn.is_whole:
+            return self._held_to(self._call_rules(turn), request)
+        words, wanted = self._words, _wanted(request)
+        held = tool_turn.CallConstraint(
+            turn,
+            partial(self._call_rules, turn),
+            lambda rules: constraint.Constraint(rules, words, wanted),
+            words,
+            self._visible,
+        )
+        return constraint.Processors(request.get("logits_processor") or (), held)
+
+    def _call_rules(self, turn: tool_turn.Turn) -> constraint.Rules:
+        assert turn.offer is not None
+        key = (repr(turn.offer), turn.thinks, str(turn.content) if turn.content else "", turn.is_whole)
+        if key not in self._kept_rules:
+            calls = forms.Calls(turn.offer, turn.family, self._marker)
+            whole = turn.is_whole
+            grammar = calls.whole(turn.thinks, turn.content) if whole else calls.behind_trigger()
+            while len(self._kept_rules) >= KEPT_RULES:
+                del self._kept_rules[next(iter(self._kept_rules))]
+            self._kept_rules[key] = constraint.Rules(grammar)
+        return self._kept_rules[key]
 
     @cached_property
     def _words(self) -> constraint.Words:
         tokens = range(self.n_vocab())
         ends = frozenset(token for token in tokens if self._ends_generation(token))
-        return constraint.Words((self.detokenize([token]) for token in tokens), ends)
+        return constraint.Words(map(self._piece, tokens), ends)
+
+    @cached_property
+    def _tool_family(self) -> Family | None:
+        """That of the model's template, where it is used and knows tools."""
+        uses_template = self.chat_handler is None and (self.chat_format or "").startswith("chat_template")
+        return of_template(self.metadata.get("tokenizer.chat_template")) if uses_template else None
+
+    @cached_property
+    def _visible(self) -> dict[int, bytes]:
+        """Control tokens that are part of calls: the text of an answer has them where tools are offered."""
+        marks = MARKERS[self._tool_family or Family.HERMES]
+        tokens = ((self._token_of(mark), mark.encode()) for mark in marks)
+        return {token: mark for token, mark in tokens if token is not None and not self._piece(token)}
+
+    def _marker(self, text: str) -> Node:
+        token = self._token_of(text)
+        return Token(token) if token in self._visible else Literal(text)
 
     def _token_of(self, text: str) -> int | None:
         """The token that `text` is by itself."""
@@ -231,6 +317,17 @@ class Engine(llama_cpp.Llama):
         for token in tokens:
             if not str(token).isdecimal() or int(str(token)) >= self.n_vocab():
                 raise Refused(400, f"logit_bias: {token!r} is not a token of this model.", param="logit_bias")
+
+
+def _wanted(request: Mapping[str, Any]) -> int | None:
+    """How many of the likeliest tokens its sampler looks at."""
+    penalties = (request.get("frequency_penalty") or 0, request.get("presence_penalty") or 0)
+    return constraint.wanted(
+        request.get("top_k", 40),
+        request.get("temperature", 0.8),
+        request.get("mirostat_mode", 0),
+        lowers=min(penalties) >= 0 and request.get("repeat_penalty", 1.0) >= 1,
+    )
 
 
 def engine_class(options: EngineOptions) -> type[Engine]:

@@ -28,6 +28,7 @@ class Job:
     include_usage: bool = False
     return_progress: bool = False
     continue_final_message: bool = False
+    parallel_tool_calls: bool = True
     report: Callable[[dict[str, Any]], None] | None = None
     cancelled: bool = False
     outcome: str = "cancelled"

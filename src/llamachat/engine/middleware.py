@@ -19,7 +19,7 @@ from sse_starlette.sse import AppStatus
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llamachat.core import shutdown
-from llamachat.engine import constraint, jobs
+from llamachat.engine import constraint, jobs, tool_turn
 from llamachat.engine.failures import Refused, answer, refusal
 from llamachat.engine.metrics import Metrics
 from llamachat.engine.request_body import KINDS, checked, encoded
@@ -41,7 +41,7 @@ class RequestMiddleware:
         try:
             content = await read_body(scope, receive)
             body = checked(content, kind) if kind else {}
-            await _check_schema(body)
+            await _check_schemas(body)
             content = encoded(body) if kind else content
         except Refused as error:
             return await answer(error)(scope, receive, send)
@@ -80,6 +80,7 @@ class RequestMiddleware:
             include_usage=isinstance(options, dict) and options.get("include_usage") is True,
             return_progress=body.get("return_progress") is True,
             continue_final_message=body.get("continue_final_message") is True,
+            parallel_tool_calls=body.get("parallel_tool_calls") is not False,
         )
         jobs.current.set(job)
         gone = anyio.Event()
@@ -97,13 +98,14 @@ class RequestMiddleware:
                 job.end()
 
 
-async def _check_schema(body: Mapping[str, Any]) -> None:
-    """Before the request is queued; the grammar is there when its turn comes. Raises Refused."""
-    wanted = body.get("response_format")
+async def _check_schemas(body: Mapping[str, Any]) -> None:
+    """Before the request is queued; the grammars are there when its turn comes. Raises Refused."""
+    wanted, offer = body.get("response_format"), tool_turn.offered(body)
+    loop = asyncio.get_running_loop()
     if wanted is not None:
-        await asyncio.get_running_loop().run_in_executor(
-            constraint.compiling, constraint.of_response_format, wanted
-        )
+        await loop.run_in_executor(constraint.compiling, constraint.of_response_format, wanted)
+    if offer is not None:
+        await loop.run_in_executor(constraint.compiling, tool_turn.check_arguments, offer)
 
 
 @contextlib.contextmanager

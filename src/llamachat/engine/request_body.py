@@ -12,6 +12,7 @@ import llama_cpp.server.types as types
 from pydantic import BaseModel, ValidationError
 
 from llamachat.engine.failures import Refused
+from llamachat.tools.request import NO_PARAMETERS
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 CONTENT_OPTIONAL = ("assistant", "function")
@@ -80,6 +81,9 @@ def chat(body: Mapping[str, Any]) -> dict[str, Any]:
     _check_continuation(wanted)
     if "max_completion_tokens" in wanted:
         wanted.setdefault("max_tokens", wanted["max_completion_tokens"])
+    for name in ("tools", "functions"):
+        if isinstance(wanted.get(name), list):
+            wanted[name] = [_with_parameters(each) for each in wanted[name]]
     if "response_format" in wanted:
         wanted["response_format"] = _response_format(wanted["response_format"])
     return wanted
@@ -115,6 +119,16 @@ def _text(content: Any) -> Any:
     if isinstance(content, list) and all(isinstance(p, dict) and p.get("type") == "text" for p in content):
         return "\n".join(str(part.get("text", "")) for part in content)
     return content
+
+
+def _with_parameters(tool: Any) -> Any:
+    """A function without `parameters` takes none; the library's models want them said."""
+    if not isinstance(tool, dict):
+        return tool
+    if isinstance(tool.get("function"), dict):
+        return {**tool, "function": _with_parameters(tool["function"])}
+    known = {key: value for key, value in tool.items() if value is not None}
+    return {"parameters": dict(NO_PARAMETERS), **known} if "name" in known else known
 
 
 def _response_format(wanted: Any) -> Any:

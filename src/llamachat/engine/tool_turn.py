@@ -1,0 +1,180 @@
+"""One answer where tools are offered: the constraint on its calls, and the answer in OpenAI's form."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from llamachat.engine.constraint import Constraint, Rules, Words
+from llamachat.engine.failures import Refused
+from llamachat.grammar.nodes import Grammar
+from llamachat.tools import forms, request
+from llamachat.tools.events import Answer, Arguments, CallBegins, Event, Text, Thinking
+from llamachat.tools.family import Family
+from llamachat.tools.parser import HarmonyParser, Parser, parser
+from llamachat.tools.request import Offer, ToolError
+
+ID_LENGTH = 9
+"""As many letters and digits as Mistral's templates want."""
+ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
+
+
+@dataclass
+class Turn:
+    """`offer` is None for an answer in channels, which is read anyway; `thinks` is said by the prompt."""
+
+    offer: Offer | None
+    family: Family
+    content: Grammar | None = None
+    thinks: bool = False
+
+    def parser(self) -> Parser | HarmonyParser:
+        return parser(self.family, self.offer.names if self.offer else (), self.thinks)
+
+    @property
+    def legacy(self) -> bool:
+        return self.offer is not None and self.offer.legacy
+
+    @property
+    def is_whole(self) -> bool:
+        """The answer is held to a grammar from its begin."""
+        return self.offer is not None and (self.offer.needed or self.content is not None)
+
+
+current: ContextVar[Turn | None] = ContextVar("turn", default=None)
+
+
+def offered(body: Mapping[str, Any]) -> Offer | None:
+    """What the fields of a request offer; raises Refused."""
+    try:
+        return request.read(
+            body.get("tools"),
+            body.get("tool_choice"),
+            body.get("functions"),
+            body.get("function_call"),
+            body.get("parallel_tool_calls") is not False,
+        )
+    except ToolError as error:
+        raise Refused(400, str(error), param=error.param) from error
+
+
+def check_arguments(offer: Offer) -> None:
+    """Turn each tool's schema into its grammar, which is kept; raises Refused."""
+    try:
+        for tool in offer.tools:
+            forms.arguments_of(tool)
+    except ToolError as error:
+        raise Refused(400, str(error), param=error.param) from error
+
+
+class CallConstraint:
+    """A logits processor that holds each call to its grammar from where it begins, and leaves text alone."""
+
+    def __init__(
+        self,
+        turn: Turn,
+        rules: Callable[[], Rules],
+        begin: Callable[[Rules], Constraint],
+        words: Words,
+        markers: Mapping[int, bytes],
+    ) -> None:
+        self._turn, self._rules, self._begin = turn, rules, begin
+        self._words, self._markers = words, markers
+        self._text = b""
+        self._thinks = turn.thinks
+        self._held: Constraint | None = None
+        self.is_over = False
+
+    def __call__(
+        self, tokens: npt.NDArray[np.intc], scores: npt.NDArray[np.single]
+    ) -> npt.NDArray[np.single]:
+        return scores if self._held is None else self._held(tokens, scores)
+
+    def accept(self, token: int) -> None:
+        if self._held is not None:
+            self._held.accept(token)
+            if self._held.is_over:
+                self._held, self._text, self._thinks = None, b"", False
+                self.is_over = not (self._turn.offer and self._turn.offer.parallel)
+        elif token not in self._words.ends:
+            self._text += self._markers.get(token, b"") or self._words.vocabulary.pieces[token]
+            at = forms.trigger(self._turn.family, self._text, self._thinks)
+            if at is not None:
+                held = self._begin(self._rules())
+                self._held = held if held.feed(self._text[at:]) else None
+                self._text = b""
+
+
+def whole(answer: dict[str, Any], turn: Turn) -> dict[str, Any]:
+    """A whole reply of the library, with its calls."""
+    choice = answer["choices"][0]
+    reading = turn.parser()
+    read = Answer().add([*reading.feed(choice["message"]["content"] or ""), *reading.finish()])
+    message: dict[str, Any] = {"role": "assistant", "content": read.text or (None if read.calls else "")}
+    if read.thinking:
+        message["reasoning_content"] = read.thinking
+    calls = read.calls or []
+    functions = [{"name": name, "arguments": arguments} for name, arguments in calls]
+    if functions and turn.legacy:
+        message["function_call"] = functions[0]
+    elif functions:
+        message["tool_calls"] = [{"id": _new_id(), "type": "function", "function": f} for f in functions]
+    choice["message"] = message
+    choice["finish_reason"] = _reason(choice["finish_reason"], len(calls), turn)
+    return answer
+
+
+def streamed(chunks: Iterator[dict[str, Any]], turn: Turn) -> Iterator[dict[str, Any]]:
+    """A stream's chunks of the library, with calls in pieces."""
+    reading, calls = turn.parser(), 0
+    for chunk in chunks:
+        choice = chunk["choices"][0]
+        reason, said = choice["finish_reason"], choice["delta"].get("content")
+        if "role" in choice["delta"]:
+            yield chunk
+        events = reading.feed(said) if said else []
+        for event in [*events, *(reading.finish() if reason is not None else [])]:
+            calls += isinstance(event, CallBegins)
+            if calls > 1 and turn.legacy:
+                continue
+            yield {**chunk, "choices": [{**choice, "delta": _delta(event, turn), "finish_reason": None}]}
+        if reason is not None:
+            yield {
+                **chunk,
+                "choices": [{**choice, "delta": {}, "finish_reason": _reason(reason, calls, turn)}],
+            }
+
+
+def _reason(reason: str, calls: int, turn: Turn) -> str:
+    if not calls or reason != "stop":
+        return reason
+    return "function_call" if turn.legacy else "tool_calls"
+
+
+def _delta(event: Event, turn: Turn) -> dict[str, Any]:
+    if isinstance(event, Text):
+        return {"content": event.text}
+    if isinstance(event, Thinking):
+        return {"reasoning_content": event.text}
+    if isinstance(event, Arguments):
+        piece: dict[str, Any] = {"arguments": event.json}
+        return (
+            {"function_call": piece}
+            if turn.legacy
+            else {"tool_calls": [{"index": event.index, "function": piece}]}
+        )
+    function = {"name": event.name, "arguments": ""}
+    if turn.legacy:
+        return {"function_call": function}
+    call = {"index": event.index, "id": _new_id(), "type": "function", "function": function}
+    return {"tool_calls": [call]}
+
+
+def _new_id() -> str:
+    return "".join(secrets.choice(ALPHABET) for _ in range(ID_LENGTH))
