@@ -30,9 +30,10 @@ SURFACE: Mapping[str, str] = {
     """,
     "llama_cpp._ggml": "libggml",
     "llama_cpp.Llama": """
-        _is_hybrid _is_recurrent _logits_all context_params create_chat_completion create_completion
-        create_embedding ctx detokenize eval generate input_ids kv_overrides lora_path lora_scale model
-        model_params model_path n_batch n_ctx n_tokens n_vocab reset token_bos token_eos tokenize tokenizer_
+        _is_hybrid _is_recurrent _logits_all chat_format chat_handler context_params
+        create_chat_completion create_completion create_embedding ctx detokenize eval generate input_ids
+        kv_overrides lora_path lora_scale metadata model model_params model_path n_batch n_ctx n_tokens
+        n_vocab reset token_bos token_eos tokenize tokenizer_
     """,
     "llama_cpp.LlamaGrammar": "_grammar",
     "llama_cpp.llama_model_params": "n_gpu_layers use_extra_bufts",
