@@ -35,7 +35,8 @@ class Arguments(BaseModel):
     """What follows `llamachat.ray:app`; what has no field here is an option of `llamachat serve`.
 
     With `max_replicas` above `replicas`, Ray scales between them so that each has `requests_each` requests,
-    those that wait counted. A replica that has `max_ongoing_requests` passes more on to the next.
+    those that wait counted; the delays are Ray's own. A replica that has `max_ongoing_requests` passes more on
+    to the next.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -43,6 +44,8 @@ class Arguments(BaseModel):
     replicas: int = 1
     max_replicas: int = 0
     requests_each: float = 2
+    upscale_delay_s: float = 30
+    downscale_delay_s: float = 600
     max_ongoing_requests: int = 8
     gpus: float = 0
 
@@ -58,6 +61,8 @@ class Arguments(BaseModel):
             min_replicas=self.replicas,
             max_replicas=self.max_replicas,
             target_ongoing_requests=self.requests_each,
+            upscale_delay_s=self.upscale_delay_s,
+            downscale_delay_s=self.downscale_delay_s,
         )
         return {"autoscaling_config": scaling}
 

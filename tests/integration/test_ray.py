@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import subprocess
@@ -106,23 +107,43 @@ def test_a_hang_up_in_a_reading_stops_the_engine(cluster: Cluster, stream: bool)
     wait_for(lambda: not any(health(engine)["busy"] for engine in cluster.engines()), "it is free", 10)
 
 
-def test_a_new_configuration_loses_no_request(cluster: Cluster) -> None:
+@contextlib.contextmanager
+def busy(cluster: Cluster, chats: int) -> Iterator[None]:
+    """So many chats go on all the time; none of their requests may be lost."""
     ends: list[object] = []
     over = threading.Event()
 
     def go_on(session: str) -> None:
         while not over.is_set():
-            ends.append(list(cluster.ask(session, max_tokens=2))[-1])
+            ends.append(list(cluster.ask(session, max_tokens=8))[-1])
 
-    chats = [threading.Thread(target=go_on, args=(session,)) for session in SESSIONS[:4]]
-    for chat in chats:
-        chat.start()
-    cluster.deploy(replicas="2", n_ctx="1024")
-    over.set()
-    for chat in chats:
-        chat.join()
-    assert len(ends) > 4 and set(ends) == {"[DONE]"}
+    threads = [threading.Thread(target=go_on, args=(session,)) for session in SESSIONS[:chats]]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert len(ends) >= chats and set(ends) == {"[DONE]"}
+
+
+def test_a_new_configuration_loses_no_request(cluster: Cluster) -> None:
+    with busy(cluster, 4):
+        cluster.deploy(replicas="2", n_ctx="1024")
     assert {health(engine)["n_ctx"] for engine in cluster.engines()} == {1024}
+
+
+def test_replicas_follow_the_load(cluster: Cluster) -> None:
+    cluster.deploy(
+        replicas="1", max_replicas="3", requests_each="1", upscale_delay_s="1", downscale_delay_s="5"
+    )
+    wait_for(lambda: len(cluster.engines()) == 1, "one replica is left")
+    with busy(cluster, 8):
+        wait_for(lambda: len(cluster.engines()) == 3, "there are three")
+    wait_for(lambda: len(cluster.engines()) == 1, "one is left")
+    cluster.deploy(replicas="2")
 
 
 def test_a_replica_that_is_killed_takes_its_engine_with_it_and_no_other_stream(cluster: Cluster) -> None:
