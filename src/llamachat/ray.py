@@ -35,8 +35,8 @@ class Arguments(BaseModel):
     """What follows `llamachat.ray:app`; what has no field here is an option of `llamachat serve`.
 
     With `max_replicas` above `replicas`, Ray scales between them so that each has `requests_each` requests,
-    those that wait counted; the delays are Ray's own. A replica that has `max_ongoing_requests` passes more on
-    to the next.
+    those that wait counted; the delays are Ray's own. A replica that has `max_ongoing_requests` passes
+    more on to the next.
     """
 
     model_config = ConfigDict(extra="allow")
