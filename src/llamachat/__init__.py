@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from llamachat.api import aask, abatch, ask, batch, serve
+    from llamachat.api import Chat, aask, abatch, ask, batch, serve
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "aask", "abatch", "ask", "batch", "serve"]
+__all__ = ["Chat", "__version__", "aask", "abatch", "ask", "batch", "serve"]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,6 +9,8 @@
         ask("…", base_url=server.base_url)
     for row in batch(rows, prompt="Translate: {text}"):
         row.answer, row.error
+    with Chat(system="Be brief.") as chat:
+        chat.ask("Name a river.")
 
 Where no `base_url` is given and no server answers at the default one, a server is started for the
 process, and ends with it. What goes wrong is an error of `llamachat.errors`.
@@ -20,30 +22,37 @@ import asyncio
 import atexit
 import os
 import threading
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from llamachat import paths
-from llamachat.errors import Unavailable
+from llamachat.chat import turn
+from llamachat.chat.session import Session, Settings
+from llamachat.client import ChatClient
+from llamachat.core.events import Event, TextDelta
+from llamachat.core.sampling import Sampling
+from llamachat.errors import LlamachatError, Unavailable
 from llamachat.programs import rows as tables
 from llamachat.programs import shapes
 from llamachat.programs.asking import Asker
 from llamachat.programs.batch import Batch, InMemory, count, prepare
-from llamachat.programs.journal import Journal
+from llamachat.programs.journal import Journal as BatchJournal
 from llamachat.programs.long_texts import Long, LongText
 from llamachat.programs.own_server import OwnServer, serve
 from llamachat.programs.questions import SAMPLING, Question
 from llamachat.programs.wiring import Server, connected
 from llamachat.running import key_for
+from llamachat.store.journal import Journal, NoJournal
 from llamachat.texts.documents import picture_url, read_bytes
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-__all__ = ["RowAnswer", "aask", "abatch", "ask", "batch", "serve"]
+__all__ = ["Chat", "RowAnswer", "aask", "abatch", "ask", "batch", "serve"]
 
 DEFAULT_URL = "http://localhost:8000/v1"
 
@@ -114,7 +123,7 @@ def batch(
         kept: Any = InMemory()
         if journal is not None:
             kept = stack.enter_context(
-                Journal(Path(journal), {"prompt": prompt, "fields": dict(question.shape.fields)})
+                BatchJournal(Path(journal), {"prompt": prompt, "fields": dict(question.shape.fields)})
             )
         running = Batch(asker, kept, parallel=parallel or asker.lanes)
         results = running.run(tasks)
@@ -124,6 +133,102 @@ def batch(
             record = kept.answers[task.key]
             value = None if record["error"] else question.shape.read(record["text"])
             yield RowAnswer(task.row.columns, value, record["error"])
+
+
+class Chat:
+    """A conversation that keeps to the window as the one in a terminal does.
+
+        with Chat(system="Be brief.") as chat:
+            chat.ask("Name a river.")
+            for piece in chat.stream("Where is it?"):
+                print(piece, end="")
+
+    `messages` is what was said. With `transcripts`, the path of a file, it is saved there.
+    """
+
+    def __init__(
+        self,
+        *,
+        system: str = "",
+        base_url: str | None = None,
+        api_key: str | None = None,
+        model: str = "local-model",
+        transcripts: str | Path | None = None,
+        **sampling: Any,
+    ) -> None:
+        url, key = _server(base_url, api_key)
+        self._client = ChatClient(url, key)
+        journal = Journal(Path(transcripts), _raise) if transcripts is not None else NoJournal()
+        settings = Settings(model=model, system=system, sampling=Sampling(**{**SAMPLING, **sampling}))
+        self._session = Session.open(self._client, journal, settings, facts=self._client.facts())
+
+    def __enter__(self) -> Chat:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._session.journal.close()
+        self._client.close()
+
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        return [message.as_request() for message in self._session.conversation]
+
+    def ask(self, text: str) -> str:
+        """The whole answer. Raises what `llamachat.errors` has; the conversation is then as it was."""
+        return turn.ask(self._session, _Listener(lambda _: None), text).text
+
+    def stream(self, text: str) -> Iterator[str]:
+        """The answer in pieces; to stop reading stops it."""
+        pieces: SimpleQueue[str | BaseException | None] = SimpleQueue()
+        listener = _Listener(pieces.put)
+
+        def run() -> None:
+            try:
+                turn.ask(self._session, listener, text)
+                pieces.put(None)
+            except BaseException as error:  # noqa: BLE001 - raised where it is read
+                pieces.put(error)
+
+        asking = threading.Thread(target=run, name="chat", daemon=True)
+        asking.start()
+        try:
+            while (piece := pieces.get()) is not None:
+                if isinstance(piece, BaseException):
+                    raise piece
+                yield piece
+        finally:
+            listener.stop()
+            asking.join()
+
+
+class _Listener:
+    """A face that takes the text and nothing else."""
+
+    def __init__(self, take: Callable[[str], None]) -> None:
+        self._take = take
+        self.stop: Callable[[], None] = lambda: None
+
+    @contextmanager
+    def answer(self, stop: Callable[[], None]) -> Iterator[_Listener]:
+        self.stop = stop
+        yield self
+
+    def show(self, event: Event) -> None:
+        if isinstance(event, TextDelta):
+            self._take(event.text)
+
+    def tell(self, text: str) -> None:
+        pass
+
+    def ask(self, question: str) -> bool:
+        return False
+
+
+def _raise(error: LlamachatError) -> None:
+    raise error
 
 
 async def aask(prompt: str, **options: Any) -> Any:
@@ -163,13 +268,17 @@ _own: OwnServer | None = None
 
 @contextmanager
 def _asker(base_url: str | None, api_key: str | None, model: str, priority: str = "") -> Iterator[Asker]:
+    url, key = _server(base_url, api_key)
+    with connected(Server(url, key, named=True, model=model), lambda: None, priority=priority) as (asker, _):
+        yield asker
+
+
+def _server(base_url: str | None, api_key: str | None) -> tuple[str, str]:
+    """The address and the key: those that are given, or in the environment, or of the default server."""
     url = base_url or os.environ.get("LLAMACHAT_BASE_URL")
     key = api_key or os.environ.get("LLAMACHAT_API_KEY")
     key = key or key_for(paths.running_folder(), url or DEFAULT_URL) or "not-needed"
-    if url is None:
-        url, key = _default(key)
-    with connected(Server(url, key, named=True, model=model), lambda: None, priority=priority) as (asker, _):
-        yield asker
+    return _default(key) if url is None else (url, key)
 
 
 def _default(key: str) -> tuple[str, str]:

@@ -87,3 +87,29 @@ def test_a_program_without_a_server_gets_one_and_it_ends_with_it(tmp_path: Path)
     first, second, pid = done.stdout.split()
     assert (first, second) == ("True", "True")
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_chat_remembers_what_was_said(serve: ServerProcess, tmp_path: Path) -> None:
+    file = tmp_path / "t.db"
+    with llamachat.Chat(system="Be brief.", base_url=serve.base_url, transcripts=file, max_tokens=20) as chat:
+        first = chat.ask("Name a river.")
+        second = "".join(chat.stream("And a lake?"))
+        roles = [message["role"] for message in chat.messages]
+        assert roles == ["system", "user", "assistant", "user", "assistant"]
+        assert [chat.messages[2]["content"], chat.messages[4]["content"]] == [first, second]
+        for _ in chat.stream("Count to a hundred."):
+            break
+        assert len(chat.messages) in (5, 7)  # it may have been stopped before its first word was kept
+    assert file.stat().st_size > 0
+
+
+def test_a_chat_that_fails_is_as_it_was(recorder: Callable[..., Recorder]) -> None:
+    server = recorder()
+    with llamachat.Chat(base_url=server.base_url) as chat:
+        chat.ask("one")
+        before = chat.messages
+        server.process.kill()
+        server.process.wait()
+        with pytest.raises(LlamachatError):
+            chat.ask("two")
+        assert chat.messages == before

@@ -156,3 +156,15 @@ def test_what_is_wrong_is_said_in_one_line(ask: Ask, args: list[str], words: str
     done = ask(*args)
     (line,) = done.stderr.splitlines()
     assert (done.returncode, done.stdout, words in line) == (ExitStatus.USAGE, "", True), line
+
+
+def test_c_continues_the_last_conversation_and_no_store_leaves_nothing(recorded: Recorder, ask: Ask) -> None:
+    assert ask("one").returncode == 0
+    assert ask("secret", "--no-store").returncode == 0
+    done = ask("-c", "two")
+    assert (done.returncode, done.stdout.strip()) == (0, "answer to two"), done.stderr
+    sent = recorded.requests()[-1]
+    assert [m["content"] for m in sent["messages"]] == ["one", "answer to one", "two"]
+    assert sent["temperature"] == 0
+    refused = ask("-c", "--schema", "name", "x")
+    assert (refused.returncode, "-c continues" in refused.stderr) == (ExitStatus.USAGE, True)

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "texts": {"texts", "errors"},
     "chat": {"chat", "client", "store", "texts", "core", "errors"},
     "programs": {"programs", "client", "store", "texts", "core", "errors"},
-    "api": {"paths", "running", "programs", "client", "texts", "errors"},
+    "api": {"paths", "running", "programs", "chat", "client", "store", "texts", "core", "errors"},
     "doctor": {"doctor", "hub", "server", "core", "errors"},
     "web": {"web", "chat", "client", "store", "texts", "core", "errors"},
     "cli": {

@@ -6,11 +6,16 @@ import argparse
 import json
 import os
 import sys
+import time
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from llamachat.cli import programs
+from llamachat import paths
+from llamachat.cli import console, programs
 from llamachat.client.completions import fetch
+from llamachat.core.conversation import Conversation, Message
 from llamachat.core.events import Done, Event, Progress, Queued, TextDelta
 from llamachat.errors import AnswerCut, ExitStatus, UsageError
 from llamachat.programs import templates
@@ -21,6 +26,7 @@ from llamachat.programs.shapes import AnyText, Shape
 from llamachat.programs.wiring import connected
 from llamachat.settings.ask import AskSettings
 from llamachat.settings.base import add_options, load
+from llamachat.store.journal import Journal
 from llamachat.texts import documents
 
 
@@ -42,13 +48,74 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("There is nothing to ask.", 'llamachat ask "Name three rivers."')
     if plan.template.picture and not images:
         raise UsageError("This template needs a picture.", "Give it with -a FILE.")
+    if settings.continue_last:
+        return _go_on(settings, plan, _prompt(plan.words, text, asked))
     with connected(programs.server(settings, keep=settings.keep), programs.tell_starting) as (asker, _):
         view = _View(plan.question.shape, settings)
         answer = _ask(asker, plan, settings, text, asked, images, view.show)
     view.finish(answer)
+    if settings.store:
+        _remember(settings, plan, _prompt(plan.words, text, asked), asked, answer)
     if answer.finish_reason == "length":
         raise AnswerCut(answer.usage.completion_tokens if answer.usage else 0, answer.text)
     return ExitStatus.OK
+
+
+def _go_on(settings: AskSettings, plan: programs.Plan, prompt: str) -> int:
+    """Ask in the last conversation, as its chat would."""
+    from llamachat.chat import turn
+    from llamachat.chat.session import Session, Settings
+    from llamachat.client import ChatClient
+    from llamachat.core.sampling import Sampling
+    from llamachat.terminal.options import DisplayOptions
+    from llamachat.terminal.plain import PlainTerminal
+
+    if not isinstance(plan.question.shape, AnyText) or settings.attach or settings.json_output:
+        raise UsageError(
+            "-c continues a conversation, which has text alone.", "Leave out the other option, or -c."
+        )
+    client = ChatClient(settings.base_url, console.api_key(settings))
+    display = DisplayOptions(color=False, markdown=False, think="hide")
+    face = PlainTerminal(sys.stdin, sys.stdout, sys.stderr, display)
+    with closing(client), closing(_journal(settings)) as journal:
+        session = Session.open(client, journal, Settings(model=settings.model), facts=client.facts())
+        session.resume()
+        sampling = Sampling(temperature=settings.temperature, seed=settings.seed, repeat_penalty=1.0)
+        # For this question alone: the conversation keeps its own.
+        session.settings = replace(
+            session.settings, sampling=replace(sampling, max_tokens=settings.max_tokens)
+        )
+        reply = turn.ask(session, face, prompt)
+    assert reply.done
+    if reply.done.finish_reason == "length":
+        raise AnswerCut(reply.done.usage.completion_tokens if reply.done.usage else 0, reply.text)
+    return ExitStatus.OK
+
+
+def _remember(settings: AskSettings, plan: programs.Plan, prompt: str, asked: str, answer: Answer) -> None:
+    """Question and answer as a conversation of their own, which a chat can continue."""
+    question = Message("user", prompt)
+    usage = answer.usage
+    said = Message(
+        "assistant",
+        answer.text,
+        finish_reason=answer.finish_reason,
+        model=answer.model,
+        server=settings.base_url,
+        parameters=dict(plan.question.sampling),
+        prompt_tokens=usage.prompt_tokens if usage else None,
+        completion_tokens=usage.completion_tokens if usage else None,
+        timings=answer.timings,
+        finished_at=time.time(),
+    )
+    conversation = Conversation().with_system(plan.question.system).with_turn(question, said)
+    with closing(_journal(settings)) as journal:
+        journal.start(Conversation(), {})
+        journal.save(conversation, title=asked or prompt, wait=True)
+
+
+def _journal(settings: AskSettings) -> Journal:
+    return Journal(paths.transcripts_file(settings.transcripts), lambda error: console.report(error))
 
 
 def _ask(

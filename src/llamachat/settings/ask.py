@@ -47,6 +47,11 @@ class AskSettings(ProgramSettings):
     )
     overlap: int = option(0, "tokens that two parts of a long text share", ge=0)
     json_output: bool = option(False, "print answer, usage, timings and model as JSON", flags=("--json",))
+    continue_last: bool = option(False, "continue the last conversation", flags=("-c", "--continue"))
+    store: bool = option(True, "save question and answer in the transcripts")
+    transcripts: Path | None = option(
+        None, "the transcripts file (default: in the user's data folder)", metavar="FILE"
+    )
     keep: bool = option(False, "leave a server that was started for this running")
 
 
