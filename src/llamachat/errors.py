@@ -5,6 +5,8 @@
     ├── WindowFull              1   the model would forget turns, and the user wants to decide
     ├── Stopped                 1   an answer that was stopped before it began
     ├── UsageError              2   a flag, an environment variable or config.toml is wrong
+    │   ├── ConversationBusy    2   a conversation that another turn is using
+    │   └── ConversationChanged 2   a conversation that changed since it was read
     ├── ModelError              3   a model that can't be found, read, trusted or fitted into memory
     ├── AddressError            4   a host or port that the server can't use
     ├── ServerError             5   the server is not there, died, or answered with an error
