@@ -137,6 +137,31 @@ def drain(name: str, requests: int) -> str:
     return f"| {name} | {len(ends)} requests, {drains} drains | {len(lost)} lost |"
 
 
+def rows(name: str, rounds: int) -> str:
+    """Rows a minute, 16 threads asking, of two replicas as a multiple of one, both up, in turns."""
+
+    def minute(server: Engine, number: int) -> float:
+        def ask(thread: int) -> None:
+            for row in range(4):
+                body = question(f"Row {number} {thread} {row}", max_tokens=32)
+                list(server.open_stream(body, headers={"X-Session-ID": f"batch-{thread}"}))
+
+        began = time.perf_counter()
+        threads = [threading.Thread(target=ask, args=(n,)) for n in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return 60 * 64 / (time.perf_counter() - began)
+
+    with setup([name], 2) as (routes, servers):
+        one = Engine(servers[0].port, servers[0].process, Path())
+        pairs = [(minute(one, 2 * n), minute(routes[name], 2 * n + 1)) for n in range(rounds)]
+    alone, both = (statistics.median(figures) for figures in zip(*pairs, strict=True))
+    ratio = statistics.median(b / a for a, b in pairs)
+    return f"| {name} | {alone:.0f} rows a minute on one replica, {both:.0f} on two | {ratio:.2f} × |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -154,6 +179,7 @@ def main() -> None:
         ),
         "\n".join(["| | while replicas drain | |", "|-|-|-:|", *(drain(n, args.requests) for n in names)]),
     ]
+    parts.append("\n".join(["| | a batch of 16 rows at once | |", "|-|-|-:|", *(rows(n, 3) for n in names)]))
     text = "\n\n".join(parts) + "\n"
     print(text)
     if args.output:
