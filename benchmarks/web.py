@@ -16,10 +16,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psutil
 from selenium import webdriver
@@ -43,12 +43,19 @@ def long_answer() -> Iterator[str]:
             return
 
 
+def answer(body: dict[str, Any]) -> Iterable[str]:
+    return long_answer() if body["messages"][-1]["content"] == "long" else ["an answer"]
+
+
 class Model(http.server.BaseHTTPRequestHandler):
+    answer = staticmethod(answer)
+    health: ClassVar[dict[str, Any]] = {"status": "ok", "model": "bench", "n_ctx": 10**6}
+
     def log_message(self, *_: Any) -> None:
         pass
 
     def do_GET(self) -> None:
-        self.reply({"status": "ok", "model": "bench", "n_ctx": 10**6})
+        self.reply(self.health)
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -58,11 +65,9 @@ class Model(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
-        long = body["messages"][-1]["content"] == "long"
         began = time.monotonic()
-        for number, text in enumerate(long_answer() if long else ["an answer"]):
-            if long:
-                time.sleep(max(0.0, began + number / PER_SECOND - time.monotonic()))
+        for number, text in enumerate(self.answer(body)):
+            time.sleep(max(0.0, began + number / PER_SECOND - time.monotonic()))
             self.event({"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}]})
         self.event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
         self.wfile.write(b"data: [DONE]\n\n")

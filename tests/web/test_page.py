@@ -304,3 +304,18 @@ def test_export_and_import(page: Page) -> None:
     file.write_text(text, encoding="utf-8")
     page.one("#side input[type=file]").send_keys(str(file))
     page.wait(lambda: len(page.all("#side li")) == before + 1, "the imported one")
+
+
+def test_formulas_lists_and_columns_are_what_they_are(page: Page) -> None:
+    shown = page.run(
+        "const { drawAnswer } = await import('/static/markdown.js');"
+        "const root = document.createElement('div');"
+        "document.querySelector('#messages').append(root); await drawAnswer(root, args[0]);"
+        "return [root.querySelectorAll('math').length, root.querySelector('ol').start,"
+        " root.querySelector('td').align, root.querySelectorAll('input[type=checkbox]:disabled').length,"
+        " root.textContent.includes('$5')]",
+        "Math $$a^2$$ and \\(b\\), \\[c\\] not $5 or $6.\n\n$$\n\\frac{1}{2}\n$$\n\n3. three\n4. four\n\n"
+        "| a |\n|--:|\n| 1 |\n\n- [x] done\n",
+    )
+    assert shown == [4, 3, "right", 1, True]
+    assert page.complaints() == []

@@ -16,9 +16,11 @@ class AnswerText extends HTMLElement {
   #view = null;
   #ended = true;
   #frame = 0;
+  #eager = false;
 
   connectedCallback() {
-    if (!this.#view) seen.observe(this);
+    if (this.#eager) this.drawNow();
+    else if (!this.#view) seen.observe(this);
   }
 
   disconnectedCallback() {
@@ -44,6 +46,12 @@ class AnswerText extends HTMLElement {
       this.#begin();
       this.#flush();
     }
+  }
+
+  /** Draw at once: the end of an answer that was just seen to grow must not flicker. */
+  set eager(value) {
+    this.#eager = value;
+    if (value && this.isConnected) this.drawNow();
   }
 
   /** Whether more text will come. */

@@ -428,7 +428,7 @@ const answer = (message, last) => {
   return html`<article class="answer ${message.seen ? "" : "outside"}" aria-label=${message.note ? words.summary : words.model}>
   ${message.note ? html`<small>${words.summary}</small>` : nothing}
   ${thoughtOf(state.thoughts[message.id])}
-  <answer-text .text=${live ? message.content + live.text : message.content}></answer-text>
+  <answer-text .eager=${last} .text=${live ? message.content + live.text : message.content}></answer-text>
   <footer>${pages(message)}${ended ? html`<small class="ended">[${ended}]</small>` : nothing}
     ${message.seen ? nothing : html`<small>${words.outside}</small>`}
     ${last && ended ? html`<button type="button" ?disabled=${state.running} @click=${() => send("continue")}>${words.goOn}</button>` : nothing}
