@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,20 +17,26 @@ WORDS = 256
 
 
 class _Model:
-    def __init__(self, path: Path, architecture: str) -> None:
+    def __init__(
+        self, path: Path, architecture: str, control: Sequence[str] = (), template: str | None = None
+    ) -> None:
         self.random = np.random.default_rng(7)
         self.writer = GGUFWriter(path, architecture)
         self.writer.add_context_length(2048)
         self.writer.add_embedding_length(N_EMBD)
         self.writer.add_block_count(N_LAYER)
         self.writer.add_layer_norm_rms_eps(1e-5)
-        self._add_vocabulary()
+        self._add_vocabulary(control)
+        if template is not None:
+            self.writer.add_chat_template(template)
 
-    def _add_vocabulary(self) -> None:
+    def _add_vocabulary(self, control: Sequence[str]) -> None:
         tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
         tokens += [f"▁w{i}" for i in range(WORDS)]
         kinds = [TokenType.UNKNOWN, TokenType.CONTROL, TokenType.CONTROL, *[TokenType.BYTE] * 256]
         kinds += [TokenType.NORMAL] * WORDS
+        tokens += control
+        kinds += [TokenType.CONTROL] * len(control)
         self.writer.add_tokenizer_model("llama")
         self.writer.add_token_list(tokens)
         self.writer.add_token_scores([0.0] * len(tokens))
@@ -57,9 +64,9 @@ class _Model:
         self.writer.close()
 
 
-def write_llama(path: Path) -> Path:
-    """Full attention: cells can be moved and copied."""
-    model = _Model(path, "llama")
+def write_llama(path: Path, control: Sequence[str] = (), template: str | None = None) -> Path:
+    """Full attention: cells can be moved and copied. `control` are further control tokens."""
+    model = _Model(path, "llama", control, template)
     _attention(model, extra_norms=())
     model.save()
     return path
