@@ -90,6 +90,7 @@ def test_a_schema_means_what_json_schema_says(schema: Any, accepted: str, not_ac
         ({"allOf": [{"unevaluatedItems": False}]}, "#/allOf/0", "unevaluatedItems"),
         ({"type": "object", "minProperties": 2}, "#", "minProperties"),
         ({"not": {"additionalProperties": False}}, "#/not", "additionalProperties"),
+        ({"oneOf": [{"type": "integer"}, {"not": {"oneOf": [True]}}]}, "#/oneOf/1/not", "oneOf"),
         ({"type": "string", "pattern": "(a|b)*a(a|b){20}$", "minLength": 1}, "#", "pattern"),
     ],
 )
@@ -99,7 +100,12 @@ def test_what_cannot_be_enforced_is_refused_with_its_place(schema: Any, pointer:
     assert (refused.value.pointer, refused.value.keyword) == (pointer, keyword)
 
 
-@pytest.mark.parametrize("schema", [{"enum": []}, {"minimum": 3, "maximum": 2, "type": "integer"}, False])
+SAME = {"type": "string"}
+
+
+@pytest.mark.parametrize(
+    "schema", [{"oneOf": [SAME, SAME]}, {"enum": []}, {"minimum": 3, "maximum": 2, "type": "integer"}, False]
+)
 def test_a_schema_that_nothing_satisfies_is_refused(schema: Any) -> None:
     with pytest.raises(GrammarError, match="no value"):
         grammar(schema)

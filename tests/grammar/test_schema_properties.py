@@ -175,7 +175,7 @@ simple = st.one_of(
     st.just(({"type": "string", "format": "uuid"}, st.uuids().map(str))),
     st.just(({"type": "string", "format": "ipv6"}, st.ip_addresses(v=6).map(str))),
     st.just(({"type": "boolean"}, st.booleans())),
-    st.just(({"type": "number"}, st.floats(-1e15, 1e15).map(lambda x: x or 0.0))),
+    st.just(({"type": "number"}, st.floats(-1e15, 1e15).map(lambda x: x if abs(x) > 1e-90 else 0.0))),
     st.just(
         ({"type": "number", "minimum": 0}, st.integers(0, 10**15).map(lambda n: n / 8 if n < 10**9 else n))
     ),

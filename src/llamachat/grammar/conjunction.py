@@ -238,11 +238,11 @@ class Conjunctions:
         """Each option, and the opposite of every other that does not exclude it by itself."""
         options = self.inner_all(sub, "oneOf")
         result = []
-        for option in options:
+        for at, option in enumerate(options):
             row = [option]
-            for other in options:
+            for other in options[:at] + options[at + 1 :]:
                 self.spend()
-                if other is not option and not self._is_void([option, other], 3):
+                if not self._is_void([option, other], 3):
                     row.append(self.opposite(other))
             result.append(row)
         return result
@@ -301,7 +301,11 @@ class Conjunctions:
         if sub not in self._opposites:
             schema: dict[Any, Any] = {}
             self._opposites[sub] = self.make(schema, sub)
-            schema["anyOf"] = [self._kept_one(option) for option in self._opposite_options(sub)]
+            try:
+                schema["anyOf"] = [self._kept_one(option) for option in self._opposite_options(sub)]
+            except GrammarError:  # asked again, it must not be the empty schema, which is anything
+                del self._opposites[sub]
+                raise
         return self._opposites[sub]
 
     def _kept_one(self, schema: Any) -> Any:

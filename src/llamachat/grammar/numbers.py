@@ -13,7 +13,9 @@ from llamachat.grammar.nodes import NEVER, Literal, Node, Repeat, chars, choice,
 INTEGER_DIGITS = 18
 SIGNIFICANT_DIGITS = 15
 """A double tells decimals of so many digits apart: none is rounded to the other side of a bound."""
-MAX_PLACES = 400
+MAX_PLACES = 30
+NO_BOUND = 10**MAX_PLACES
+"""No number has so many digits here."""
 MAX_LISTED = 1_000
 DIGIT, DIGITS, ZEROS = chars((48, 57)), Repeat(chars((48, 57)), 0, None), Repeat(chars("0"), 0, None)
 UNSIGNED = choice([Literal("0"), seq(chars((49, 57)), DIGITS)])
@@ -68,9 +70,9 @@ class Numbers:
     def language(self) -> Dfa:
         """Raises TooLarge."""
         result = dfa.build(self._form())
-        if self.low is not None:
+        if self.low is not None and self.low[0] > -NO_BOUND:
             result &= dfa.build(at_least(*self.low))
-        if self.high is not None:
+        if self.high is not None and self.high[0] < NO_BOUND:
             result &= dfa.build(_negated(at_least(-self.high[0], self.high[1])))
         for multiple in self.multiples:
             result &= _multiples(multiple)
@@ -83,8 +85,9 @@ class Numbers:
         return result
 
     def _form(self) -> Node:
-        digits = max([INTEGER_DIGITS, *(len(str(abs(int(b[0])))) + 1 for b in (self.low, self.high) if b)])
-        if digits > MAX_PLACES:
+        bounds = (bound[0] for bound in (self.low, self.high) if bound is not None)
+        digits = max([INTEGER_DIGITS, *(len(str(abs(int(b)))) + 1 for b in bounds if abs(b) < NO_BOUND)])
+        if (self.low is not None and self.low[0] >= NO_BOUND) or (self.high and self.high[0] <= -NO_BOUND):
             raise TooLarge
         positive = seq(chars((49, 57)), Repeat(DIGIT, 0, digits - 1))
         whole = choice([Literal("0"), seq(optional(Literal("-")), positive)])

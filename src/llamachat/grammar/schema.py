@@ -128,20 +128,21 @@ class _Strings:
     low: int = 0
     high: int | None = None
     where: tuple[Sub, str] = (NOTHING, "type")
+    counted: bool = False
 
     @cached_property
-    def _automata(self) -> list[Dfa]:
+    def built(self) -> list[Dfa]:
         return [*(dfa.build(node) for node in self.languages), *(each.inverted() for each in self.excluded)]
 
     def allows(self, text: str) -> bool:
         fits = self.low <= len(text) and (self.high is None or len(text) <= self.high)
-        return fits and all(automaton.accepts(text) for automaton in self._automata)
+        return fits and all(automaton.accepts(text) for automaton in self.built)
 
     def automaton(self) -> Dfa:
         result = dfa.build(dfa.ANY_TEXT)
         if self.low or self.high is not None:
             result = dfa.length(self.low, self.high)
-        for automaton in self._automata:
+        for automaton in self.built:
             result &= automaton
         return result
 
@@ -217,9 +218,10 @@ class _Converter:
         options: list[Node] = []
         texts: list[str] = []
         strings = self._strings(subs)
+        excluded = _excluded_keys(subs)
         for value in values:
             kind = type_of(value)
-            if kind not in types or self._is_excluded(value, subs):
+            if kind not in types or (excluded and canonical(value) in excluded):
                 continue
             if kind in ("array", "object"):
                 options.append(
@@ -287,12 +289,8 @@ class _Converter:
             self._values[key] = self._all.make(schema, like)
         return self._values[key]
 
-    def _is_excluded(self, value: Any, subs: Alternative) -> bool:
-        lists = (sub.get(Own.EXCLUDED) for sub in subs if Own.EXCLUDED in sub.schema)
-        return any(canonical(value) == canonical(other) for values in lists for other in values)
-
     def _literal_unless_excluded(self, value: bool | None, subs: Alternative) -> Node:
-        return NEVER if self._is_excluded(value, subs) else Literal(json.dumps(value))
+        return NEVER if canonical(value) in _excluded_keys(subs) else Literal(json.dumps(value))
 
     def _excluded(self, kind: str, subs: Alternative) -> list[Any]:
         values = [value for sub in subs for value in sub.get(Own.EXCLUDED, ())]
@@ -338,7 +336,7 @@ class _Converter:
             few = numbers.few()
             if few is not None:
                 return self._one_of([_decimal(value) for value in few])
-            return self._automaton_rules(numbers.language(), Chars)
+            return self._automaton_rules(self._spent(numbers.language()), Chars)
         except TooLarge as error:
             where, keyword = _first(subs, ("multipleOf", "minimum", "maximum", *KEYWORDS_OF_TYPE["number"]))
             raise where.refuse(keyword, f"can't be enforced with what else holds: {error}") from None
@@ -355,10 +353,19 @@ class _Converter:
             body = _direct(strings.languages[0], strings.low, strings.high)
             if body is not None:
                 return seq(Literal('"'), _in_json(body), Literal('"'))
-        return self._quoted(self._checked(strings, strings.automaton))
+        return self._quoted(self._spent(self._checked(strings, strings.automaton)))
+
+    def _spent(self, automaton: Dfa) -> Dfa:
+        """Counts what it took: many small ones are work, too."""
+        self._all.spend(1 + len(automaton.edges) // 10)
+        return automaton
 
     def _checked(self, strings: _Strings, work: Callable[[], T]) -> T:
         try:
+            if not strings.counted:
+                strings.counted = True
+                for automaton in strings.built:
+                    self._spent(automaton)
             return work()
         except TooLarge as error:
             sub, keyword = strings.where
@@ -398,13 +405,13 @@ class _Converter:
 
     def _built(self, sub: Sub, node: Node) -> Dfa:
         try:
-            return dfa.build(node)
+            return self._spent(dfa.build(node))
         except TooLarge as error:
             raise sub.refuse("pattern", str(error)) from None
 
     def _literals_automaton(self, texts: Iterable[str]) -> Dfa:
         try:
-            return dfa.literals(texts)
+            return self._spent(dfa.literals(texts))
         except TooLarge:
             raise GrammarError("The schema lists too many values or names.") from None
 
@@ -574,7 +581,7 @@ class _Converter:
         strings = self._strings(subs)
         if strings.where[0] is NOTHING:
             strings.where = (where, "propertyNames")
-        names = self._checked(strings, strings.automaton)
+        names = self._spent(self._checked(strings, strings.automaton))
         if values is None:
             return names
         return self._literals_automaton(v for v in values if isinstance(v, str) and names.accepts(v))
@@ -606,7 +613,7 @@ class _Converter:
                     continue
                 own = keys
                 for text in texts:
-                    own &= by_text[text] if text in chosen else by_text[text].inverted()
+                    own = self._spent(own & (by_text[text] if text in chosen else by_text[text].inverted()))
                 if not own.is_empty():
                     options.append(seq(self._quoted(own), Literal(":"), WS, self._value(values)))
         except TooLarge as error:
@@ -668,6 +675,10 @@ class _Converter:
             return seq(_times(seq(COMMA, more), max(low - count, 0), left), WS)
         others = seq(more, _times(seq(COMMA, more), max(low - 1, 0), None if left is None else left - 1), WS)
         return others if low else optional(others)
+
+
+def _excluded_keys(subs: Alternative) -> set[str]:
+    return {canonical(value) for sub in subs for value in sub.get(Own.EXCLUDED, ())}
 
 
 def _properties(sub: Sub) -> dict[str, Any]:
