@@ -34,6 +34,8 @@ def test_health_tells_what_runs(engine: Engine) -> None:
         "busy": False,
         "lanes": 1,
         "queue": 0,
+        "lanes_busy": 0,
+        "one_lane": None,
     }
 
 

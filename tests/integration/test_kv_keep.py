@@ -206,7 +206,7 @@ def test_a_state_larger_than_the_budget_is_not_copied(open_llama: Open, tiny_mod
     answer(llama, chunks(11, 12))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < llama.kv._cells.state_size()
+    assert peak < llama.lanes.kv._slots[0].cells.state_size()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGTERM")

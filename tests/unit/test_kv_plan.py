@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llamachat.engine.kv_plan import MIN_READ, MIN_RUN, ROWS, Reuse, Tokens, find_reuse, plan
+from llamachat.engine.kv_plan import (
+    MIN_READ,
+    MIN_RUN,
+    ROWS,
+    Held,
+    Reuse,
+    Tokens,
+    choose_lane,
+    find_reuse,
+    is_coming,
+    plan,
+)
 
 
 def tokens(values: Sequence[int]) -> Tokens:
@@ -171,3 +182,42 @@ def test_a_conversation_that_is_taken_whole_is_continued_and_a_branch_is_not() -
     assert continues(1, 2, 3, 4, 5, 6, 7)
     assert not continues(1, 2, 9)
     assert not continues(8)
+
+
+lanes_and_prompt = st.lists(
+    st.tuples(st.lists(st.integers(0, 7), max_size=6), st.booleans(), st.booleans(), st.integers(0, 99)),
+    min_size=1,
+    max_size=8,
+).map(
+    lambda drawn: [
+        Held(tokens(SYSTEM + [t for n in turns for t in turn(n)] if turns else []), free, conversation, used)
+        for turns, free, conversation, used in drawn
+    ]
+)
+
+
+@given(lanes_and_prompt, st.lists(st.integers(0, 9), min_size=1, max_size=6))
+def test_a_prompt_goes_into_a_free_lane_that_it_continues_or_that_is_missed_least(
+    lanes: list[Held], turns: list[int]
+) -> None:
+    prompt = tokens(SYSTEM + [t for n in turns for t in turn(n)] + turn(9))
+    chosen = choose_lane(lanes, prompt, can_shift=True)
+    free = [index for index, lane in enumerate(lanes) if lane.free]
+    if chosen is None:
+        assert not free
+        return
+    assert lanes[chosen].free
+    continues = plan(lanes[chosen].tokens, [], prompt, can_shift=True)
+    if continues.park:  # its cells are lost: so are those of any that would be missed less
+        missed = [(len(lanes[i].tokens) > 0, lanes[i].conversation, lanes[i].used) for i in free]
+        assert (True, lanes[chosen].conversation, lanes[chosen].used) == min(missed)
+
+
+def test_a_row_waits_for_the_lane_that_reads_what_it_begins_with() -> None:
+    system = list(range(100, 400))
+    first, second, other = (tokens([*start, *turn(n)]) for start, n in ((system, 1), (system, 2), ([], 3)))
+    reading = Held(first[:40], free=False, coming=first)
+    assert is_coming([reading], 0, second)
+    assert not is_coming([reading], 300, second)
+    assert not is_coming([reading], 0, other)
+    assert not is_coming([Held(first, free=False, coming=first)], 0, second)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from llamachat.engine.request_queue import RequestQueue, Ticket
+from llamachat.engine.request_queue import OVERTAKEN, RequestQueue, Ticket
 
 
 def run(test: Coroutine[Any, Any, None]) -> None:
@@ -61,5 +61,37 @@ def test_who_has_the_model_keeps_it_when_giving_up() -> None:
         first.leave()
         first.leave()
         assert not queue.busy
+
+    run(test())
+
+
+def test_as_many_are_served_as_there_are_lanes() -> None:
+    async def test() -> None:
+        queue = RequestQueue(lanes=2)
+        first, second, third, fourth = (queue.join() for _ in range(4))
+        assert [queue.position(ticket) for ticket in (first, second, third, fourth)] == [0, 0, 1, 2]
+        assert queue.served == queue.waiting == 2
+        second.leave()
+        assert [queue.position(ticket) for ticket in (third, fourth)] == [0, 1]
+        first.leave()
+        third.leave()
+        assert queue.served == 1
+
+    run(test())
+
+
+def test_a_chat_goes_before_rows_of_a_batch_and_these_do_not_starve() -> None:
+    async def test() -> None:
+        queue = RequestQueue()
+        served = queue.join()
+        rows = [queue.join(priority=1) for _ in range(2)]
+        chats = [queue.join() for _ in range(3 * OVERTAKEN)]
+        order = []
+        while queue.tickets:
+            served = queue.tickets[0]
+            order.append(served)
+            served.leave()
+        assert order.index(rows[0]) == 1 + OVERTAKEN
+        assert [ticket for ticket in order if ticket in chats] == chats
 
     run(test())

@@ -29,7 +29,7 @@ from llamachat.hub.gguf import GGUFHeader
 from llamachat.running import RunningServer, announced, network_key
 from llamachat.server import backends, bind, command
 from llamachat.server.child import Child
-from llamachat.server.readiness import Endpoint
+from llamachat.server.readiness import Endpoint, health
 from llamachat.server.supervisor import Signals, Supervisor
 from llamachat.settings.base import add_options, load
 from llamachat.settings.chat import ChatSettings
@@ -55,6 +55,7 @@ class Plan:
     options: command.ServerOptions
     settings: ServeSettings
     api_key: str | None
+    parallel: int
     need: estimate.Estimate
 
     @property
@@ -114,8 +115,11 @@ def prepare(settings: ServeSettings, extra: list[str]) -> Plan:
     header = local_models.check(model)
     port = bind.claim(settings.host, settings.port)
     options = _options(settings, model, port, extra)
-    if not settings.force and not (options.n_gpu_layers and sys.platform != "darwin"):
-        _check_memory(model, header, options.n_ctx)
+    one = estimate.estimate(header, options.n_ctx)
+    own_memory = bool(options.n_gpu_layers) and sys.platform != "darwin"  # a GPU's, which nobody here can see
+    parallel = _parallel(settings, one, own_memory)
+    if not settings.force and not own_memory:
+        _check_memory(model, one.times(parallel))
     if options.n_ctx != settings.n_ctx:
         rounded = f"{options.n_ctx}, a multiple of {command.N_CTX_STEP}"
         console.say(f"n_ctx {settings.n_ctx} is rounded up to {rounded}.")
@@ -123,7 +127,7 @@ def prepare(settings: ServeSettings, extra: list[str]) -> Plan:
     key = settings.api_key
     if not key and not bind.is_loopback(settings.host):
         key = network_key(paths.network_key_file())
-    return Plan(model, options, settings, key, estimate.estimate(header, options.n_ctx))
+    return Plan(model, options, settings, key, parallel, one.times(parallel))
 
 
 def _options(
@@ -149,6 +153,7 @@ def _engine_options(plan: Plan, restarts: int) -> EngineOptions:
         host=settings.host,
         model_name=plan.model.name,
         bundled=plan.model.bundled,
+        parallel=plan.parallel,
         kv_shift=settings.kv_shift,
         kv_park=_park_bytes(plan),
         cache_dir=str(paths.kv_cache_folder()) if settings.keep else None,
@@ -172,13 +177,21 @@ def _check_window(header: GGUFHeader, n_ctx: int) -> None:
         console.say(f"Warning: n_ctx {n_ctx} is more than the {trained} that the model was trained for.")
 
 
-def _check_memory(model: local_models.LocalModel, header: GGUFHeader, n_ctx: int) -> None:
-    need = estimate.estimate(header, n_ctx).total
+def _parallel(settings: ServeSettings, one: estimate.Estimate, own_memory: bool) -> int:
+    """How many requests are served at once."""
+    if settings.plain or (settings.parallel == "auto" and own_memory):
+        return 1
+    if settings.parallel == "auto":
+        return estimate.fitting_parallel(one, hardware.look().available)
+    return settings.parallel
+
+
+def _check_memory(model: local_models.LocalModel, need: estimate.Estimate) -> None:
     free = hardware.look().available
-    if need > free:
+    if need.total > free:
         raise ModelError(
-            f"{model.name} needs about {size(need)} of memory, and {size(free)} is free.",
-            "Close programs, lower --n-ctx, choose a smaller model, or continue with --force.",
+            f"{model.name} needs about {size(need.total)} of memory, and {size(free)} is free.",
+            "Close programs, lower --n-ctx or --parallel, choose a smaller model, or continue with --force.",
         )
 
 
@@ -196,6 +209,7 @@ def _serve(plan: Plan, chat: ChatSettings | None, page: WebSettings | None, sign
             return ExitStatus.INTERRUPTED if signals.interrupted else ExitStatus.OK
         with announced(paths.running_folder(), _description(plan)), ExitStack() as faces:
             _announce(plan)
+            _tell_one_lane(plan)
             if page is not None:
                 from llamachat.cli.web import page_served
 
@@ -233,6 +247,7 @@ def _announce(plan: Plan) -> None:
         plan.model.name,
         f"n_ctx {options.n_ctx}",
         f"{options.n_threads} threads",
+        f"{plan.parallel} at once",
         f"connect: {chat}",
         f"others: OPENAI_BASE_URL={plan.base_url} OPENAI_API_KEY={key or 'not-needed'}",
     )
@@ -243,6 +258,13 @@ def _announce(plan: Plan) -> None:
         print(f"From another computer: {KEY_VARIABLE}={key} {chat}")  # noqa: T201
         print(f"    in PowerShell: $env:{KEY_VARIABLE}='{plan.api_key}'; {chat}")  # noqa: T201
         print(f'    in cmd: set "{KEY_VARIABLE}={plan.api_key}" && {chat}', flush=True)  # noqa: T201
+
+
+def _tell_one_lane(plan: Plan) -> None:
+    """Where the model can't serve as many at once as were asked for, and nobody would know why."""
+    reason = health(plan.endpoint).get("one_lane") if plan.parallel > 1 else None
+    if reason:
+        console.say(f"One request at a time: {reason}.")
 
 
 def _chat(settings: ChatSettings, supervisor: Supervisor, signals: Signals) -> int:

@@ -41,9 +41,10 @@ def changing(create_app: Callable[..., FastAPI], options: EngineOptions) -> Call
 def change(app: FastAPI, options: EngineOptions) -> None:
     """Middleware added later is passed earlier: access, CORS, the queue."""
     routes.free_of_the_lock(app)
-    routes.add_lifespan(app)
+    routes.save_at_the_end(app)
     routes.add_routes(app, options)
-    app.state.queue = queue = RequestQueue(options.max_queue, parent.draining.is_set)
+    n_lanes = len(routes.the_engine().lanes.views)
+    app.state.queue = queue = RequestQueue(options.max_queue, parent.draining.is_set, n_lanes)
     app.state.metrics = metrics = Metrics(__version__, options.model_name, options.restarts)
     routes.add_gauges(app, metrics)
     # A gateway may notice that a client left only when it has something to send it.

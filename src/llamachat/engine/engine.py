@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import llama_cpp
+import llama_cpp._internals as internals
+import numpy as np
 from llama_cpp.llama_tokenizer import LlamaTokenizer
 
 from llamachat.core import shutdown
@@ -16,8 +19,11 @@ from llamachat.core.engine_options import EngineOptions
 from llamachat.engine import constraint, jobs, marks, model_thread, tool_turn
 from llamachat.engine.answer_length import longest_answer
 from llamachat.engine.failures import Refused, refusal
+from llamachat.engine.jobs import Cancelled, Job
 from llamachat.engine.kv_cache import KvCache
 from llamachat.engine.kv_plan import batches
+from llamachat.engine.kv_state import Cells
+from llamachat.engine.lanes import Lanes, SequenceContext
 from llamachat.engine.marks import Marks
 from llamachat.engine.prefill import PrefillClock
 from llamachat.grammar.nodes import Literal, Node, Token
@@ -50,11 +56,20 @@ class Engine(llama_cpp.Llama):
     options: ClassVar[EngineOptions] = EngineOptions()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        self.seq, self.row = 0, -1
+        self.prefill_ticks = 0
         self._pieces: dict[int, bytes] = {}
         self._kept_rules: dict[tuple[str, bool, str, bool], constraint.Rules] = {}
-        self._callbacks_a_ubatch = 0
-        self.kv = KvCache(self, self.options, multimodal=kwargs.get("chat_handler") is not None)
+        self.one_lane = why_one_lane(kwargs)
+        """Why one request at a time is served, where several were asked for."""
+        with self._several_sequences():
+            super().__init__(*args, **kwargs)
+        n_lanes = llama_cpp.llama_n_seq_max(self.ctx) if not self.context_params.embeddings else 1
+        views = [self] if n_lanes == 1 else [self._view(seq) for seq in range(n_lanes)]
+        multimodal = kwargs.get("chat_handler") is not None
+        self.lanes = Lanes(self, views, KvCache(views, self.options, multimodal=multimodal))
+        for view in views:
+            view.lanes = self.lanes
 
     # A request, from its messages to its tokens.
 
@@ -142,16 +157,34 @@ class Engine(llama_cpp.Llama):
             self._check_bias(kwargs.get("logit_bias") or ())
             if isinstance(prompt, list) and "max_tokens" in kwargs:
                 kwargs["max_tokens"] = longest_answer(self.n_ctx(), len(prompt), kwargs["max_tokens"])
-            return model_thread.run(partial(super().create_completion, prompt, *args, **kwargs))
+            if kwargs.get("stream"):
+                return self._stream(prompt, *args, **kwargs)
+            return model_thread.run(partial(self._complete, prompt, *args, **kwargs))
         except Exception as error:
-            raise refusal(error) from error
+            raise refusal(error, self.n_ctx()) from error
 
     def create_embedding(self, *args: Any, **kwargs: Any) -> Any:
         if not self.context_params.embeddings:
             raise Refused(400, "This server makes no embeddings; start it with `-- --embedding true`.")
         return model_thread.run(partial(super().create_embedding, *args, **kwargs))
 
-    # A reply, token by token, in the model's thread.
+    # A reply, token by token, in the model's thread and in a lane.
+
+    def _complete(self, prompt: Any, *args: Any, **kwargs: Any) -> Any:
+        with self.lanes.taken(self._to_tokens(prompt)) as lane:
+            return super(Engine, lane).create_completion(prompt, *args, **kwargs)
+
+    def _stream(self, prompt: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        """Nothing is done before the first chunk is asked for, which must be in the model's thread."""
+        try:
+            with self.lanes.taken(self._to_tokens(prompt)) as lane:
+                yield from super(Engine, lane).create_completion(prompt, *args, **kwargs)
+        except Exception as error:
+            raise refusal(error, self.n_ctx()) from error
+
+    def _to_tokens(self, prompt: Any) -> list[int]:
+        """As the library will read it, as far as a choice between lanes is concerned."""
+        return prompt if isinstance(prompt, list) else self.tokenize(prompt.encode(), special=True)
 
     def generate(self, tokens: Sequence[int], *args: Any, **kwargs: Any) -> Generator[int, Any, None]:
         """First bring to the front of the KV cache what serves `tokens`, then read the rest and write."""
@@ -161,7 +194,7 @@ class Engine(llama_cpp.Llama):
         if job is not None:
             job.begin(len(tokens))
         if kwargs.get("reset", True):
-            self.kv.prepare(tokens)
+            self.lanes.kv.prepare(self.seq, tokens)
         held = getattr(kwargs.get("logits_processor"), "constraint", None)
         for token in super().generate(tokens, *args, **kwargs):
             if held is not None:
@@ -176,26 +209,44 @@ class Engine(llama_cpp.Llama):
                 return
 
     def eval(self, tokens: Sequence[int]) -> None:
-        """Watched while the job's prompt is read: a written token would feel it (6 % on a small model)."""
+        """With others in one step, or alone as the library does it.
+
+        Alone, it is watched while the prompt is read: a written token would feel it (6 % on a small model).
+        """
         job = jobs.current.get()
+        reads = job is not None and job.read is None
         if job is not None:
             job.check()
-        if job is None or job.read is not None:
-            self._eval_batches(tokens)
+            if reads:
+                job.cached_tokens = self.n_tokens - job.read_tokens
+        if len(self.lanes.views) > 1:
+            self.lanes.compute(self, tokens)
             return
-        job.cached_tokens = self.n_tokens - job.read_tokens
-        with PrefillClock(self, job) as clock:
-            self._eval_batches(tokens, clock)
-        if self.n_tokens >= job.prompt_tokens:
-            job.read = time.monotonic()
-
-    def _eval_batches(self, tokens: Sequence[int], clock: PrefillClock | None = None) -> None:
         for batch in batches(tokens, self.n_batch):
-            if clock:
-                clock.begin_batch(len(batch))
-            super().eval(batch)
-            if clock:
-                clock.end_batch()
+            if job is not None and reads:
+                self._eval_watched(batch, job)
+            else:
+                super().eval(batch)
+
+    def _eval_watched(self, batch: Sequence[int], job: Job) -> None:
+        try:
+            with PrefillClock(self, [(job, len(batch))]):
+                super().eval(batch)
+        except Exception as error:
+            if self._is_recurrent or self._is_hybrid:
+                self.reset()  # their state can't be cut back to before the broken batch
+            if job.cancelled:
+                raise Cancelled from error
+            raise
+        job.took(len(batch))
+        job.tell_progress(now=True)
+
+    def sample(self, *args: Any, **kwargs: Any) -> Any:
+        """The library draws from the last row of a batch, and a lane from its own."""
+        sampler: Any = self._sampler
+        if len(self.lanes.views) == 1 or sampler is None:
+            return super().sample(*args, **kwargs)
+        return sampler.sample(self._ctx, self.row)
 
     def detokenize(
         self, tokens: list[int], prev_tokens: list[int] | None = None, special: bool = False
@@ -219,7 +270,45 @@ class Engine(llama_cpp.Llama):
     def save(self) -> None:
         """Write the KV cache to its folder, as far as the time allows; called at the stop."""
         deadline = time.monotonic() + shutdown.BUSY + shutdown.SAVE
-        model_thread.run_before(deadline, partial(self.kv.save, deadline))
+        model_thread.run_before(deadline, partial(self.lanes.kv.save, deadline))
+
+    # Several sequences in one context.
+
+    @contextlib.contextmanager
+    def _several_sequences(self) -> Iterator[None]:
+        """While entered, the library makes a context of as many sequences as were asked for.
+
+        `n_ctx` stays what one of them may hold: llama.cpp divides a context's by the number of sequences.
+        """
+        stock = internals.LlamaContext
+
+        def context(*, model: Any, params: Any, verbose: bool) -> Any:
+            self.one_lane = self.one_lane or why_model_has_one_lane(model.model)
+            if not self.one_lane:
+                params.n_ctx *= self.options.parallel
+                params.n_seq_max = self.options.parallel
+            return stock(model=model, params=params, verbose=verbose)
+
+        if self.options.parallel > 1:
+            setattr(internals, "LlamaContext", context)  # noqa: B010
+        try:
+            yield
+        finally:
+            setattr(internals, "LlamaContext", stock)  # noqa: B010
+
+    def _view(self, seq: int) -> Engine:
+        """This engine with a sequence, tokens and a sampler of its own."""
+        view: Engine = object.__new__(type(self))
+        view.__dict__.update(self.__dict__)
+        view.seq = seq
+        view.input_ids = np.zeros(self.n_ctx(), np.intc)
+        view._ctx = SequenceContext(self._ctx, Cells(self.ctx, seq))  # type: ignore[assignment]
+        view._stack = contextlib.ExitStack()  # what there is to close is the engine's
+        return view
+
+    def n_ctx(self) -> int:
+        """The window of one conversation, in tokens."""
+        return int(llama_cpp.llama_n_ctx_seq(self.ctx))
 
     # What the vocabulary says.
 
@@ -328,6 +417,25 @@ def _wanted(request: Mapping[str, Any]) -> int | None:
         request.get("mirostat_mode", 0),
         lowers=min(penalties) >= 0 and request.get("repeat_penalty", 1.0) >= 1,
     )
+
+
+def why_one_lane(settings: Mapping[str, Any]) -> str:
+    """Why several requests can't be served at once with these settings, "" where they can."""
+    reasons = {
+        "logits_all": "--logits_all keeps the scores of every token",
+        "embedding": "--embedding reads whole inputs",
+        "chat_handler": "images are read into one sequence",
+        "draft_model": "a draft model writes ahead in one sequence",
+    }
+    return next((reason for name, reason in reasons.items() if settings.get(name)), "")
+
+
+def why_model_has_one_lane(model: Any) -> str:
+    if llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model):
+        return "the model is recurrent, its state can't be cut"
+    if llama_cpp.llama_model_n_swa(model) > 0:
+        return "the model has a sliding window"
+    return ""
 
 
 def engine_class(options: EngineOptions) -> type[Engine]:

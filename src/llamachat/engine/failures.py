@@ -26,14 +26,17 @@ class Refused(HTTPException):
         self.error: dict[str, Any] = {"message": message, "type": kind, "param": None, "code": None, **more}
 
 
-def refusal(error: Exception) -> Refused:
-    """What the client is told about `error`: 400 where its request is to blame, else 500."""
+def refusal(error: Exception, n_ctx: int | None = None) -> Refused:
+    """What the client is told about `error`: 400 where its request is to blame, else 500.
+
+    `n_ctx` is the window of one conversation; the library counts those of all lanes.
+    """
     if isinstance(error, Refused):
         return error
     if isinstance(error, Cancelled):  # one that hung up doesn't hear it
         return Refused(503, "The server is stopping.")
     if overflow := OVERFLOW.search(str(error)):
-        return _context_exceeded(*map(int, overflow.groups()))
+        return _context_exceeded(int(overflow[1]), n_ctx or int(overflow[2]))
     # What the library and chat templates raise on parameters and messages that they can't take.
     if isinstance(error, (ValueError, TypeError)) or type(error).__module__.startswith("jinja2"):
         return Refused(400, str(error) or type(error).__name__)

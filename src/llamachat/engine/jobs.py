@@ -10,6 +10,8 @@ from typing import Any
 
 from llamachat.engine.request_queue import Ticket
 
+REPORT_SECONDS = 0.5
+
 
 class Cancelled(Exception):
     """The client has hung up or the server stops, so nobody gets the rest."""
@@ -29,6 +31,7 @@ class Job:
     return_progress: bool = False
     continue_final_message: bool = False
     parallel_tool_calls: bool = True
+    streams: bool = False
     report: Callable[[dict[str, Any]], None] | None = None
     cancelled: bool = False
     outcome: str = "cancelled"
@@ -43,6 +46,7 @@ class Job:
     sampled_tokens: int = 0
     completion_tokens: int = 0
     ended: float | None = None
+    told: float = 0.0
 
     def cancel(self) -> None:
         """Called on the event loop: stop waiting, reading or writing as soon as possible."""
@@ -71,15 +75,23 @@ class Job:
         self.sampled_tokens += 1
         self.completion_tokens += not ends
 
-    def tell_progress(self, done: int = 0) -> None:
-        """Report what is read, and `done` tokens of the batch under way."""
-        if self.report:
+    def took(self, n_tokens: int) -> None:
+        """So many tokens of the prompt were read."""
+        self.read_tokens += n_tokens
+        if self.cached_tokens + self.read_tokens >= self.prompt_tokens:
+            self.read = time.monotonic()
+
+    def tell_progress(self, done: int = 0, *, now: bool = False) -> None:
+        """Report what is read, and `done` tokens of the batch under way: twice a second, or `now`."""
+        moment = time.monotonic()
+        if self.report and (now or moment - self.told >= REPORT_SECONDS):
+            self.told = moment
             self.report(
                 {
                     "total": self.prompt_tokens,
                     "cache": self.cached_tokens,
                     "processed": self.cached_tokens + self.read_tokens + done,
-                    "time_ms": int((time.monotonic() - self.started) * 1000),
+                    "time_ms": int((moment - self.started) * 1000),
                 }
             )
 

@@ -1,8 +1,9 @@
 """Never read the same tokens twice.
 
-The library keeps one sequence and reuses a common prefix of it. Here the KV cache also closes gaps, parks
-sequences that another conversation replaces, and keeps them on disk between two runs. `kv_plan` decides; this
-carries it out before the library's own prefix match, which then finds what is there.
+The library keeps one sequence and reuses a common prefix of it. Here the KV cache also closes gaps, copies
+what another lane has read, parks sequences that another conversation replaces, and keeps them on disk between
+two runs. `kv_plan` decides; this carries it out before the library's own prefix match, which then finds what
+is there.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import numpy as np
 from llamachat.core.engine_options import EngineOptions
 from llamachat.engine.kv_identity import identity
 from llamachat.engine.kv_keep import KeepFolder
-from llamachat.engine.kv_parked import Parked, ParkingLot
-from llamachat.engine.kv_plan import MIN_LOST, MIN_READ, Reuse, Tokens, plan
+from llamachat.engine.kv_parked import Parked, ParkingLot, State
+from llamachat.engine.kv_plan import MIN_LOST, MIN_READ, Held, Reuse, Tokens, choose_lane, is_coming, plan
 from llamachat.engine.kv_state import Cells
 
 if TYPE_CHECKING:
@@ -28,106 +29,165 @@ SETTLE_TOKENS = 16
 """Read at once after a shift, which llama.cpp does with the next batch: stopped in it, the cells are lost."""
 
 
-class KvCache:
-    """What is in one engine's KV cache, parked and kept, and how a new prompt finds it."""
+class Slot:
+    """One lane's sequence: its cells, who has it and since when."""
 
-    def __init__(self, llama: Engine, options: EngineOptions, *, multimodal: bool = False) -> None:
-        self._llama = llama
-        self._cells = Cells(llama.ctx)
-        self.can_copy = not multimodal and _is_plain(llama)
-        self.can_shift = self.can_copy and options.kv_shift and self._cells.can_shift()
+    def __init__(self, lane: Engine) -> None:
+        self.lane = lane
+        self.cells = Cells(lane.ctx, lane.seq)
+        self.free = True
+        self.conversation = False
+        self.used = 0
+        self.coming: Tokens | None = None
+        self.settled = True
+        """False while cells are moved and llama.cpp has not done it yet: they can't be copied."""
+
+    @property
+    def tokens(self) -> Tokens:
+        return np.array(self.lane.input_ids[: self.lane.n_tokens], np.int32)
+
+    def held(self) -> Held:
+        return Held(self.tokens, self.free, self.conversation, self.used, self.coming)
+
+    def hold(self, tokens: Tokens) -> None:
+        """Tell the lane that these are its cells."""
+        self.lane.input_ids[: len(tokens)] = tokens
+        self.lane.n_tokens = len(tokens)
+
+    def forget(self) -> None:
+        self.lane.reset()
+        self.cells.clear()
+
+
+class KvCache:
+    """What is in the KV cache, parked and kept, and how a new prompt finds it."""
+
+    def __init__(self, lanes: Sequence[Engine], options: EngineOptions, *, multimodal: bool = False) -> None:
+        self._slots = [Slot(lane) for lane in lanes]
+        self.can_copy = not multimodal and is_plain(lanes[0])
+        self.can_shift = self.can_copy and options.kv_shift and self._slots[0].cells.can_shift()
         self._parked = ParkingLot(options.kv_park if self.can_copy else 0)
-        self._continued = False
+        self._clock = 0
         self._taken_files: list[Path] = []
         self._keep: KeepFolder | None = None
         if options.cache_dir and self.can_copy:
-            self._keep = KeepFolder(Path(options.cache_dir), identity(llama))
+            self._keep = KeepFolder(Path(options.cache_dir), identity(lanes[0]))
             for kept in self._keep.find():
                 self._parked.put(kept)
 
-    def prepare(self, prompt: Sequence[int]) -> None:
-        """Bring the cells that serve `prompt` to its front, and tell the engine how many they are."""
+    def occupy(self, prompt: Sequence[int]) -> int | None:
+        """The lane that is best for `prompt`, which is busy until `release`; None where all are."""
+        held = [slot.held() for slot in self._slots]
+        chosen = choose_lane(held, np.asarray(prompt, np.int32), can_shift=self.can_shift)
+        if chosen is not None:
+            self._slots[chosen].free = False
+        return chosen
+
+    def release(self, lane: int) -> None:
+        slot = self._slots[lane]
+        slot.free, slot.coming = True, None
+        self._clock += 1
+        slot.used = self._clock
+
+    def is_coming(self, lane: int, prompt: Sequence[int]) -> bool:
+        """Whether it is worth waiting: another lane is reading what `prompt` begins with."""
+        tokens = np.asarray(prompt, np.int32)
+        others = [other.tokens for other in self._others(lane)] + self._parked.tokens
+        chosen = plan(self._slots[lane].tokens, others, tokens, can_shift=self.can_shift)
+        return is_coming([slot.held() for slot in self._slots], chosen.reuse.kept, tokens)
+
+    def prepare(self, lane: int, prompt: Sequence[int], *, alone: bool = False) -> None:
+        """Bring the cells that serve `prompt` to the front of the lane, and tell it how many they are.
+
+        `alone`: without those of other lanes.
+        """
         if not self.can_copy:
             return
-        tokens = np.asarray(prompt, np.int32)
-        if self._llama.n_tokens and not self._cells.hold(self._llama.n_tokens):
-            self._forget()
-        chosen = plan(self._live(), self._parked.tokens, tokens, can_shift=self.can_shift)
-        taken = None if chosen.take is None else self._parked.take(chosen.take)
+        slot, tokens = self._slots[lane], np.asarray(prompt, np.int32)
+        if slot.lane.n_tokens and not slot.cells.hold(slot.lane.n_tokens):
+            slot.forget()
+        lanes = [] if alone else self._others(lane)
+        others = [other.tokens for other in lanes] + self._parked.tokens
+        chosen = plan(slot.tokens, others, tokens, can_shift=self.can_shift)
+        if chosen.take is not None and chosen.take < len(lanes):
+            taken = self._copy(lanes[chosen.take], least=1)
+            if taken is None:
+                self.prepare(lane, prompt, alone=True)
+                return
+        else:
+            taken = None if chosen.take is None else self._parked.take(chosen.take - len(lanes))
         if chosen.park:
-            self._park()
-        if taken is not None and not self._take(taken):
-            self.prepare(prompt)
+            self._park(slot)
+        if taken is not None and not self._take(slot, taken):
+            self.prepare(lane, prompt, alone=alone)
             return
-        if taken is not None and chosen.leave:
-            self._parked.put(taken)
-        elif taken is not None and taken.path is not None:
-            self._taken_files.append(taken.path)
-        self._continued = chosen.continues
-        self._apply(chosen.reuse, tokens)
+        if taken is not None and (chosen.take or 0) >= len(lanes):
+            if chosen.leave:
+                self._parked.put(taken)
+            elif taken.path is not None:
+                self._taken_files.append(taken.path)
+        slot.conversation = chosen.continues
+        slot.coming = tokens
+        self._apply(slot, chosen.reuse, tokens)
 
     @property
     def parked_bytes(self) -> int:
         return self._parked.n_bytes
 
     def save(self, deadline: float) -> None:
-        """Write the live and the most recent parked sequences to the folder before `deadline`."""
+        """Write the lanes and the most recent parked sequences to the folder before `deadline`."""
         if self._keep is None:
             return
-        live = self._copy()
+        latest_first = sorted(self._slots, key=lambda slot: -slot.used)
+        copies = [copy for slot in latest_first if (copy := self._copy(slot))]
         parked = [p for p in self._parked.by_recency() if p.state is not None]
-        written = [self._keep.write(p, deadline=deadline) for p in ([live] if live else []) + parked]
+        written = [self._keep.write(sequence, deadline=deadline) for sequence in copies + parked]
         self._keep.finish([path for path in written if path], self._taken_files if all(written) else ())
 
-    def _live(self) -> Tokens:
-        return np.array(self._llama.input_ids[: self._llama.n_tokens], np.int32)
+    def _others(self, lane: int) -> list[Slot]:
+        """The other lanes that can be copied."""
+        return [slot for index, slot in enumerate(self._slots) if index != lane and slot.settled]
 
-    def _copy(self) -> Parked | None:
-        """The live sequence, where it is long enough to be worth it and its cells are all there."""
-        n_tokens = self._llama.n_tokens
-        if n_tokens < MIN_LOST or not self._cells.hold(n_tokens):
+    def _copy(self, slot: Slot, least: int = MIN_LOST) -> Parked | None:
+        """A lane's sequence, where it has at least so many tokens and their cells are all there."""
+        n_tokens = slot.lane.n_tokens
+        if n_tokens < least or not slot.settled or not slot.cells.hold(n_tokens):
             return None
-        state = self._cells.copy_out()
-        return None if state is None else Parked(self._live(), state, continued=self._continued)
+        state = slot.cells.copy_out()
+        return None if state is None else Parked(slot.tokens, state, continued=slot.conversation)
 
-    def _park(self) -> None:
-        if self._cells.state_size() <= self._parked.budget and (copy := self._copy()):
+    def _park(self, slot: Slot) -> None:
+        if slot.cells.state_size() <= self._parked.budget and (copy := self._copy(slot)):
             self._parked.put(copy)
 
-    def _take(self, parked: Parked) -> bool:
-        """Make a parked sequence the live one; where that fails, nothing is live."""
-        state = parked.state
+    def _take(self, slot: Slot, parked: Parked) -> bool:
+        """Make another sequence this lane's; where that fails, it is empty."""
+        state: State | None = parked.state
         if parked.path is not None and self._keep is not None:
             state = self._keep.read(parked.path)
-        self._forget()
-        if state is None or not self._cells.copy_in(state):
+        slot.forget()
+        if state is None or not slot.cells.copy_in(state):
             return False
-        self._hold(parked.tokens)
+        slot.hold(parked.tokens)
         return True
 
-    def _apply(self, reuse: Reuse, prompt: Tokens) -> None:
+    def _apply(self, slot: Slot, reuse: Reuse, prompt: Tokens) -> None:
         if not reuse.shifts:
-            self._llama.n_tokens = reuse.kept
+            slot.lane.n_tokens = reuse.kept
             return
-        self._cells.apply(reuse)
-        self._hold(prompt[: reuse.kept])
+        slot.cells.apply(reuse)
+        slot.hold(prompt[: reuse.kept])
+        slot.settled = False
         try:
-            self._llama.eval(prompt[reuse.kept : -MIN_READ][:SETTLE_TOKENS].tolist())
+            slot.lane.eval(prompt[reuse.kept : -MIN_READ][:SETTLE_TOKENS].tolist())
         except BaseException:
-            self._forget()
+            slot.forget()
             raise
-
-    def _hold(self, tokens: Tokens) -> None:
-        """Tell the engine that these are its cells."""
-        self._llama.input_ids[: len(tokens)] = tokens
-        self._llama.n_tokens = len(tokens)
-
-    def _forget(self) -> None:
-        self._llama.reset()
-        self._cells.clear()
+        finally:
+            slot.settled = True
 
 
-def _is_plain(llama: Engine) -> bool:
+def is_plain(llama: Engine) -> bool:
     """Whether each cell is one token's, whatever came after it; recurrent and sliding-window layers differ.
 
     Where each token has its scores (`logits_all`), a moved or copied cell would lack its own.

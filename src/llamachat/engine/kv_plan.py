@@ -20,6 +20,8 @@ MIN_RUN = 32
 """A run behind a gap is worth moving from here on; shorter ones match by chance."""
 MIN_LOST = 64
 """A sequence is worth parking where at least this many of its tokens would be lost."""
+REPLY_END = 16
+"""A conversation goes on without the last few tokens of a reply: they may be others when read as text."""
 SEAM = 3
 """Equal tokens before a run, in the cache and in the prompt, say that both are at the beginning of a turn."""
 ROWS = 4
@@ -52,6 +54,11 @@ class Reuse:
         return self.prefix + sum(shift.end - shift.start for shift in self.shifts)
 
     @property
+    def reaches(self) -> int:
+        """The end of what is kept, as a position in the cache before."""
+        return self.shifts[-1].end if self.shifts else self.prefix
+
+    @property
     def removals(self) -> tuple[tuple[int, int], ...]:
         """Ranges [start, end) to remove before the shifts, the last one open (-1)."""
         ends = (self.prefix, *(shift.end for shift in self.shifts))
@@ -61,7 +68,7 @@ class Reuse:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`park` the live sequence, then `take` that parked one in its place (None: stay), then `reuse` it.
+    """`park` the live sequence, then `take` that other one in its place (None: stay), then `reuse` it.
 
     `leave` the one that is taken where it is too: the prompt branches off from it. The prompt `continues`
     a sequence that it takes whole.
@@ -74,18 +81,60 @@ class Plan:
     reuse: Reuse
 
 
-def plan(live: Tokens, parked: Sequence[Tokens], prompt: Tokens, *, can_shift: bool) -> Plan:
+def plan(live: Tokens, others: Sequence[Tokens], prompt: Tokens, *, can_shift: bool) -> Plan:
     """The source that spares the most reading; a copy or a shift must be worth a run of tokens."""
-    sources: list[tuple[int | None, Tokens]] = [(None, live), *enumerate(parked)]
+    sources: list[tuple[int | None, Tokens]] = [(None, live), *enumerate(others)]
     options = [(take, find_reuse(tokens, prompt, can_shift=can_shift)) for take, tokens in sources]
     take, reuse = max(options, key=lambda option: _worth(*option))
-    loses = _loses(live if take is None else parked[take], reuse.kept)
+    source = live if take is None else others[take]
+    loses = _loses(source, reuse.kept)
     return Plan(
         take,
         park=loses if take is None else _loses(live, common_prefix(live, prompt)),
         leave=take is not None and loses,
-        continues=not loses and reuse.kept >= MIN_LOST,
+        continues=len(source) >= MIN_LOST and reuse.reaches >= len(source) - REPLY_END,
         reuse=reuse,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """What a lane has in its cells; `coming` is the whole prompt that a busy one is reading.
+
+    `conversation`: somebody went on with it, so it may be asked for again. `used` counts up.
+    """
+
+    tokens: Tokens
+    free: bool
+    conversation: bool = False
+    used: int = 0
+    coming: Tokens | None = None
+
+
+def choose_lane(held: Sequence[Held], prompt: Tokens, *, can_shift: bool) -> int | None:
+    """The free lane that `prompt` goes into, None where all are busy.
+
+    One that it continues, or else the one whose cells are missed least: an empty one, the row of a batch that
+    was used longest ago, a conversation that was.
+    """
+    free = [index for index, one in enumerate(held) if one.free]
+    kept = {i: find_reuse(held[i].tokens, prompt, can_shift=can_shift).kept for i in free}
+    best = max(free, key=lambda i: kept[i], default=None)
+    if best is not None and kept[best] >= MIN_RUN and not _loses(held[best].tokens, kept[best]):
+        return best
+    return min(
+        free,
+        key=lambda i: (len(held[i].tokens) > 0, held[i].conversation, held[i].used),
+        default=None,
+    )
+
+
+def is_coming(held: Sequence[Held], had: int, prompt: Tokens) -> bool:
+    """Whether a busy lane is reading more of what `prompt` begins with than the `had` tokens there are."""
+    return any(
+        common_prefix(one.coming, prompt) - max(had, common_prefix(one.tokens, prompt)) >= MIN_RUN
+        for one in held
+        if one.coming is not None
     )
 
 

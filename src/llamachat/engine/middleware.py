@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import anyio
@@ -23,8 +23,10 @@ from llamachat.engine import constraint, jobs, tool_turn
 from llamachat.engine.failures import Refused, answer, refusal
 from llamachat.engine.metrics import Metrics
 from llamachat.engine.request_body import KINDS, checked, encoded
-from llamachat.engine.request_queue import RequestQueue
+from llamachat.engine.request_queue import RequestQueue, Ticket
 
+PRIORITY_HEADER = b"x-llamachat-priority"
+PRIORITIES = 100
 MAX_BODY_BYTES = 32 * 1024 * 1024
 
 
@@ -43,6 +45,7 @@ class RequestMiddleware:
             body = checked(content, kind) if kind else {}
             await _check_schemas(body)
             content = encoded(body) if kind else content
+            priority = priority_of(body, scope["headers"])
         except Refused as error:
             return await answer(error)(scope, receive, send)
         except ConnectionResetError:
@@ -57,7 +60,8 @@ class RequestMiddleware:
         except Refused as error:
             self._metrics.refused()
             return await answer(error)(scope, receive, send)
-        return await self._serve(body, content, scope, receive, send)
+        job = job_of(body, self._queue.join(priority), self._metrics.ended)
+        return await self._serve(job, content, scope, receive, send)
 
     def _check_queue(self) -> None:
         """Whoever has another server to ask should hear of it at once, before a stream begins."""
@@ -69,24 +73,13 @@ class RequestMiddleware:
                 503, "The server is busy, and its queue is full.", retry_after=seconds, code="queue_full"
             )
 
-    async def _serve(
-        self, body: dict[str, Any], content: bytes, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        """Queue, and free the model when the client leaves. A stream waits in its publisher and says so."""
-        options = body.get("stream_options")
-        job = jobs.Job(
-            self._queue.join(),
-            self._metrics.ended,
-            include_usage=isinstance(options, dict) and options.get("include_usage") is True,
-            return_progress=body.get("return_progress") is True,
-            continue_final_message=body.get("continue_final_message") is True,
-            parallel_tool_calls=body.get("parallel_tool_calls") is not False,
-        )
+    async def _serve(self, job: jobs.Job, content: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+        """Queue, and free the lane when the client leaves. A stream waits in its publisher and says so."""
         jobs.current.set(job)
         gone = anyio.Event()
         with _watching(receive, job, gone):
             try:
-                if not body["stream"]:
+                if not job.streams:
                     async for _ in job.ticket.ahead():
                         pass
                     job.check()
@@ -106,6 +99,30 @@ async def _check_schemas(body: Mapping[str, Any]) -> None:
         await loop.run_in_executor(constraint.compiling, constraint.of_response_format, wanted)
     if offer is not None:
         await loop.run_in_executor(constraint.compiling, tool_turn.check_arguments, offer)
+
+
+def job_of(body: Mapping[str, Any], ticket: Ticket, ended: Callable[[jobs.Job], None]) -> jobs.Job:
+    """With what the library's own request has no field for."""
+    options = body.get("stream_options")
+    return jobs.Job(
+        ticket,
+        ended,
+        include_usage=isinstance(options, dict) and options.get("include_usage") is True,
+        return_progress=body.get("return_progress") is True,
+        continue_final_message=body.get("continue_final_message") is True,
+        parallel_tool_calls=body.get("parallel_tool_calls") is not False,
+        streams=bool(body["stream"]),
+    )
+
+
+def priority_of(body: Mapping[str, Any], headers: Iterable[tuple[bytes, bytes]]) -> int:
+    """The body's `priority` (as vLLM calls it, lower first), else the header's, else 0, within PRIORITIES."""
+    header = next((value for name, value in headers if name == PRIORITY_HEADER), b"0")
+    wanted = body.get("priority", header.decode("latin-1"))
+    try:
+        return max(-PRIORITIES, min(int(wanted), PRIORITIES))
+    except (TypeError, ValueError) as error:
+        raise Refused(400, f"The priority {wanted!r} is not a whole number.", param="priority") from error
 
 
 @contextlib.contextmanager

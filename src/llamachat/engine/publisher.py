@@ -19,6 +19,7 @@ from typing import Any
 import anyio
 import llama_cpp.server.app as server
 from anyio.streams.memory import MemoryObjectSendStream
+from starlette.concurrency import run_in_threadpool
 
 from llamachat.engine import failures, jobs, model_thread
 
@@ -128,7 +129,10 @@ class _Reply:
             self._job.check()
             async with contextlib.asynccontextmanager(server.get_llama_proxy)() as proxy:
                 llama = server.prepare_request_resources(self._body, proxy, self._body_model, self._kwargs)
-                await asyncio.wrap_future(model_thread.submit(self._generate, llama))
+            self._head["model"] = self._body_model or llama.model_path
+            # Templates and grammars are not the model's work: others go on meanwhile.
+            chunks = await run_in_threadpool(self._llama_call, llama, **self._kwargs)
+            await asyncio.wrap_future(model_thread.submit(self._generate, chunks))
             end = DONE
             self._job.outcome = "ok"
         except Exception as error:  # noqa: BLE001
@@ -139,10 +143,9 @@ class _Reply:
             self.outbox.put(end)
             self.outbox.close()
 
-    def _generate(self, llama: Any) -> None:
+    def _generate(self, coming: Any) -> None:
         """Runs in the model's thread."""
-        self._head["model"] = self._body_model or llama.model_path
-        with contextlib.closing(self._llama_call(llama, **self._kwargs)) as chunks:
+        with contextlib.closing(coming) as chunks:
             for chunk in chunks:
                 self._job.check()
                 ends = chunk["choices"][0]["finish_reason"] is not None

@@ -1,27 +1,54 @@
-"""The queue before the model: first come, first served, and everyone may ask how many are ahead."""
+"""The queue before the model: who is served next, and how many are ahead."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
+OVERTAKEN = 8
+"""Who was overtaken so often goes next, whatever the priorities are."""
+
 
 class RequestQueue:
-    """Lives on the event loop; the first in it has the model.
+    """Lives on the event loop. As many as there are `lanes` are served at once, the others wait.
 
+    Lower priorities go first, as vLLM has it, and those of one priority in the order in which they came.
     `is_closed` once new requests are refused, and those that are in it finish.
     """
 
-    lanes = 1
-
-    def __init__(self, max_waiting: int | None = None, is_closed: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        max_waiting: int | None = None,
+        is_closed: Callable[[], bool] = lambda: False,
+        lanes: int = 1,
+    ) -> None:
+        self.lanes = lanes
         self.tickets: list[Ticket] = []
+        """Those that are served, then those that wait."""
         self._max_waiting, self._is_closed = max_waiting, is_closed
 
-    def join(self) -> Ticket:
-        ticket = Ticket(self)
-        self.tickets.append(ticket)
+    def join(self, priority: int = 0) -> Ticket:
+        ticket = Ticket(self, priority)
+        served, waiting = self.tickets[: self.lanes], self.tickets[self.lanes :]
+        behind = [other for other in waiting if priority < other.priority and other.overtaken < OVERTAKEN]
+        if len(served) < self.lanes or not behind:
+            self.tickets.append(ticket)
+            return ticket
+        at = self.tickets.index(behind[0])
+        for other in self.tickets[at:]:
+            other.overtaken += 1
+        self.tickets.insert(at, ticket)
+        self.moved()
         return ticket
+
+    def moved(self) -> None:
+        for ticket in self.tickets:
+            ticket.has_moved.set()
+
+    def position(self, ticket: Ticket) -> int:
+        """How many must leave before this one is served; 0 for one that is, or that is gone."""
+        index = self.tickets.index(ticket) if ticket in self.tickets else 0
+        return max(index - self.lanes + 1, 0)
 
     @property
     def closed(self) -> bool:
@@ -40,32 +67,37 @@ class RequestQueue:
     def waiting(self) -> int:
         return max(len(self.tickets) - self.lanes, 0)
 
+    @property
+    def served(self) -> int:
+        return min(len(self.tickets), self.lanes)
+
 
 class Ticket:
-    def __init__(self, queue: RequestQueue) -> None:
+    def __init__(self, queue: RequestQueue, priority: int) -> None:
         self._queue = queue
-        self._moved = asyncio.Event()
+        self.priority = priority
+        self.overtaken = 0
+        self.has_moved = asyncio.Event()
 
     async def ahead(self) -> AsyncIterator[int]:
         """How many are ahead, at first and at every change; ends when it is this one's turn or it gave up."""
         told = 0
-        while self in self._queue.tickets and (position := self._queue.tickets.index(self)):
-            self._moved.clear()
+        while position := self._queue.position(self):
+            self.has_moved.clear()
             if position != told:
                 told = position
                 yield position
             else:
-                await self._moved.wait()
+                await self.has_moved.wait()
 
     def leave(self) -> None:
         """Give the place to the next; a second call does nothing."""
         if self in self._queue.tickets:
             self._queue.tickets.remove(self)
-            for ticket in self._queue.tickets:
-                ticket._moved.set()
+            self._queue.moved()
 
     def give_up(self) -> None:
-        """Leave if still waiting; who already has the model keeps it until the work has stopped."""
-        if self in self._queue.tickets and self._queue.tickets[0] is not self:
+        """Leave if still waiting; who is served keeps the lane until the work has stopped."""
+        if self._queue.position(self):
             self.leave()
-            self._moved.set()
+            self.has_moved.set()

@@ -30,36 +30,41 @@ FOR_THE_TEMPLATE = ("messages", "functions", "function_call", "tools", "tool_cho
 
 
 def free_of_the_lock(app: FastAPI) -> None:
-    """Routes that only ask get the model without its lock; those that generate are queued anyway."""
+    """Nobody takes the model's lock: the engine serves several at once, and the queue says how many."""
+    stock = server.get_llama_proxy
 
-    async def proxy_without_lock() -> AsyncIterator[Any]:
-        yield app.state.proxy
+    async def get_llama_proxy() -> AsyncIterator[Any]:
+        yield server._llama_proxy
 
-    app.dependency_overrides[server.get_llama_proxy] = proxy_without_lock
+    app.dependency_overrides[stock] = get_llama_proxy
+    setattr(server, "get_llama_proxy", get_llama_proxy)  # noqa: B010
 
 
-def add_lifespan(app: FastAPI) -> None:
-    """`app.state.proxy` from the start on, and the KV cache saved at the end."""
+def save_at_the_end(app: FastAPI) -> None:
     stock_lifespan = app.router.lifespan_context
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
-        async with contextlib.asynccontextmanager(server.get_llama_proxy)() as proxy:
-            app.state.proxy = proxy
         async with stock_lifespan(app) as state:
             yield state
-        _engine(app).save()
+        the_engine().save()
 
     app.router.lifespan_context = lifespan
 
 
 def add_routes(app: FastAPI, options: EngineOptions) -> None:
     async def health(request: Request) -> dict[str, Any]:
-        queue, model = request.app.state.queue, _model(_engine(request.app), options)
+        queue, model = request.app.state.queue, _model(the_engine(), options)
         if request.state.stranger:
             model["model_path"] = None
-        place = {"busy": queue.busy, "lanes": queue.lanes, "queue": queue.waiting}
-        return {"status": "ok", "state": _state(request.app), **model, **place}
+        place = {"busy": queue.busy, "lanes": queue.lanes, "lanes_busy": queue.served, "queue": queue.waiting}
+        return {
+            "status": "ok",
+            "state": _state(request.app),
+            **model,
+            **place,
+            "one_lane": the_engine().one_lane or None,
+        }
 
     async def ready(request: Request) -> JSONResponse:
         state = _state(request.app)
@@ -72,12 +77,12 @@ def add_routes(app: FastAPI, options: EngineOptions) -> None:
         body = await request.json()
         wanted = {name: body[name] for name in FOR_THE_TEMPLATE if name in body}
         wanted["continue_final_message"] = body.get("continue_final_message") is True
-        return {"count": await run_in_threadpool(_engine(request.app).count_chat, **wanted)}
+        return {"count": await run_in_threadpool(the_engine().count_chat, **wanted)}
 
     async def detokenize(request: Request) -> dict[str, str]:
         """The library's own dies of a number that is not a token, and answers half a character with a 500."""
         tokens = types.DetokenizeInputRequest.model_validate(await request.json()).tokens
-        engine = _engine(request.app)
+        engine = the_engine()
         if wrong := [token for token in tokens if not 0 <= token < engine.n_vocab()]:
             raise Refused(400, f"tokens: {wrong[0]} is not a token of this model.", param="tokens")
         return {"text": engine.detokenize(tokens).decode(errors="replace")}
@@ -95,25 +100,31 @@ def add_routes(app: FastAPI, options: EngineOptions) -> None:
 
 def _state(app: FastAPI) -> str:
     """What a gateway wants to know; loading lasts until the first answer, which the launcher asks for."""
-    if app.state.queue.closed:
+    queue: RequestQueue = app.state.queue
+    if queue.closed:
         return "draining"
     if not app.state.metrics.answered:
         return "loading"
-    return "busy" if app.state.queue.busy else "ready"
+    return "busy" if queue.served == queue.lanes else "ready"
 
 
 def add_gauges(app: FastAPI, metrics: Metrics) -> None:
     queue: RequestQueue = app.state.queue
+    lanes = the_engine().lanes
     metrics.gauge("lanes", "Requests that are served at a time", lambda: queue.lanes)
-    metrics.gauge("lanes_busy", "Requests that are being served", lambda: len(queue.tickets) - queue.waiting)
+    metrics.gauge("lanes_busy", "Requests that are being served", lambda: queue.served)
     metrics.gauge("queue_length", "Requests that wait", lambda: queue.waiting)
-    metrics.gauge("kv_cells", "Tokens that the context holds at most", lambda: _engine(app).n_ctx())
-    metrics.gauge("kv_cells_used", "Tokens that the context holds", lambda: _engine(app).n_tokens)
-    metrics.gauge("kv_parked_bytes", "Memory of parked conversations", lambda: _engine(app).kv.parked_bytes)
+    metrics.gauge(
+        "kv_cells", "Tokens that the context holds at most", lambda: sum(v.n_ctx() for v in lanes.views)
+    )
+    metrics.gauge(
+        "kv_cells_used", "Tokens that the context holds", lambda: sum(v.n_tokens for v in lanes.views)
+    )
+    metrics.gauge("kv_parked_bytes", "Memory of parked conversations", lambda: lanes.kv.parked_bytes)
 
 
-def _engine(app: FastAPI) -> Engine:
-    engine: Engine = app.state.proxy(None)
+def the_engine() -> Engine:
+    engine: Engine = server._llama_proxy(None)  # type: ignore[misc,assignment]
     return engine
 
 

@@ -17,34 +17,38 @@ from llamachat.errors import ServerError
 SURFACE: Mapping[str, str] = {
     "llama_cpp": """
         LLAMA_TOKEN_ATTR_CONTROL LLAMA_TOKEN_ATTR_LSTRIP LLAMA_TOKEN_ATTR_RSTRIP LLAMA_TOKEN_ATTR_UNKNOWN
-        Llama LogitsProcessorList ggml_abort_callback llama_get_memory llama_memory_can_shift
-        llama_memory_seq_add
-        llama_memory_seq_pos_max llama_memory_seq_pos_min llama_memory_seq_rm llama_model_get_vocab
-        llama_model_is_hybrid llama_model_is_recurrent llama_model_n_ctx_train llama_model_n_swa
-        llama_set_abort_callback llama_state_seq_get_data
-        llama_state_seq_get_size llama_state_seq_set_data llama_vocab_get_add_bos llama_vocab_get_add_eos
-        llama_vocab_get_attr llama_vocab_get_text llama_vocab_is_eog llama_vocab_n_tokens
+        Llama LogitsProcessorList ggml_abort_callback llama_decode llama_get_memory llama_memory_can_shift
+        llama_memory_seq_add llama_memory_seq_pos_max llama_memory_seq_pos_min llama_memory_seq_rm
+        llama_model_get_vocab llama_model_is_hybrid llama_model_is_recurrent llama_model_n_ctx_train
+        llama_model_n_swa llama_n_ctx_seq llama_n_seq_max llama_set_abort_callback llama_state_seq_get_data
+        llama_state_seq_get_size llama_state_seq_set_data llama_synchronize llama_vocab_get_add_bos
+        llama_vocab_get_add_eos llama_vocab_get_attr llama_vocab_get_text llama_vocab_is_eog
+        llama_vocab_n_tokens
     """,
     "llama_cpp.llama_cpp": """
         llama_model_default_params llama_print_system_info
     """,
     "llama_cpp._ggml": "libggml",
     "llama_cpp.Llama": """
-        _is_hybrid _is_recurrent _logits_all chat_format chat_handler context_params
-        create_chat_completion create_completion create_embedding ctx detokenize eval generate input_ids
-        kv_overrides lora_path lora_scale metadata model model_params model_path n_batch n_ctx n_tokens
-        n_vocab reset token_bos token_eos tokenize tokenizer_
+        _batch _ctx _is_hybrid _is_recurrent _logits_all _sampler _stack chat_format chat_handler
+        context_params create_chat_completion create_completion create_embedding ctx detokenize eval generate
+        input_ids kv_overrides lora_path lora_scale metadata model model_params model_path n_batch n_ctx
+        n_tokens n_vocab reset sample token_bos token_eos tokenize tokenizer_
     """,
     "llama_cpp.LlamaGrammar": "_grammar",
+    "llama_cpp._internals": "LlamaContext",
+    "llama_cpp._internals.LlamaBatch": "batch",
+    "llama_cpp._internals.LlamaSampler": "sample",
+    "llama_cpp.llama_batch": "logits n_seq_id n_tokens pos seq_id token",
     "llama_cpp.llama_model_params": "n_gpu_layers use_extra_bufts",
     "llama_cpp.llama_context_params": """
-        embeddings flash_attn_type n_batch n_ubatch offload_kqv rope_freq_base rope_freq_scale
+        embeddings flash_attn_type n_batch n_ctx n_seq_max n_ubatch offload_kqv rope_freq_base rope_freq_scale
         rope_scaling_type type_k type_v yarn_attn_factor yarn_beta_fast yarn_beta_slow yarn_ext_factor
         yarn_orig_ctx
     """,
     "llama_cpp.llama_tokenizer": "LlamaTokenizer",
     "llama_cpp.server.app": """
-        authenticate create_app get_event_publisher get_llama_proxy
+        _llama_proxy authenticate create_app get_event_publisher get_llama_proxy
         get_server_settings prepare_request_resources router
     """,
     "llama_cpp.server.types": """

@@ -7,11 +7,12 @@ buffers within 1 %.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llamachat.hub.gguf import GGUFHeader
 
 N_UBATCH = 512
+PARALLEL = 4
 FLOAT32 = 4
 KV_BYTES = {
     "f32": 4.0,
@@ -36,6 +37,10 @@ class Estimate:
     @property
     def total(self) -> int:
         return self.weights + self.kv_cache + self.buffers
+
+    def times(self, parallel: int) -> Estimate:
+        """The same for so many windows at once: each has a KV cache, and one is computed after the other."""
+        return replace(self, kv_cache=self.kv_cache * parallel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,15 @@ def shape_of(header: GGUFHeader) -> Shape:
         head_size=(k_size + v_size) / 2,
         n_vocab=header.n_vocab,
     )
+
+
+def fitting_parallel(one: Estimate, available: int) -> int:
+    """How many windows `llamachat serve` keeps by default: four, or what fits into half of the free memory.
+
+    `one` is the need with one window; bytes.
+    """
+    spare = max(available - one.total, 0) // 2
+    return 1 + min(PARALLEL - 1, spare // max(one.kv_cache, 1))
 
 
 def estimate(header: GGUFHeader, n_ctx: int, kv_type: str = "f16", n_ubatch: int = N_UBATCH) -> Estimate:

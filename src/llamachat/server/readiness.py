@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from llamachat.errors import ServerError
 from llamachat.server import bind
@@ -17,6 +18,8 @@ from llamachat.server.child import Child
 
 POLL_SECONDS = 0.1
 DEATH_SECONDS = 2.0
+HEALTH_SECONDS = 10.0
+"""A busy machine may take some: no answer by then is taken for an engine that is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +92,20 @@ def listens(endpoint: Endpoint) -> bool:
 
 def is_drained(endpoint: Endpoint) -> bool:
     """Whether it has no request any more and refuses new ones; also where it no longer answers."""
-    connection = _connect(endpoint, timeout=1)
+    said = health(endpoint)
+    return not said or (said.get("state") == "draining" and not said.get("busy"))
+
+
+def health(endpoint: Endpoint) -> dict[str, Any]:
+    """What the engine says of itself; nothing where it does not answer."""
+    connection = _connect(endpoint, timeout=HEALTH_SECONDS)
     with contextlib.closing(connection):
         try:
             connection.request("GET", "/health")
-            said = json.loads(connection.getresponse().read())
+            said: dict[str, Any] = json.loads(connection.getresponse().read())
         except (OSError, http.client.HTTPException, ValueError):
-            return True
-    return said.get("state") == "draining" and not said.get("busy")
+            return {}
+    return said
 
 
 def _ask(endpoint: Endpoint) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import ByteSize
+from pydantic import ByteSize, Field
 
 from llamachat.settings.base import ApiKey, Options, StrList, option
 
@@ -22,6 +22,12 @@ class ServeSettings(Options):
     folder: str | None = option(None, "the models folder", metavar="DIR")
     n_ctx: int = option(
         2048, "context window in tokens, rounded up to a multiple of 256", flags=("--n_ctx",), ge=1
+    )
+    parallel: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = option(
+        1,
+        "requests that are served at once, each with a window of n_ctx, or auto for what fits, up to 4",
+        flags=("-np",),
+        metavar="N",
     )
     n_threads: int | None = option(None, "threads (default: physical cores)", flags=("--n_threads",), ge=1)
     n_gpu_layers: int | None = option(

@@ -1,0 +1,215 @@
+"""Several requests in one llama.cpp context: each has a lane, and what all have to compute goes into one
+decode.
+
+A lane is a view of the engine with a sequence, tokens and a sampler of its own, in which the library's own
+loop runs. Where that loop evaluates tokens, it waits here for the next step. `scheduler` says who goes into
+it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import llama_cpp
+from greenlet import getcurrent, greenlet
+
+from llamachat.engine import jobs, model_thread, scheduler
+from llamachat.engine.jobs import Cancelled, Job
+from llamachat.engine.kv_cache import KvCache
+from llamachat.engine.kv_state import Cells
+from llamachat.engine.prefill import PrefillClock
+from llamachat.engine.scheduler import Need, Pace, Share
+
+if TYPE_CHECKING:
+    from llamachat.engine.engine import Engine
+
+DECODE_ABORTED = 2
+TOLD_ROWS = 64
+"""Progress is told after each piece of at least so many tokens, else twice a second."""
+
+
+class SequenceContext:
+    """A lane's view of the library's context: what the library does to sequence 0 is done to the lane's."""
+
+    def __init__(self, context: Any, cells: Cells) -> None:
+        self._context, self._cells = context, cells
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    def kv_cache_seq_rm(self, _: int, start: int, end: int) -> bool:
+        self._cells.cut(start, end)
+        return True
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A lane whose loop waits for `tokens` to be computed, of which the first `done` are."""
+
+    lane: Engine
+    tokens: Sequence[int]
+    job: Job | None
+    order: int
+    greenlet: greenlet = field(default_factory=getcurrent)
+    done: int = 0
+    error: BaseException | None = None
+
+    @property
+    def left(self) -> int:
+        return len(self.tokens) - self.done
+
+    @property
+    def reads(self) -> bool:
+        return len(self.tokens) > 1 if self.job is None else self.job.read is None
+
+    def need(self) -> Need:
+        job = self.job
+        priority = job.ticket.priority if job else 0
+        watched = job is not None and job.streams and priority <= 0
+        return Need(self.lane.seq, self.left, self.reads, watched, priority, self.order)
+
+
+class Lanes:
+    """The lanes of one engine; only in the model's thread."""
+
+    def __init__(self, engine: Engine, views: Sequence[Engine], kv: KvCache) -> None:
+        self.views, self.kv = views, kv
+        self._engine = engine
+        self._cells = [Cells(engine.ctx, view.seq) for view in views]
+        self._waiting: dict[int, _Waiting] = {}
+        self._paused: list[tuple[greenlet, Job | None]] = []
+        self._orders = itertools.count()
+        self._pace = Pace()
+
+    @contextlib.contextmanager
+    def taken(self, prompt: Sequence[int]) -> Iterator[Engine]:
+        """A lane for `prompt`, its own until the end; once what another one is reading for it is there."""
+        while (lane := self.kv.occupy(prompt)) is None:
+            self._pause()
+        try:
+            while self.kv.is_coming(lane, prompt):
+                self._pause()
+            yield self.views[lane]
+        finally:
+            self.kv.release(lane)
+
+    def compute(self, lane: Engine, tokens: Sequence[int]) -> None:
+        """Evaluate `tokens` behind those that the lane has; its `row` then has the logits of the last one."""
+        self._cells[lane.seq].cut(lane.n_tokens)
+        self._waiting[lane.seq] = _Waiting(lane, tokens, jobs.current.get(), next(self._orders))
+        model_thread.wait_for(self)
+
+    def _pause(self) -> None:
+        """Let the others compute a step."""
+        self._paused.append((getcurrent(), jobs.current.get()))
+        model_thread.wait_for(self)
+
+    def step(self) -> bool:
+        for waiting in [w for w in self._waiting.values() if w.job is not None and w.job.cancelled]:
+            waiting.error = Cancelled()
+            self._resume(waiting)
+        if self._waiting:
+            self._compute_step()
+        paused, self._paused = self._paused, []
+        for stopped, job in paused:
+            if job is not None and job.cancelled:
+                stopped.throw(Cancelled())
+            else:
+                stopped.switch()
+        return bool(self._waiting or self._paused)
+
+    def _compute_step(self) -> None:
+        needs = [waiting.need() for waiting in self._waiting.values()]
+        writing = [need for need in needs if not need.reads]
+        watched = any(need.watched for need in writing)
+        limit = self._pace.read_limit(len(writing), watched)
+        shares = scheduler.next_step(needs, self._engine.n_batch, limit)
+        read = sum(share.n_tokens for share in shares) - len(writing)
+        started = time.perf_counter()
+        finished = self._decode(shares)
+        if finished:
+            self._pace.observe(len(writing), read, time.perf_counter() - started)
+        self._go_on(shares)
+
+    def _go_on(self, shares: Sequence[Share]) -> None:
+        """Resume those that have what they waited for: they draw their tokens before the next decode."""
+        for share in shares:
+            waiting = self._waiting.get(share.lane)
+            if waiting is not None and (waiting.error or not waiting.left):
+                self._resume(waiting)
+
+    def _resume(self, waiting: _Waiting) -> None:
+        del self._waiting[waiting.lane.seq]
+        if waiting.error is None:
+            waiting.greenlet.switch()
+        else:
+            waiting.greenlet.throw(waiting.error)
+
+    def _decode(self, shares: Sequence[Share]) -> bool:
+        """One `llama_decode` for all; where it fails, one for each, so that an error ends one reply."""
+        rows = self._fill_batch(shares)
+        parts = [
+            (waiting.job, share.n_tokens)
+            for share in shares
+            if (waiting := self._waiting[share.lane]).job is not None and waiting.reads
+        ]
+        others = self._engine._batch.batch.n_tokens - sum(n for _, n in parts)
+        clock = PrefillClock(self._engine, parts, others) if parts else contextlib.nullcontext()
+        with clock:
+            status = llama_cpp.llama_decode(self._engine.ctx, self._engine._batch.batch)
+            llama_cpp.llama_synchronize(self._engine.ctx)
+        for share in shares if status == 0 else ():
+            self._advance(self._waiting[share.lane], share.n_tokens, rows[share.lane])
+        for cells, view in zip(self._cells, self.views, strict=True):
+            if status or view.seq not in rows:
+                cells.cut(view.n_tokens)
+        if status in (0, DECODE_ABORTED):
+            return bool(status == 0)
+        if len(shares) > 1:
+            for share in shares:
+                self._decode([share])
+                self._go_on([share])
+            return False
+        self._waiting[shares[0].lane].error = RuntimeError(f"llama_decode returned {status}")
+        return False
+
+    def _fill_batch(self, shares: Sequence[Share]) -> dict[int, int]:
+        """The row of each lane's last token, by lane.
+
+        llama.cpp computes lanes at once only where no lane between them is left out: such a one gets a token,
+        which is removed again.
+        """
+        batch, at = self._engine._batch.batch, 0
+        rows = {}
+        by_lane = {share.lane: share.n_tokens for share in shares}
+        for lane in range(min(by_lane), max(by_lane) + 1):
+            view = self.views[lane]
+            waiting = self._waiting.get(lane)
+            tokens: Sequence[int] = (0,) if view.n_tokens < view.n_ctx() else ()
+            if lane in by_lane and waiting is not None:
+                tokens = waiting.tokens[waiting.done : waiting.done + by_lane[lane]]
+            for i, token in enumerate(tokens):
+                batch.token[at], batch.pos[at] = token, view.n_tokens + i
+                batch.n_seq_id[at], batch.seq_id[at][0] = 1, lane
+                batch.logits[at] = False
+                at += 1
+            if lane in by_lane and waiting is not None:
+                batch.logits[at - 1] = waiting.left == by_lane[lane]
+                rows[lane] = at - 1
+        batch.n_tokens = at
+        return rows
+
+    def _advance(self, waiting: _Waiting, n_tokens: int, row: int) -> None:
+        lane, tokens = waiting.lane, waiting.tokens[waiting.done : waiting.done + n_tokens]
+        lane.input_ids[lane.n_tokens : lane.n_tokens + n_tokens] = tokens
+        lane.n_tokens += n_tokens
+        lane.row = row
+        waiting.done += n_tokens
+        if waiting.reads and waiting.job is not None:
+            waiting.job.took(n_tokens)
+            waiting.job.tell_progress(now=n_tokens >= TOLD_ROWS or not waiting.left)
