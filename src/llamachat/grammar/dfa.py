@@ -142,7 +142,7 @@ def literals(texts: Iterable[str]) -> Dfa:
                 rows[at][char] = len(rows) - 1
             at = rows[at][char]
         accepting.add(at)
-    if len(rows) > 10 * MAX_STATES:
+    if len(rows) > 3 * MAX_STATES:
         raise TooLarge
     edges = tuple(tuple((ord(c), ord(c), to) for c, to in sorted(row.items())) for row in rows)
     return Dfa(edges, frozenset(accepting))
