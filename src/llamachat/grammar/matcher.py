@@ -24,6 +24,7 @@ from llamachat.grammar.nodes import (
     Token,
     children,
     choice,
+    rules_where,
     seq,
 )
 
@@ -300,22 +301,6 @@ def utf8(low: int, high: int) -> Iterable[list[tuple[int, int]]]:
     yield list(zip(chr(low).encode(), chr(high).encode(), strict=True))
 
 
-def nullable_rules(rules: Mapping[str, Node]) -> set[str]:
-    """The rules that may write nothing."""
-    users: dict[str, set[str]] = {}
-    for name, node in rules.items():
-        for used in _used(node):
-            users.setdefault(used, set()).add(name)
-    found: set[str] = set()
-    pending = list(rules)
-    while pending:
-        name = pending.pop()
-        if name not in found and is_nullable(rules[name], found):
-            found.add(name)
-            pending.extend(users.get(name, ()))
-    return found
-
-
 def is_nullable(node: Node, rules: set[str]) -> bool:
     if isinstance(node, Literal):
         return not node.text
@@ -328,18 +313,11 @@ def is_nullable(node: Node, rules: set[str]) -> bool:
     return isinstance(node, Rule) and node.name in rules
 
 
-def _used(node: Node) -> Iterable[str]:
-    if isinstance(node, Rule):
-        yield node.name
-    for child in children(node):
-        yield from _used(child)
-
-
 class _Rounds:
     """Makes every repetition of what may be nothing one whose rounds are something, or it would never end."""
 
     def __init__(self, rules: Mapping[str, Node]) -> None:
-        self._given, self._nullable = rules, nullable_rules(rules)
+        self._given, self._nullable = rules, rules_where(rules, is_nullable)
         self._some: dict[str, str] = {}
         self.rules = {name: self._plain(node) for name, node in rules.items()}
         made: set[str] = set()
@@ -390,7 +368,7 @@ def without_empty_rounds(grammar: Grammar) -> dict[str, Node]:
 
 def left_recursive(rules: Mapping[str, Node]) -> str | None:
     """A rule that comes to itself before it wrote anything, which would never end."""
-    nullable = nullable_rules(rules)
+    nullable = rules_where(rules, is_nullable)
     first = {name: list(_first_rules(node, nullable)) for name, node in rules.items()}
     done: set[str] = set()
     for root in rules:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -145,6 +145,29 @@ def children(node: Node) -> Iterator[Node]:
         yield from node.options
     elif isinstance(node, Repeat):
         yield node.node
+
+
+def used_rules(node: Node) -> Iterator[str]:
+    if isinstance(node, Rule):
+        yield node.name
+    for child in children(node):
+        yield from used_rules(child)
+
+
+def rules_where(rules: Mapping[str, Node], holds: Callable[[Node, set[str]], bool]) -> set[str]:
+    """The rules of which something holds that may follow from its holding of the rules that they use."""
+    users: dict[str, set[str]] = {}
+    for name, node in rules.items():
+        for used in used_rules(node):
+            users.setdefault(used, set()).add(name)
+    found: set[str] = set()
+    pending = list(rules)
+    while pending:
+        name = pending.pop()
+        if name not in found and holds(rules[name], found):
+            found.add(name)
+            pending.extend(users.get(name, ()))
+    return found
 
 
 def _write(node: Node, alone: bool = False) -> str:

@@ -54,7 +54,9 @@ from llamachat.grammar.nodes import (
     complement,
     intersection,
     optional,
+    rules_where,
     seq,
+    used_rules,
 )
 from llamachat.grammar.numbers import ANY_INTEGER, ANY_NUMBER, Numbers
 
@@ -801,17 +803,7 @@ def _hex_escape(code: int) -> Node:
 
 def productive(rules: dict[str, Node]) -> dict[str, Node]:
     """Without what can never be written to its end."""
-    users: dict[str, set[str]] = {}
-    for name, node in rules.items():
-        for used in _rules_in(node):
-            users.setdefault(used, set()).add(name)
-    ends: set[str] = set()
-    pending = list(rules)
-    while pending:
-        name = pending.pop()
-        if name not in ends and _ends(rules[name], ends):
-            ends.add(name)
-            pending.extend(users.get(name, ()))
+    ends = rules_where(rules, _ends)
     return {name: _pruned(node, ends) for name, node in rules.items() if name in ends or name == "root"}
 
 
@@ -840,13 +832,6 @@ def _pruned(node: Node, ends: set[str]) -> Node:
     return node
 
 
-def _rules_in(node: Node) -> Iterable[str]:
-    if isinstance(node, Rule):
-        yield node.name
-    for child in children(node):
-        yield from _rules_in(child)
-
-
 def reachable(rules: dict[str, Node], root: str) -> dict[str, Node]:
     found: dict[str, Node] = {}
     pending = [root]
@@ -854,7 +839,7 @@ def reachable(rules: dict[str, Node], root: str) -> dict[str, Node]:
         name = pending.pop()
         if name not in found:
             found[name] = rules[name]
-            pending.extend(_rules_in(rules[name]))
+            pending.extend(used_rules(rules[name]))
     return found
 
 
