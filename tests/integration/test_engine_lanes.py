@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from llamachat.core.engine_options import EngineOptions
@@ -211,3 +213,27 @@ def test_scores_of_each_token_need_one_lane_and_the_server_says_so(tmp_path: Pat
         assert engine.health()["lanes"] == 1
         assert "--logits_all" in engine.health()["one_lane"]
         assert engine.chat("Hi.").status == 200
+
+
+def test_each_lane_is_held_to_its_own_schema_and_tools(lanes: Engine) -> None:
+    """Six at once share the vocabulary, and those of one schema its grammar."""
+    kinds = ("integer", "boolean", "null")
+    schemas = [
+        {"type": "object", "properties": {"x": {"type": kind}}, "required": ["x"]}
+        for kind in [*kinds, *kinds]
+    ]
+    tools = [
+        {"type": "function", "function": {"name": f"f{number}", "parameters": schema}}
+        for number, schema in enumerate(schemas)
+    ]
+    texts = [
+        question("JSON.", response_format={"type": "json_object", "schema": schema}, max_tokens=60)
+        for schema in schemas
+    ]
+    calls = [question("JSON.", tools=[tool], tool_choice="required", max_tokens=60) for tool in tools]
+    for number, reply in enumerate(ask_all(lanes, texts)):
+        jsonschema.validate(json.loads(reply["choices"][0]["message"]["content"]), schemas[number])
+    for number, reply in enumerate(ask_all(lanes, calls)):
+        for call in reply["choices"][0]["message"]["tool_calls"]:
+            assert call["function"]["name"] == f"f{number}"
+            jsonschema.validate(json.loads(call["function"]["arguments"]), schemas[number])

@@ -77,7 +77,7 @@ class Constraint:
     """
 
     def __init__(self, rules: Rules, words: Words, wanted: int | None) -> None:
-        self._rules, self._words, self._wanted = rules, words, wanted
+        self._rules, self.words, self._wanted = rules, words, wanted
         self._state: State = rules.matcher.start
         self._error: Exception | None = None
 
@@ -90,7 +90,7 @@ class Constraint:
                 allowed = self._allowed(scores)
         except Exception as error:  # noqa: BLE001
             self._error = error
-            allowed = list(self._words.ends)
+            allowed = list(self.words.ends)
         result = np.full_like(scores, -np.inf)
         result[allowed] = np.maximum(scores[allowed], np.finfo(np.single).min)
         return result
@@ -99,10 +99,10 @@ class Constraint:
         """Raises what went wrong while it was chosen."""
         if self._error is not None:
             raise refused(self._error)
-        if token in self._words.ends:
+        if token in self.words.ends:
             return
         with self._rules.lock:
-            found = self._words.vocabulary.after(self._rules.matcher, self._state, token)
+            found = self.words.vocabulary.after(self._rules.matcher, self._state, token)
         if found is None:
             raise RuntimeError(f"The sampler chose token {token} against the grammar.")
         self._state = found
@@ -148,19 +148,19 @@ class Constraint:
     def _fits(self, token: int) -> bool:
         known = self._state.remembered
         if token not in known:
-            if token in self._words.ends:
+            if token in self.words.ends:
                 known[token] = self._state.complete
             else:
                 known[token] = (
-                    self._words.vocabulary.after(self._rules.matcher, self._state, token) is not None
+                    self.words.vocabulary.after(self._rules.matcher, self._state, token) is not None
                 )
         return bool(known[token])
 
     def _all(self) -> list[int]:
         known = self._state.remembered
         if "all" not in known:
-            ends = self._words.ends if self._state.complete else ()
-            known["all"] = [*self._words.vocabulary.allowed(self._rules.matcher, self._state), *ends]
+            ends = self.words.ends if self._state.complete else ()
+            known["all"] = [*self.words.vocabulary.allowed(self._rules.matcher, self._state), *ends]
         found: Any = known["all"]
         return list(found)
 
@@ -170,6 +170,7 @@ class Words:
 
     def __init__(self, pieces: Iterable[bytes], ends: frozenset[int]) -> None:
         self.ends = ends
+        self.any_end = sorted(ends)[:1]
         self.vocabulary = Vocabulary([b"" if token in ends else piece for token, piece in enumerate(pieces)])
 
 

@@ -158,7 +158,7 @@ class Engine(llama_cpp.Llama):
             if isinstance(prompt, list) and "max_tokens" in kwargs:
                 kwargs["max_tokens"] = longest_answer(self.n_ctx(), len(prompt), kwargs["max_tokens"])
             if kwargs.get("stream"):
-                return self._stream(prompt, *args, **kwargs)
+                return self._stream(turn, prompt, *args, **kwargs)
             return model_thread.run(partial(self._complete, prompt, *args, **kwargs))
         except Exception as error:
             raise refusal(error, self.n_ctx()) from error
@@ -174,8 +174,9 @@ class Engine(llama_cpp.Llama):
         with self.lanes.taken(self._to_tokens(prompt)) as lane:
             return super(Engine, lane).create_completion(prompt, *args, **kwargs)
 
-    def _stream(self, prompt: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+    def _stream(self, turn: tool_turn.Turn | None, prompt: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
         """Nothing is done before the first chunk is asked for, which must be in the model's thread."""
+        tool_turn.current.set(turn)  # made in another thread's context
         try:
             with self.lanes.taken(self._to_tokens(prompt)) as lane:
                 yield from super(Engine, lane).create_completion(prompt, *args, **kwargs)
@@ -205,7 +206,7 @@ class Engine(llama_cpp.Llama):
             if job is not None:
                 job.check()
             if held is not None and held.is_over:  # what is left to sample is the end
-                yield from sorted(self._words.ends)[:1]
+                yield from held.words.any_end
                 return
 
     def eval(self, tokens: Sequence[int]) -> None:

@@ -85,7 +85,7 @@ class CallConstraint:
         markers: Mapping[int, bytes],
     ) -> None:
         self._turn, self._rules, self._begin = turn, rules, begin
-        self._words, self._markers = words, markers
+        self.words, self._markers = words, markers
         self._text = b""
         self._thinks = turn.thinks
         self._held: Constraint | None = None
@@ -102,8 +102,8 @@ class CallConstraint:
             if self._held.is_over:
                 self._held, self._text, self._thinks = None, b"", False
                 self.is_over = not (self._turn.offer and self._turn.offer.parallel)
-        elif token not in self._words.ends:
-            self._text += self._markers.get(token, b"") or self._words.vocabulary.pieces[token]
+        elif token not in self.words.ends:
+            self._text += self._markers.get(token, b"") or self.words.vocabulary.pieces[token]
             at = forms.trigger(self._turn.family, self._text, self._thinks)
             if at is not None:
                 held = self._begin(self._rules())
