@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,12 @@ import pytest
 import llamachat
 from tests.support import ROOT
 
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [
+    *sorted(ROOT.glob("README*.md")),
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+TRANSLATIONS = {ROOT / "README.zh-CN.md": ROOT / "README.md"}
 HELP = re.compile(r"```console\n\$ (llamachat[^\n]* --help)\n(.*?)```", re.DOTALL)
 BLOCKS = [
     (doc, *match.groups()) for doc in DOCUMENTS for match in HELP.finditer(doc.read_text(encoding="utf-8"))
@@ -52,6 +58,48 @@ def test_the_changelogs_newest_version_is_the_programs() -> None:
 def test_links_between_files_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8")):
         assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("blocks of code", r"^```.*?^```$"),
+        ("commands", r"`((?:llamachat|scripts/|/|--)[^`\n]*)`"),
+        ("links", r"\]\(((?!README)[^)]+)\)"),
+        ("figures", r"(?<![\w.-])\d+(?:\.\d+)?"),
+    ],
+)
+@pytest.mark.parametrize(("translation", "source"), TRANSLATIONS.items(), ids=lambda path: path.name)
+def test_a_translation_has_what_its_source_has(
+    translation: Path, source: Path, name: str, pattern: str
+) -> None:
+    def found(document: Path) -> Counter[str]:
+        """The same things, in any order: languages differ in that."""
+        text = document.read_text(encoding="utf-8")
+        return Counter(re.findall(pattern, text, re.MULTILINE | re.DOTALL))
+
+    assert found(translation) == found(source), f"{translation.name} and {source.name}: {name}"
+
+
+@pytest.mark.parametrize(("translation", "source"), TRANSLATIONS.items(), ids=lambda path: path.name)
+def test_a_translation_has_the_headings_and_blocks_of_its_source_in_order(
+    translation: Path, source: Path
+) -> None:
+    def outline(document: Path) -> list[str]:
+        """The headings' levels and the blocks of code, as they follow each other."""
+        parts = re.findall(
+            r"^(?:```.*?^```$|#+ |\|-|!\[)", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+        )
+        return [str(part) for part in parts]
+
+    assert outline(translation) == outline(source)
+
+
+def test_the_two_readmes_link_to_each_other() -> None:
+    for translation, source in TRANSLATIONS.items():
+        for here, there in ((translation, source), (source, translation)):
+            head = here.read_text(encoding="utf-8").split("\n## ")[0]
+            assert f"]({there.relative_to(here.parent).as_posix()})" in head
 
 
 def test_the_constraints_name_no_index() -> None:
