@@ -92,7 +92,8 @@ class HttpFile:
             headers["Authorization"] = f"Bearer {self._token}"
         with self._client.stream("GET", url, headers=headers, timeout=self._timeout) as response:
             self._check_identity(response)
-            self._check_status(response)
+            # Asked of this request: another connection may have forgotten the redirect meanwhile.
+            self._check_status(response, redirected=bool(response.history) or url != self._url)
             if response.history:
                 self._redirected = str(response.url)
             whole = response.status_code == 200
@@ -112,7 +113,7 @@ class HttpFile:
         if known and version and not self._identity.sha256 and response.is_success and version != known:
             raise FileChanged(f"its ETag is {version} now")
 
-    def _check_status(self, response: httpx2.Response) -> None:
+    def _check_status(self, response: httpx2.Response, *, redirected: bool) -> None:
         status = response.status_code
         if is_busy(status):
             seconds = retry_after(response)
@@ -125,7 +126,7 @@ class HttpFile:
                 f"the server answered {status}" + (f", wait {seconds:.0f} s" if seconds else ""), seconds
             )
         if status not in (200, 206):
-            if response.history or self._redirected:
+            if redirected:
                 raise Lost(f"the address it redirected to answered {status}")
             raise refusal(response)
         if "html" in response.headers.get("Content-Type", ""):
