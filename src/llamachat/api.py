@@ -44,7 +44,7 @@ from llamachat.programs.journal import Journal as BatchJournal
 from llamachat.programs.long_texts import Long, LongText
 from llamachat.programs.own_server import OwnServer, serve
 from llamachat.programs.questions import SAMPLING, Question
-from llamachat.programs.wiring import Server, connected
+from llamachat.programs.wiring import ROWS_PRIORITY, Server, connected
 from llamachat.running import key_for
 from llamachat.store.journal import Journal, NoJournal
 from llamachat.texts.documents import picture_url, read_bytes
@@ -118,7 +118,7 @@ def batch(
     question = _question(system, schema, choices, model, sampling)
     table = tables.from_values(rows)
     with ExitStack() as stack:
-        asker = stack.enter_context(_asker(base_url, api_key, model, priority="batch"))
+        asker = stack.enter_context(_asker(base_url, api_key, model, priority=ROWS_PRIORITY))
         tasks = count(asker, prepare(table, question, prompt))
         kept: Any = InMemory()
         if journal is not None:
@@ -267,7 +267,7 @@ _own: OwnServer | None = None
 
 
 @contextmanager
-def _asker(base_url: str | None, api_key: str | None, model: str, priority: str = "") -> Iterator[Asker]:
+def _asker(base_url: str | None, api_key: str | None, model: str, priority: int = 0) -> Iterator[Asker]:
     url, key = _server(base_url, api_key)
     with connected(Server(url, key, named=True, model=model), lambda: None, priority=priority) as (asker, _):
         yield asker

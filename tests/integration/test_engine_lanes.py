@@ -12,6 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from llamachat import batch
 from llamachat.core.engine_options import EngineOptions
 from tests.integration.engine_process import Engine, question, running, text_of
 from tests.integration.test_engine_stream import LONG, places, unique
@@ -190,6 +191,12 @@ def test_a_priority_in_the_header_counts_too(lanes: Engine) -> None:
     for value, status in (("-1", 200), ("soon", 400)):
         answer = lanes.ask("POST", "/v1/chat/completions", question("Hi."), {"X-Llamachat-Priority": value})
         assert answer.status == status
+
+
+def test_the_rows_of_a_batch_are_answered(lanes: Engine) -> None:
+    rows = [f"Name colour {n}." for n in range(3)]
+    answers = list(batch(rows, prompt="{text}", base_url=f"{lanes.url}/v1", choices=["yes", "no"]))
+    assert [(answer.columns["text"], answer.error) for answer in answers] == [(row, None) for row in rows]
 
 
 def test_a_stop_ends_all_lanes(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_programs_have_a_sampling_of_their_own_and_say_who_they_are(
     assert (first["temperature"], first["repeat_penalty"], first["seed"]) == (0, 1, 0)
     assert first["messages"][0] == {"role": "system", "content": "Be brief."}
     assert second["headers"]["X-Session-ID"].isascii()  # a digest: paths are nobody's business
-    assert first["headers"]["X-Llamachat-Priority"] == "batch"
+    assert first["headers"]["X-Llamachat-Priority"] == "1"
 
 
 def test_a_gateway_can_tell_the_rows_that_are_asked_at_once_apart(

@@ -17,7 +17,7 @@ from llamachat.programs.asking import Asker
 from llamachat.programs.batch import Batch, Kept, Task, count, prepare
 from llamachat.programs.journal import Journal
 from llamachat.programs.questions import Question
-from llamachat.programs.wiring import connected
+from llamachat.programs.wiring import ROWS_PRIORITY, connected
 from llamachat.settings.ask import BatchSettings
 from llamachat.settings.base import add_options, load
 from llamachat.texts import documents
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     tasks = prepare(table, plan.question, prompt)
     keep = programs.server(settings, keep=settings.keep)
     session = hashlib.sha256(str(output.resolve()).encode(errors="surrogateescape")).hexdigest()[:16]
-    with connected(keep, programs.tell_starting, session=session, priority="batch") as (
+    with connected(keep, programs.tell_starting, session=session, priority=ROWS_PRIORITY) as (
         asker,
         said,
     ):

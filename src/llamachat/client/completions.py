@@ -30,14 +30,14 @@ class Completions:
     replicas, and what a thread's requests begin with is read once.
     """
 
-    def __init__(self, base_url: str, api_key: str, session: str = "", priority: str = "") -> None:
+    def __init__(self, base_url: str, api_key: str, session: str = "", priority: int = 0) -> None:
         import httpx2
 
         self._session, self._threads, self._thread = session, itertools.count(), threading.local()
         self.base_url = address.check(base_url)
         headers = {"Authorization": f"Bearer {api_key}"}
         if priority:
-            headers["X-Llamachat-Priority"] = priority
+            headers["X-Llamachat-Priority"] = str(priority)
         self._http = httpx2.Client(
             headers=headers,
             timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),

@@ -12,6 +12,9 @@ from llamachat.errors import Unavailable
 from llamachat.programs.asking import Asker
 from llamachat.programs.own_server import OwnServer
 
+ROWS_PRIORITY = 1
+"""That of a batch's rows: lower goes first, so that somebody's question (0) does."""
+
 
 @dataclass(frozen=True, slots=True)
 class Server:
@@ -26,7 +29,7 @@ class Server:
 
 @contextmanager
 def connected(
-    server: Server, starting: Callable[[], None], *, session: str = "", priority: str = ""
+    server: Server, starting: Callable[[], None], *, session: str = "", priority: int = 0
 ) -> Iterator[tuple[Asker, ServerFacts]]:
     """An `Asker` and what its server says of itself. `starting` is told when one has to be started.
 
