@@ -40,7 +40,7 @@ from llamachat.programs import rows as tables
 from llamachat.programs import shapes
 from llamachat.programs.asking import Asker
 from llamachat.programs.batch import Batch, InMemory, count, prepare
-from llamachat.programs.journal import Journal as BatchJournal
+from llamachat.programs.batch_journal import BatchJournal
 from llamachat.programs.long_texts import Long, LongText
 from llamachat.programs.own_server import OwnServer, serve
 from llamachat.programs.questions import SAMPLING, Question
@@ -232,12 +232,12 @@ def _raise(error: LlamachatError) -> None:
 
 
 async def aask(prompt: str, **options: Any) -> Any:
-    """`ask`, in a thread of its own."""
+    """`ask`, in its own thread."""
     return await asyncio.to_thread(ask, prompt, **options)
 
 
 async def abatch(rows: Iterable[Mapping[str, Any] | str], **options: Any) -> AsyncIterator[RowAnswer]:
-    """`batch`, in a thread of its own."""
+    """`batch`, in its own thread."""
     answers = batch(rows, **options)
     try:
         while (answer := await asyncio.to_thread(next, answers, None)) is not None:

@@ -15,7 +15,7 @@ from llamachat.errors import ExitStatus, LlamachatError, RowsFailed, UsageError
 from llamachat.programs import rows
 from llamachat.programs.asking import Asker
 from llamachat.programs.batch import Batch, Kept, Task, count, prepare
-from llamachat.programs.journal import Journal
+from llamachat.programs.batch_journal import BatchJournal
 from llamachat.programs.questions import Question
 from llamachat.programs.wiring import ROWS_PRIORITY, connected
 from llamachat.settings.ask import BatchSettings
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         if settings.dry_run:
             return _dry_run(asker, tasks, parallel)
         settled = {"prompt": prompt, "model": said.model or settings.model, **_configuration(plan.question)}
-        with Journal(output, settled, restart=settings.restart) as journal:
+        with BatchJournal(output, settled, restart=settings.restart) as journal:
             batch = Batch(asker, journal, parallel=parallel, long=long, gone=_tell_gone)
             _run(batch, tasks, journal, settings.retry_errors)
             kept = [journal.answers[task.key] for task in tasks]
@@ -131,7 +131,7 @@ def _dry_run(asker: Asker, tasks: Sequence[Task], parallel: int) -> int:
     if good:
         for message in good[0].messages:
             print(f"[{message['role']}]\n{message['content']}\n")  # noqa: T201
-        # A handful stands for all: to count every row of a large file takes long.
+        # A handful represents all: counting every row of a large file takes long.
         sizes = sorted(asker.tokens(task.messages) for task in good[:: max(1, len(good) // 20)])
         print(f"about {sizes[len(sizes) // 2]} tokens a prompt, at most {sizes[-1]} in those counted")  # noqa: T201
     print(f"{len(good)} rows to ask, {len(tasks) - len(good)} that can't be; {parallel} at once")  # noqa: T201

@@ -17,7 +17,7 @@ from llamachat.programs.shapes import AnyText
 LEAST_ANSWER = 16
 """Tokens that a prompt must leave free, where nobody said how long the answer may be."""
 MORE_ROOM = 4
-"""A structured answer that was cut is asked for once more, with so many times the room."""
+"""A structured answer that was cut is asked for once more, with this many times the room."""
 _IMAGE_TOKENS = 1024
 
 Messages = list[dict[str, Any]]

@@ -13,7 +13,7 @@ from llamachat.client.counting import EstimatingCounter
 from llamachat.core.conversation import Message
 from llamachat.errors import BrokenAnswer, LlamachatError, TextTooLong, Unavailable
 from llamachat.programs.asking import Answer, Asker, Messages
-from llamachat.programs.journal import fingerprint
+from llamachat.programs.batch_journal import fingerprint
 from llamachat.programs.long_texts import Compose, Long, LongText
 from llamachat.programs.questions import Question, fill, placeholders
 from llamachat.programs.rows import Row, Table
@@ -202,7 +202,7 @@ class Batch:
             try:
                 answer = self._answer(task)
             except (Unavailable, BrokenAnswer) as error:
-                # A row that brings the server down each time must not do so for ever.
+                # A row that brings the server down each time must not do so forever.
                 tries += isinstance(error, BrokenAnswer)
                 if self._stopped.is_set() or tries >= MOST_BREAKS:
                     return error

@@ -165,7 +165,7 @@ class LongText:
         return limit is None or self._asker.tokens(self._question.messages(prompt)) <= limit - answer
 
     def _room(self, prompt: str) -> int:
-        """Tokens of the window beside `prompt`."""
+        """Tokens of the window that `prompt` leaves free."""
         n_ctx = self._asker.window.n_ctx or 2048
         room = n_ctx - self._asker.tokens(self._question.messages(prompt))
         if room < n_ctx // 8:

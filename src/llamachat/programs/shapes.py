@@ -34,7 +34,7 @@ class Shape(Protocol):
 
     @property
     def fields(self) -> Mapping[str, Any]:
-        """What the request carries beside the messages."""
+        """What the request carries besides the messages."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -59,7 +59,7 @@ class AnyText:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """The first code block of the answer; all of it where there is none."""
+    """The first code block of the answer; all of it if there is none."""
 
     instruction = ""
     columns: tuple[str, ...] = ()

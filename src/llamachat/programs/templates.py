@@ -34,7 +34,7 @@ class Words(BaseModel):
 
 
 class Template(BaseModel):
-    """One template. `{input}` in the prompt is the text, `{question}` what was typed beside it.
+    """One template. `{input}` in the prompt is the text, `{question}` the question that was typed with it.
 
     Any other name is a parameter (`-p NAME VALUE`).
     """

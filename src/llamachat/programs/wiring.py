@@ -1,4 +1,4 @@
-"""From options to an `Asker`: the server that is there, or one of its own where none was named."""
+"""From options to an `Asker`: the server that is running, or its own if none was named."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def fingerprint(*parts: object) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-class Journal:
+class BatchJournal:
     """The journal of the output `path`, held by one process at a time.
 
     Raises UsageError where another configuration has begun it, unless `restart` says to begin anew.
@@ -40,7 +40,7 @@ class Journal:
         self._restart = restart
         self.answers: dict[str, dict[str, Any]] = {}
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> BatchJournal:
         try:
             self._lock.acquire(timeout=0)
         except Timeout as error:
