@@ -8,10 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import llama_cpp
+import pytest
+from fastapi import APIRouter
 
 import llamachat.engine
 from llamachat.engine import surface
+from llamachat.engine.app import check_routes
 from llamachat.engine.kv_identity import CONTEXT_FIELDS
+from llamachat.errors import ServerError
 
 MODULES = sorted(Path(llamachat.engine.__file__).parent.glob("*.py"))
 FOREIGN = ("llama_cpp", "uvicorn", "starlette", "sse_starlette", "fastapi")
@@ -107,3 +111,17 @@ def is_module(path: str) -> bool:
 
 def test_the_installed_versions_have_them_all() -> None:
     surface.check()
+
+
+def test_a_route_that_the_queue_does_not_know_stops_the_start() -> None:
+    from llama_cpp.server.app import router
+
+    check_routes(router)
+    newer = APIRouter()
+    newer.include_router(router)
+
+    @newer.post("/v1/rerank")
+    def rerank() -> None: ...
+
+    with pytest.raises(ServerError, match="has POST /v1/rerank, which the engine can't queue"):
+        check_routes(newer)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llamachat.errors import ModelError
-from llamachat.hub.estimate import estimate
+from llamachat.hub.estimate import Estimate, default_kv_park, estimate
 from llamachat.hub.gguf import TYPE_SIZES, SkippedArray, open_header, read_header
 from llamachat.hub.quants import FILE_TYPES
 from tests.gguf_files import LLAMA, gguf
@@ -82,6 +82,12 @@ def test_layers_without_a_cache_take_none() -> None:
     hybrid = {**LLAMA, "llama.attention.head_count_kv": [0, 2]}
     parts = estimate(read_header(io.BytesIO(gguf(hybrid))), n_ctx=256)
     assert parts.kv_cache == 256 * 2 * (16 + 16) * 2
+
+
+def test_parked_conversations_get_a_quarter_of_what_the_model_leaves_free() -> None:
+    need = Estimate(weights=600, kv_cache=150, buffers=50)
+    assert default_kv_park(need, available=1000) == 50
+    assert default_kv_park(need, available=700) == 0
 
 
 def _claim(n_tensors: int, n_metadata: int, *values: int) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -34,3 +35,21 @@ def test_only_the_cores_that_this_process_may_use_count() -> None:
 def test_without_a_limit_all_physical_cores_count() -> None:
     physical = psutil.cpu_count(logical=False) or psutil.cpu_count()
     assert physical and hardware.physical_cores() == min(physical, len(psutil.Process().cpu_affinity()))
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [("2147483648\n", 1 << 31), ("max\n", 0), ("9223372036854771712\n", 0), (None, 0)],
+    ids=["a limit", "v2 without", "v1 without", "no container"],
+)
+def test_the_limit_of_a_container_counts(tmp_path: Path, text: str | None, limit: int) -> None:
+    file = tmp_path / "memory.max"
+    if text is not None:
+        file.write_text(text)
+    assert hardware.memory_limit(tmp_path / "missing", file) == limit
+
+
+def test_no_more_memory_is_reported_than_the_limit_allows() -> None:
+    here = hardware.look()
+    limit = hardware.memory_limit(*hardware.CGROUP_LIMITS)
+    assert 0 < here.available <= here.memory <= (limit or psutil.virtual_memory().total)

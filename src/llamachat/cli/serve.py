@@ -165,10 +165,9 @@ def _engine_options(plan: Plan, restarts: int) -> EngineOptions:
 
 
 def _park_bytes(plan: Plan) -> int:
-    """By default a quarter of the memory that the model leaves free."""
     if plan.settings.kv_park is not None:
         return plan.settings.kv_park
-    return max(hardware.look().available - plan.need.total, 0) // 4
+    return estimate.default_kv_park(plan.need, hardware.look().available)
 
 
 def _check_window(header: GGUFHeader, n_ctx: int) -> None:

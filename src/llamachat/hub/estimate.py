@@ -39,7 +39,7 @@ class Estimate:
         return self.weights + self.kv_cache + self.buffers
 
     def times(self, parallel: int) -> Estimate:
-        """The same for so many windows at once: each has a KV cache, and one is computed after the other."""
+        """For `parallel` windows: each has a KV cache, and all share the compute buffers."""
         return replace(self, kv_cache=self.kv_cache * parallel)
 
 
@@ -83,6 +83,14 @@ def fitting_parallel(one: Estimate, available: int) -> int:
     """
     spare = max(available - one.total, 0) // 2
     return 1 + min(PARALLEL - 1, spare // max(one.kv_cache, 1))
+
+
+def default_kv_park(need: Estimate, available: int) -> int:
+    """Bytes for parked KV cache by default: a quarter of what the model leaves free.
+
+    The weights count as taken, although the system reports those that are mapped as free.
+    """
+    return max(available - need.total, 0) // 4
 
 
 def estimate(header: GGUFHeader, n_ctx: int, kv_type: str = "f16", n_ubatch: int = N_UBATCH) -> Estimate:

@@ -13,6 +13,11 @@ import psutil
 GIB = 1 << 30
 RESERVE = 3 << 29  # 1.5 GiB for the system and its desktop
 COMFORT = 0.6
+CGROUP_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+"""The memory limit of the container that this runs in: cgroup v2, v1."""
 
 Fit = Literal["comfortably", "tightly", "no"]
 
@@ -27,7 +32,7 @@ class Machine:
     gpu: str
 
     def fit(self, need: int) -> Fit:
-        """Whether a model that needs so many bytes fits: comfortably, tightly, or not."""
+        """Whether a model that needs `need` bytes fits: comfortably, tightly, or not."""
         if need > self.memory - min(RESERVE, self.memory // 4):
             return "no"
         return "comfortably" if need <= min(COMFORT * self.memory, self.memory - 2 * GIB) else "tightly"
@@ -35,7 +40,7 @@ class Machine:
 
 def look() -> Machine:
     memory = psutil.virtual_memory()
-    limit = _container_limit() or memory.total
+    limit = memory_limit(*CGROUP_LIMITS) or memory.total
     return Machine(min(limit, memory.total), min(limit, memory.available), physical_cores(), find_gpu())
 
 
@@ -51,7 +56,7 @@ def physical_cores() -> int:
 
 
 def find_gpu() -> str:
-    """The GPU that llama.cpp could use, found by its driver; "" where there is none."""
+    """The GPU that llama.cpp could use, found by its driver; "" if there is none."""
     if platform.system() == "Darwin" and platform.machine() == "arm64":
         return "Apple GPU"
     if shutil.which("nvidia-smi") and (
@@ -69,11 +74,11 @@ def free_disk(folder: Path) -> int:
     return shutil.disk_usage(existing).free
 
 
-def _container_limit() -> int:
-    """The memory limit of the container that this runs in, 0 where there is none."""
-    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+def memory_limit(*files: Path) -> int:
+    """The limit in bytes that the first of these cgroup files sets, 0 without one."""
+    for file in files:
         try:
-            text = Path(name).read_text().strip()
+            text = file.read_text().strip()
         except OSError:
             continue
         if text.isdigit() and int(text) < 1 << 60:
