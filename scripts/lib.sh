@@ -1,4 +1,4 @@
-# Shared by serve.sh and test.sh: make .venv where there is none, and install the project into it.
+# Shared by serve.sh and test.sh: make .venv if it is missing, and install the project into it.
 # shellcheck shell=bash
 
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
@@ -55,7 +55,7 @@ progress() {
 run_logged() {
     local pid status=0 started=$SECONDS next=30 every=30
     if [ -t 2 ]; then next=1 every=1; fi
-    set -m # a process group of its own, so that Ctrl-C ends the compilers too
+    set -m # its own process group, so that Ctrl-C ends the compilers too
     "$@" >>"$log" 2>&1 </dev/null &
     pid=$!
     set +m

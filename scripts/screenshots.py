@@ -70,7 +70,7 @@ def take(chat: Chat, questions: list[str], output: Path) -> None:
 
 
 def finished(chat: Chat, answers: int) -> None:
-    """Wait for so many lines of numbers, and for the prompt below the last."""
+    """Wait for this many lines of numbers, and for the prompt below the last."""
     chat.until(lambda: chat.text.count("first token after") == answers, "an answer")
     chat.prompt()
 

@@ -65,7 +65,7 @@ class LlamachatError(Exception):
 
 
 class MessageTooLarge(LlamachatError):
-    """A message of `tokens` where only `free` of the `limit` are left beside what can't go out."""
+    """A message of `tokens` where only `free` of the `limit` are left after what can't go out."""
 
     def __init__(self, *, tokens: int, free: int, limit: int) -> None:
         super().__init__(f"The message has {tokens} tokens, and {max(0, free)} of {limit} are free.")
@@ -75,7 +75,7 @@ class MessageTooLarge(LlamachatError):
 
 
 class WindowFull(LlamachatError):
-    """The user wants to be asked: with this message the model would no longer see so many turns."""
+    """The user wants to be asked: with this message the model would no longer see `turns` turns."""
 
     def __init__(self, turns: int) -> None:
         what = "the oldest turn" if turns == 1 else f"the {turns} oldest turns"

@@ -1,6 +1,6 @@
 """Ray Serve: `serve run llamachat.ray:app model=llama3 replicas=4 n_ctx=8192`.
 
-A replica supervises an engine of its own, which ends with it, and passes requests through. Ray routes by
+A replica supervises its own engine, which ends with it, and passes requests through. Ray routes by
 `X-Session-ID`, places replicas, and starts them again.
 """
 
@@ -50,7 +50,7 @@ class Arguments(BaseModel):
     gpus: float = 0
 
     def plan(self) -> Plan:
-        """Checked as `llamachat serve` does it. Each replica has a port of its own, on loopback."""
+        """Checked as `llamachat serve` does it. Each replica has its own port, on loopback."""
         options = {**(self.model_extra or {}), "host": "127.0.0.1", "port": 0, "keep": False}
         return prepare(load(ServeSettings, options), [])
 

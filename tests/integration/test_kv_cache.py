@@ -67,7 +67,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def chunk(number: int, length: int = CHUNK) -> list[int]:
-    """Tokens that stand for one turn."""
+    """Tokens that represent one turn."""
     return [int(token) for token in np.random.default_rng(number).integers(300, 500, length)]
 
 

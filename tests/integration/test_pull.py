@@ -40,7 +40,7 @@ def hub(tmp_path: Path, model: Path) -> Iterator[HubProcess]:
 
 
 class Runner:
-    """Runs `llamachat` with this hub and a home of its own."""
+    """Runs `llamachat` with this hub and its own home."""
 
     def __init__(self, hub: HubProcess, home: Path) -> None:
         self.folder = home / "models"

@@ -40,7 +40,7 @@ def rows(path: Path) -> list[Row]:
 
 
 def standing(path: Path) -> list[str]:
-    """The conversation as it stands."""
+    """The conversation as it is."""
     found = query(path, "SELECT content FROM transcript WHERE role <> 'system' ORDER BY position")
     return [row["content"] for row in found]
 

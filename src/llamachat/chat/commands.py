@@ -106,7 +106,7 @@ KEYS = (
 
 
 def find(name: str) -> Command:
-    """The command of that name; UsageError names the nearest where there is none."""
+    """The command of that name; raises UsageError, which names the nearest, if there is none."""
     found = next((c for c in COMMANDS if c.name == name.lower()), None)
     if found:
         return found

@@ -29,7 +29,7 @@ LEAST_WINDOW = 256
 """No such guess goes below these tokens: no window is smaller, so something else is wrong."""
 
 Ask = Callable[[Sequence[Message], int], str]
-"""Answer these messages in at most so many tokens; empty where that failed."""
+"""Answer these messages in at most that many tokens; empty if that failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +192,7 @@ class ContextWindow:
         return [Line(n.message, self.counter.message(n.message), n.id in seen) for n in conversation.seen]
 
     def _seen(self, conversation: Conversation) -> Fitted | None:
-        """What the model saw when it answered last, and that answer; None where there is no room for any.
+        """What the model saw when it answered last, and that answer; None if there is no room for any.
 
         What does not fit any more (an answer that went on, a window that has become smaller) is left out.
         """

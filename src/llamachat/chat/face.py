@@ -25,7 +25,7 @@ class Face(Protocol):
         """Show an answer until the context is left; `stop`, called from any thread or a signal, ends it."""
 
     def tell(self, text: str) -> None:
-        """One quiet line beside the conversation."""
+        """One quiet line that is not part of the conversation."""
 
     def ask(self, question: str) -> bool:
         """Yes or no. False where nobody can be asked now: then an error says what can be done."""

@@ -105,7 +105,7 @@ def _tell_what_goes(session: Session, face: Face, prepared: Prepared) -> None:
 def _summed_up(
     session: Session, face: Face, conversation: Conversation, question: Message
 ) -> Prepared | None:
-    """`question` after a summary of `conversation`; None where there is none, or there was one already."""
+    """`question` after a summary of `conversation`; None if there is none, or there was one already."""
     if conversation.last and conversation.last.message.note:
         return None
     face.tell("[the window is full: summing up what goes out of it]")

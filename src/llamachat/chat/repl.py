@@ -75,7 +75,7 @@ class Repl:
         return self.terminal.read_message(draft)
 
     def _introduce(self) -> None:
-        """The article's first question. A key that is refused now is refused for ever."""
+        """The article's first question. A key that is refused now will always be refused."""
         try:
             with self.terminal.interruptible():
                 self._ask(INTRODUCE[self.session.settings.lang], titled=False)

@@ -13,7 +13,7 @@ from llamachat.hub.local_models import LocalModel, Places
 
 
 def choose(name: str | None, where: Places) -> LocalModel:
-    """Find the model; ask where there are several. Raises ModelError where there is none."""
+    """Find the model; ask if there are several. Raises ModelError if there is none."""
     try:
         return local_models.resolve(name, where)
     except local_models.SeveralModels as several:

@@ -1,6 +1,6 @@
 """Chat completions for programs: a whole reply or its events.
 
-Without the `openai` package: its import alone takes longer than `llamachat ask` may take beside curl.
+Without the `openai` package: its import alone takes longer than `llamachat ask` may take compared with curl.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ def _from_status(error: APIStatusError, base_url: str, model: str) -> LlamachatE
 def from_status(
     status: int, message: str, code: str | None, body: object, *, base_url: str, model: str
 ) -> LlamachatError:
-    """The error of an HTTP `status`; `body` is what stands under `error` in it."""
+    """The error of an HTTP `status`; `body` is what it has under `error`."""
     if status in (401, 403):
         return refused_key()
     if status == 404:

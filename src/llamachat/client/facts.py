@@ -40,7 +40,7 @@ def wait(
     on_wait: Callable[[ServerError], None],
     sleep: Callable[[float], None] = time.sleep,
 ) -> ServerFacts:
-    """Like `fetch`, but a server that does not answer is asked again for so many seconds."""
+    """Like `fetch`, but a server that does not answer is asked again for that many seconds."""
     deadline = time.monotonic() + seconds
     told = False
     while True:

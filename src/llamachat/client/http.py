@@ -1,4 +1,4 @@
-"""Small JSON calls to a server's root, beside the chat: no SDK, so that they cost no import."""
+"""Small JSON calls to a server's root, apart from the chat: without the SDK, which is slow to import."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LIMIT = 4 * 2**20
 
 
 def call(base_url: str, api_key: str, path: str, body: Mapping[str, Any] | None = None) -> tuple[int, Any]:
-    """Status and JSON of `path`, asked with GET where there is no body; None for what is not JSON.
+    """Status and JSON of `path`, requested with GET if there is no body; None for what is not JSON.
 
     Raises ServerError where no server answers.
     """

@@ -1,4 +1,4 @@
-"""Answers as they stream, through the `openai` client in a thread of its own.
+"""Answers as they stream, through the `openai` client in their own thread.
 
 The thread runs an event loop, because a task can be cancelled at any stage (name, connection, headers, body),
 while a blocking read can't; and `openai` is imported there, so that the prompt does not wait for it.
@@ -194,7 +194,7 @@ class ChatClient:
                 out.put(event)
         except LlamachatError as error:
             out.put(error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the reader must not wait for ever
+        except Exception as error:  # noqa: BLE001 - whatever it is, the reader must not wait forever
             out.put(translate(error, self.base_url, request.model, started=reader.started))
 
 

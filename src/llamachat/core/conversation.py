@@ -19,10 +19,10 @@ Role = Literal["system", "user", "assistant"]
 class Message:
     """One message. What follows `created_at` is known of answers only, and makes no other message of it.
 
-    `finish_reason` is `stop`, `length`, `interrupted` or `error`; None while an answer grows, and for ever
+    `finish_reason` is `stop`, `length`, `interrupted` or `error`; None while an answer grows, and forever
     if the program was killed. A `note` was not said: it sums up what has gone out of the window, and the
     newest one stays in it. Times are seconds since 1970; `model` and `server` (a URL) are where the answer
-    comes from, `parameters` what its request said beside the messages, `timings` as in `core.events.Done`.
+    comes from, `parameters` what its request said besides the messages, `timings` as in `core.events.Done`.
     """
 
     role: Role

@@ -1,4 +1,4 @@
-"""The check of the engine, in a process of its own, which may crash."""
+"""The check of the engine, in its own process, because it may crash."""
 
 from __future__ import annotations
 

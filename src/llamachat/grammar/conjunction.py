@@ -277,7 +277,7 @@ class Conjunctions:
         if not reference.startswith("#"):
             raise sub.refuse("$ref", "only references within the schema can be followed")
         if self._inner_ids:
-            raise sub.refuse("$ref", f"can't be followed beside an inner `$id` ({self._inner_ids[0]})")
+            raise sub.refuse("$ref", f"can't be followed next to an inner `$id` ({self._inner_ids[0]})")
         path = unquote(reference[1:])
         if path and not path.startswith("/"):
             found = next(_anchored(self.root.schema, path, "#"), None)
@@ -477,7 +477,7 @@ DATA = ("const", "enum", "default", "examples", "example")
 
 
 def _inner_ids(schema: Any, outermost: bool = True) -> Iterable[str]:
-    """Each makes its schema a document of its own, to which references within it are relative."""
+    """Each makes its schema a separate document, to which references within it are relative."""
     pending = [(schema, outermost)]
     while pending:
         value, is_root = pending.pop()

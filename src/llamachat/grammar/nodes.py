@@ -171,7 +171,7 @@ def rules_where(rules: Mapping[str, Node], holds: Callable[[Node, set[str]], boo
 
 
 def _write(node: Node, alone: bool = False) -> str:
-    """`alone` where nothing beside it could be read as part of it."""
+    """`alone` if nothing next to it could be read as part of it."""
     if isinstance(node, Literal):
         return '"' + "".join(_char(c, '"\\') for c in node.text) + '"'
     if isinstance(node, Chars):

@@ -484,7 +484,7 @@ class _Converter:
         last = max(listed, low, 1) if high is None else high
         counted = least if most is None else most
         if len(contains) > 1 or last * (counted + 1) > MAX_COUNTED or counted > MAX_COUNTED:
-            raise sub.refuse("contains", "can't be enforced with so many items or another `contains`")
+            raise sub.refuse("contains", "can't be enforced with this many items or another `contains`")
         other = [] if most is None else [self._all.opposite(wanted)]
         prefix = f"c{len(self._rules)}"
 
@@ -559,7 +559,9 @@ class _Converter:
             if sub.get("unevaluatedProperties", True) is not True:
                 is_whole = [sub] == list(entry) and self._all.holding(sub) >= set(subs)
                 if len(subs) > 1 and not is_whole:
-                    raise sub.refuse("unevaluatedProperties", "can't be enforced beside what else holds")
+                    raise sub.refuse(
+                        "unevaluatedProperties", "can't be enforced together with the rest of the schema"
+                    )
                 if not any("additionalProperties" in each.schema for each in subs):
                     return sub
         return None
@@ -649,7 +651,7 @@ class _Converter:
         low = 0 if low <= required else low
         if listed * min(listed, max(low, high or 0)) > MAX_RULES // 4:
             sub, keyword = _first(subs, ("minProperties", "maxProperties"))
-            raise sub.refuse(keyword, "is too large for so many properties")
+            raise sub.refuse(keyword, "is too large for this many properties")
         return low, high
 
     def _pairs(self, pairs: list[tuple[Node, bool]], more: Node, low: int, high: int | None) -> Node:
@@ -744,7 +746,7 @@ def _times(node: Node, low: int, high: int | None) -> Node:
 
 
 def _direct(language: Node, low: int, high: int | None) -> Node | None:
-    """A regular expression that is a grammar as it stands; None where it needs an automaton."""
+    """A regular expression that is a grammar as it is; None if it needs an automaton."""
     assert isinstance(language, Seq)
     parts: list[Node] = [
         part for each in language.parts for part in (each.parts if isinstance(each, Seq) else [each])

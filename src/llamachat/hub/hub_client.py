@@ -83,7 +83,7 @@ class Hub:
         """For all requests: proxies from the environment, and a time limit for silence.
 
         The headers are not those of `huggingface_hub.utils.build_hf_headers`, which asks huggingface.co for a
-        list of programs to name in them, with a time limit of its own, even where a mirror is used.
+        list of programs to name in them, with its own time limit, even where a mirror is used.
         """
         timeout = httpx2.Timeout(self.options.stall_timeout, connect=self.options.connect_timeout, pool=None)
         try:
@@ -250,7 +250,7 @@ def _variant(url: str, response: httpx2.Response) -> Variant:
 
 
 def _saved_token() -> str | None:
-    """The user's token, None where there is none that can be read. Raises AuthError for an impossible one."""
+    """The user's token, None if there is none that can be read. Raises AuthError for an impossible one."""
     token = None
     with contextlib.suppress(OSError, ValueError):
         token = get_token()
@@ -260,7 +260,7 @@ def _saved_token() -> str | None:
 
 
 def within(seconds: float, call: Callable[[], T]) -> T:
-    """`call`'s result; TimeoutError after so long, because a name look-up has no time limit of its own."""
+    """`call`'s result; TimeoutError after so long, because a name look-up has no time limit."""
     results: list[T] = []
     errors: list[BaseException] = []
 

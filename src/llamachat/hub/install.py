@@ -192,7 +192,7 @@ def check_room(variant: Variant, folder: Path) -> None:
 
 
 def is_here(file: RemoteFile, paths: Paths, record: Record) -> bool:
-    """Whether the file is here already, by its record, or by its hash where there is no record.
+    """Whether the file is here already, by its record, or by its hash if there is no record.
 
     Raises ModelError where another file has its name, which was not downloaded as what `record` names.
     """

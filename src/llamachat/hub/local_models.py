@@ -87,7 +87,7 @@ def _checkout(start: Path) -> Path | None:
 def resolve(name: str | None, where: Places) -> LocalModel:
     """The model that `name` means; without a name the only one there is, else the bundled one.
 
-    Raises SeveralModels where one has to be chosen, ModelError where there is none.
+    Raises SeveralModels if one has to be chosen, ModelError if there is none.
     """
     if name is not None:
         return find(name, where)

@@ -43,7 +43,7 @@ FILE_TYPES = {
 
 
 def quant_of(file_name: str) -> str:
-    """The quantisation in a file's name, in capitals; "" where there is none."""
+    """The quantisation in a file's name, in capitals; "" if there is none."""
     found = [match["quant"] for match in _QUANT.finditer(file_name.removesuffix(".gguf"))]
     return _normalise(found[-1]) if found else ""
 
@@ -68,7 +68,7 @@ def _compact_names() -> dict[str, str]:
 def explain(text: str, lang: Lang) -> str:
     """What a name such as Q4_K_M means, or the letters K_M alone, or those in a file's name.
 
-    Raises UsageError where there is no such name.
+    Raises UsageError if there is no such name.
     """
     words = _words()[lang]
     name = parse(text) or (quant_of(text) if text[:1].isalnum() else "")

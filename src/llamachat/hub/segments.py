@@ -82,7 +82,7 @@ class Journal:
 
 
 def read_identity(path: Path) -> Identity | None:
-    """Which file a journal is about, None where there is none that can be read."""
+    """Which file a journal is about, None if there is none that can be read."""
     with contextlib.suppress(TypeError):
         identity = _read(path)[0].get("identity")
         found = Identity(**identity) if isinstance(identity, dict) else None
@@ -220,7 +220,7 @@ class SegmentQueue:
             self._journal.mark_durable(done)
 
     def pause(self, seconds: float) -> None:
-        """Don't ask for anything for so many seconds: the server said so."""
+        """Don't ask for anything for `seconds`: the server said so."""
         with self._changed:
             self._paused_until = max(self._paused_until, time.monotonic() + seconds)
 
@@ -229,13 +229,13 @@ class SegmentQueue:
         return time.monotonic() - max(self.last_byte, self._paused_until)
 
     def rest(self, seconds: float) -> None:
-        """Wait for so many seconds, or as long as the server asked for, or until `stop`."""
+        """Wait for `seconds`, or as long as the server asked for, or until `stop`."""
         until = max(time.monotonic() + seconds, self._paused_until)
         with self._changed:
             self._changed.wait_for(lambda: self.stopped, until - time.monotonic())
 
     def wait(self, seconds: float) -> bool:
-        """Wait until it is over, for at most so many seconds; returns whether it is."""
+        """Wait until it is over, for at most `seconds`; returns whether it is."""
         with self._changed:
             return self._changed.wait_for(lambda: self.over, seconds)
 

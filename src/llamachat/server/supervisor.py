@@ -125,7 +125,7 @@ class Supervisor:
             time.sleep(POLL_SECONDS)
 
     def drain(self, seconds: float, hurried: Callable[[], bool]) -> None:
-        """Let running requests finish, for so many seconds, while new ones are refused."""
+        """Let running requests finish, for at most `seconds`, while new ones are refused."""
         if self.child is None or not self.child.alive:
             return
         self.child.drain()

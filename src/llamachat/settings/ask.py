@@ -68,5 +68,5 @@ class BatchSettings(ProgramSettings):
     retry_errors: bool = option(False, "ask rows that failed again")
     restart: bool = option(False, "ask every row again")
     dry_run: bool = option(False, "show the first prompt and what it would take, and ask nothing")
-    sample: int | None = option(None, "ask so many rows only", metavar="N", ge=1)
+    sample: int | None = option(None, "ask only this many rows", metavar="N", ge=1)
     keep: bool = option(False, "leave a server that was started for this running")

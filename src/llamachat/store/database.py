@@ -33,7 +33,7 @@ _ROOM = 2**16
 
 
 def connect(path: Path, report: Report, *, patience: float, check: bool) -> sqlite3.Connection:
-    """The database at `path`, made where there is none, with today's schema.
+    """The database at `path`, created if it is missing, with today's schema.
 
     A damaged file is put aside under another name, reported, and a new one begun. `check` looks at every page
     and at the index rather than at the first pages; `patience` is the seconds to wait for another writer.
@@ -66,7 +66,7 @@ def put_aside(path: Path) -> Path:
 
 
 def identity(path: Path) -> tuple[int, int] | None:
-    """What tells the file at `path` from another one that takes its place; None where there is none."""
+    """What tells the file at `path` from another one that takes its place; None if there is none."""
     try:
         found = path.stat()
     except OSError:

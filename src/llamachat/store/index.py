@@ -1,6 +1,6 @@
 """The full-text index: an FTS5 table that holds tokens only, kept by the code that writes messages.
 
-The table has no content of its own, so that taking a message out needs the text that went in: a message's
+The table stores no content, so that taking a message out needs the text that went in: a message's
 index entry is therefore removed before its content changes. `message.indexed` says which messages are
 in it; the others (an answer that is being written, or was when the power failed) are few and are scanned.
 """

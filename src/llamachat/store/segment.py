@@ -77,7 +77,7 @@ def _term(runs: list[re.Match[str]]) -> str:
 
 
 def _is_prefix(run: re.Match[str]) -> bool:
-    """One dense character is the prefix of a pair; a single letter stays a word of its own (`c`, `x`)."""
+    """One dense character is the prefix of a pair; a single letter stays a separate word (`c`, `x`)."""
     return (len(run.group()) == 1) == bool(run.group("dense"))
 
 

@@ -112,7 +112,7 @@ class Transcripts:
         self._must_be_there(cursor)
 
     def _update(self, table: str, row: int, values: Mapping[str, object]) -> None:
-        """Raises GoneError where there is no such row."""
+        """Raises GoneError if there is no such row."""
         changes = [(c, to_column(c, v)) for c, v in values.items()]
         # Nothing to change is written too: it finds out that the row is gone.
         assignments = ", ".join(f"{c} = ?" for c, _ in changes) or "id = id"

@@ -1,4 +1,4 @@
-"""The journal's half in a thread of its own: conversations into the file, whatever the file does."""
+"""The journal's half in its own thread: conversations into the file, whatever the file does."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Kept:
 
 
 class Writer:
-    """Writes `conversations`, the current one last, from a thread of its own.
+    """Writes `conversations`, the current one last, from its own thread.
 
     `soon` has them written within `interval` seconds, `now` waits for it. After a StoreError the file is
     left alone for `retry` seconds, and then tried again until it works. `lock` guards the conversations;

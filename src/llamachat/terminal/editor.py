@@ -92,7 +92,7 @@ def _continuation(width: int, line: int, wrapped: int) -> str:
 
 def _keys(pastes: Pastes) -> KeyBindings:
     keys = KeyBindings()
-    # Not in the line of Ctrl-R, which has a meaning of its own for them.
+    # Not in the line of Ctrl-R, which gives them its own meaning.
     typing = has_focus(DEFAULT_BUFFER)
     _add_message_keys(keys, typing)
     _add_character_keys(keys, typing & ~has_selection, pastes)

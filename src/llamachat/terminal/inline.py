@@ -35,7 +35,7 @@ class Span(NamedTuple):
 
 
 class InlineStream:
-    """One line. `heading` and the like are given as `base`, the style of what has none of its own."""
+    """One line. `heading` and the like are given as `base`, the style of what has no other."""
 
     def __init__(self, base: str | None = None) -> None:
         self._base = base

@@ -77,7 +77,7 @@ class InteractiveTerminal:
 
         self._screen.write("\n")
         screen, display = self._screen, self._display
-        # In this order: a Ctrl-C that raised here would leave the waiting line running for ever.
+        # In this order: a Ctrl-C that raised here would leave the waiting line running forever.
         with interrupts_call(stop), drawing(screen, display, WaitingLine(screen)) as answer:
             yield answer
 

@@ -11,7 +11,7 @@ from llamachat.core.visible import one_line
 
 _GAP = "  "
 _LEAST_FOR_LAST = 20
-"""Columns below which the last cell has a line of its own."""
+"""Columns below which the last cell has its own line."""
 _MOST_SHOWN = 400
 
 

@@ -14,7 +14,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Thinking:
-    """Of a channel of its own; `<think>…</think>` is text, as without tools."""
+    """On a separate channel; `<think>…</think>` is text, as without tools."""
 
     text: str
 

@@ -49,7 +49,7 @@ class Conversations:
         return key
 
     def get(self, key: str) -> OpenConversation:
-        """The open conversation of that key. Raises NotFoundError where there is none."""
+        """The open conversation of that key. Raises NotFoundError if there is none."""
         with self._lock:
             found = self._open.get(key) or next(
                 (c for c in self._open.values() if str(c.session.journal.conversation_id) == key), None

@@ -73,14 +73,14 @@ const CONFIG = {
   FORBID_ATTR: ["style", "class", "id", "name", "srcset", "background", "autofocus", "tabindex", "contenteditable",
     "draggable", "action", "formaction", "accesskey", "popover", "popovertarget"],
   ADD_ATTR: ["data-math"],
-  // Their values are no addresses, by whose rule they would be dropped.
+  // Their values are not addresses, whose rule would drop them.
   ADD_URI_SAFE_ATTR: ["data-math", "align", "start", "type", "checked", "disabled"],
   ALLOW_DATA_ATTR: false,
   ALLOW_ARIA_ATTR: false,
   ALLOWED_URI_REGEXP: /^(?:https?:|mailto:|data:image\/(?:png|jpeg|gif|webp);base64,|blob:)/i,
 };
 
-// A language of a code block travels beside the HTML: classes do not pass the sanitiser.
+// The language of a code block travels separately: classes do not pass the sanitiser.
 function toFragment(tokens) {
   try {
     return drawn(tokens);
