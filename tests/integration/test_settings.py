@@ -158,6 +158,13 @@ def test_a_wrong_command_line_is_one_line(
     assert line.startswith("llamachat: ") and words in line
 
 
+def test_a_flag_is_shown_under_the_name_that_is_documented(env: dict[str, str], tmp_path: Path) -> None:
+    shown = run("ask", "--help", env=env, cwd=tmp_path).stdout
+    assert "  --schema SCHEMA" in shown and "--schema-" not in shown
+    refused = run("ask", "--schema-", "a", "hi", env=env, cwd=tmp_path)
+    assert refused.stderr.startswith("llamachat: Unknown option --schema-")
+
+
 def test_what_users_of_other_programs_type(env: dict[str, str], tmp_path: Path) -> None:
     assert run("-V", env=env, cwd=tmp_path).stdout.startswith("llamachat 0.")
     assert run("ls", env=env, cwd=tmp_path).stdout == run("models", "list", env=env, cwd=tmp_path).stdout

@@ -20,7 +20,6 @@ class ProgramSettings(ClientOptions):
         None,
         "answer with JSON of this schema: JSON Schema, a file, 'name, age int, until date?', or module:Model",
         metavar="SCHEMA",
-        flags=("--schema",),
     )
     choices: str | None = option(None, "answer with exactly one of these labels", metavar="A,B,…")
     max_tokens: int | None = option(

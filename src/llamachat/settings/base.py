@@ -136,7 +136,7 @@ def _add_option(parser: argparse.ArgumentParser, name: str, field: FieldInfo) ->
     arguments: dict[str, Any] = {"help": text, "default": argparse.SUPPRESS, "metavar": extra["metavar"]}
     flags = extra["flags"]
     assert isinstance(flags, list)
-    kebab = f"--{name.replace('_', '-')}"
+    kebab = _flag(name)
     if kind is bool:
         del arguments["metavar"]
         action = argparse.BooleanOptionalAction
@@ -151,6 +151,11 @@ def _add_option(parser: argparse.ArgumentParser, name: str, field: FieldInfo) ->
         arguments["action"] = "append"
     arguments["metavar"] = arguments["metavar"] or (None if "choices" in arguments else name.upper())
     parser.add_argument(kebab, *map(str, flags), dest=name, **arguments)
+
+
+def _flag(name: str) -> str:
+    """A field that ends in `_`, because pydantic has its name already, is a flag without it."""
+    return f"--{name.rstrip('_').replace('_', '-')}"
 
 
 def _plain_type(annotation: Any) -> Any:
@@ -217,7 +222,7 @@ def _explain(options: type[Options], error: ValidationError, given: Mapping[str,
 def _where(options: type[Options], name: str, given: Mapping[str, Any]) -> str:
     variable = f"{ENV_PREFIX}{name.upper()}"
     if name in given:
-        return f"--{name.replace('_', '-')}"
+        return _flag(name)
     if any(key.upper() == variable for key in os.environ):
         return variable
     return f"{config_path()}: {options.section}.{name}"
