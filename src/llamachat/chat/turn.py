@@ -209,5 +209,5 @@ def _no_answer(finish_reason: str) -> LlamachatError:
     if finish_reason == "interrupted":
         return Stopped("Stopped before an answer came.")
     if finish_reason == "length":
-        return ServerError("The answer had no room for a word.", "/set max_tokens gives it more.")
+        return ServerError("There was no room for an answer.", "/set max_tokens gives it more.")
     return ServerError("The model gave an empty answer.", "Send the message again, or change it.")

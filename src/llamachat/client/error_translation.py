@@ -74,7 +74,10 @@ def unreachable(base_url: str, error: BaseException) -> ServerError:
     if any(isinstance(c, TimeoutError) or "imeout" in type(c).__name__ for c in causes):
         return Unavailable(f"The server at {base_url} does not answer in time.", "Check --base-url.")
     if any("SSL" in type(c).__name__ or "SSL" in str(c) for c in causes):
-        return ServerError(f"There is no trusted TLS connection to {base_url}.", "Should it be http://?")
+        return ServerError(
+            f"The TLS connection to {base_url} failed.",
+            "Check its certificate, or use http:// if it has none.",
+        )
     return Unavailable(
         f"No server answers at {base_url}.", "Start one with `llamachat serve` in another terminal."
     )
