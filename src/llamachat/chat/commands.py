@@ -56,7 +56,7 @@ COMMANDS: tuple[Command, ...] = (
     Command("retry", "", "asks the last question again", revisions.retry),
     Command("undo", "", "takes back the last question and its answer", revisions.undo),
     Command("edit", "", "takes back the last question and gives it back for editing", revisions.edit),
-    Command("continue", "", "goes on with an answer that was stopped or cut", revisions.go_on),
+    Command("continue", "", "continues an answer that was stopped or cut", revisions.go_on),
     Command("save", "NAME", "gives this conversation a name", history.save),
     Command("load", "ID|NAME", "resumes another conversation", history.load),
     Command("list", "", "lists the last conversations", history.show_list),

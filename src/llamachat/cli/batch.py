@@ -154,4 +154,4 @@ def _run(batch: Batch, tasks: Sequence[Task], kept: Kept, retry_errors: bool) ->
 
 
 def _tell_gone(error: LlamachatError) -> None:
-    console.report(f"{error.message} Waiting for it; Ctrl-C stops, and the same command goes on later.")
+    console.report(f"{error.message} Waiting for it; Ctrl-C stops, and the same command resumes it.")

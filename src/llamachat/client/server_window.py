@@ -76,5 +76,5 @@ def _part(answer: Any, key: str) -> Any:
 
 def _number(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
-        raise CannotCount(f"The server gave {value!r} where a number of tokens was wanted.")
+        raise CannotCount(f"The server gave {value!r} instead of a number of tokens.")
     return value

@@ -181,7 +181,7 @@ async def _body(request: Request) -> Mapping[str, Any]:
     except ValueError as error:
         raise UsageError("This is not valid JSON.") from error
     if not isinstance(value, dict):
-        raise UsageError("A JSON object is wanted.")
+        raise UsageError("The request body must be a JSON object.")
     return value
 
 
