@@ -168,6 +168,27 @@ def test_a_seed_gives_the_same_reply_in_any_lane(lanes: Engine) -> None:
     assert len(texts) <= 2  # rounding may tip one
 
 
+def test_without_a_seed_replies_at_once_differ(lanes: Engine) -> None:
+    body = question("Tell me a story.", temperature=1.5, max_tokens=24)
+    texts = {reply["choices"][0]["message"]["content"] for reply in ask_all(lanes, [body] * LANES)}
+    assert len(texts) > 1
+
+
+def test_lanes_share_a_small_batch(tmp_path: Path) -> None:
+    """A batch that is longer than n_batch would end the process."""
+    with running(tmp_path / "log", EngineOptions(parallel=LANES), n_ctx=512, n_batch="16") as engine:
+        bodies = [question(f"{n} " + "tea " * n, max_tokens=6 + n % 5) for n in range(32)]
+        with ThreadPoolExecutor(3) as pool:
+            answers = list(pool.map(lambda body: engine.ask("POST", "/v1/chat/completions", body), bodies))
+        assert {answer.status for answer in answers} == {200}
+
+
+def test_a_batch_too_small_for_several_lanes_has_one(tmp_path: Path) -> None:
+    with running(tmp_path / "log", EngineOptions(parallel=LANES), n_ctx=512, n_batch="8") as engine:
+        assert engine.health()["lanes"] == 1 and "--n_batch 8" in engine.health()["one_lane"]
+        assert engine.chat("Hi.").status == 200
+
+
 def test_a_long_prompt_is_read_between_the_tokens_of_another(lanes: Engine) -> None:
     writing = lanes.open_stream(question("Write a very long story.", max_tokens=400))
     next(e for e in writing if text_of([e]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
@@ -36,6 +37,9 @@ OWN_TOOLS = ("functionary", "functionary-v1", "functionary-v2", "chatml-function
 """Chat formats of the library that write prompts for tools, and read calls, themselves."""
 KEPT_RULES = 8
 """Of how many offers of tools the grammars are kept."""
+
+MIN_BATCH = 4
+"""Tokens of a batch for each lane, at least."""
 
 _counting: ContextVar[bool] = ContextVar("counting", default=False)
 
@@ -171,17 +175,26 @@ class Engine(llama_cpp.Llama):
     # A reply, token by token, in the model's thread and in a lane.
 
     def _complete(self, prompt: Any, *args: Any, **kwargs: Any) -> Any:
-        with self.lanes.taken(self._to_tokens(prompt)) as lane:
+        with self._lane(prompt, kwargs) as lane:
             return super(Engine, lane).create_completion(prompt, *args, **kwargs)
 
     def _stream(self, turn: tool_turn.Turn | None, prompt: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
         """Nothing is done before the first chunk is asked for, which must be in the model's thread."""
         tool_turn.current.set(turn)  # made in another thread's context
         try:
-            with self.lanes.taken(self._to_tokens(prompt)) as lane:
+            with self._lane(prompt, kwargs) as lane:
                 yield from super(Engine, lane).create_completion(prompt, *args, **kwargs)
         except Exception as error:
             raise refusal(error, self.n_ctx()) from error
+
+    @contextlib.contextmanager
+    def _lane(self, prompt: Any, request: Mapping[str, Any]) -> Iterator[Engine]:
+        """Where no seed is asked for, each reply has its own: the library derives one from its last."""
+        with self.lanes.taken(self._to_tokens(prompt)) as lane:
+            if lane is not self and request.get("seed") is None:
+                lane._seed = self._seed
+                self._seed = random.Random(self._seed).randint(0, 2**32)
+            yield lane
 
     def _to_tokens(self, prompt: Any) -> list[int]:
         """As the library will read it, as far as a choice between lanes is concerned."""
@@ -285,6 +298,8 @@ class Engine(llama_cpp.Llama):
 
         def context(*, model: Any, params: Any, verbose: bool) -> Any:
             self.one_lane = self.one_lane or why_model_has_one_lane(model.model)
+            if params.n_batch < MIN_BATCH * self.options.parallel:
+                self.one_lane = self.one_lane or f"--n_batch {params.n_batch} is too small for several"
             if not self.one_lane:
                 params.n_ctx *= self.options.parallel
                 params.n_seq_max = self.options.parallel

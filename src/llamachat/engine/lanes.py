@@ -114,7 +114,10 @@ class Lanes:
             waiting.error = Cancelled()
             self._resume(waiting)
         if self._waiting:
-            self._compute_step()
+            try:
+                self._compute_step()
+            except Exception as error:  # noqa: BLE001
+                self._fail(error)
         paused, self._paused = self._paused, []
         for stopped, job in paused:
             if job is not None and job.cancelled:
@@ -123,12 +126,19 @@ class Lanes:
                 stopped.switch()
         return bool(self._waiting or self._paused)
 
+    def _fail(self, error: Exception) -> None:
+        """End all that wait, rather than let them wait forever."""
+        for waiting in list(self._waiting.values()):
+            waiting.error = error
+            self._resume(waiting)
+
     def _compute_step(self) -> None:
         needs = [waiting.need() for waiting in self._waiting.values()]
         writing = [need for need in needs if not need.reads]
         watched = any(need.watched for need in writing)
         limit = self._pace.read_limit(len(writing), watched)
-        shares = scheduler.next_step(needs, self._engine.n_batch, limit)
+        # A lane between two others may get a token in the batch, too.
+        shares = scheduler.next_step(needs, self._engine.n_batch - len(self.views) + 1, limit)
         read = sum(share.n_tokens for share in shares) - len(writing)
         started = time.perf_counter()
         finished = self._decode(shares)

@@ -30,7 +30,7 @@ SURFACE: Mapping[str, str] = {
     """,
     "llama_cpp._ggml": "libggml",
     "llama_cpp.Llama": """
-        _batch _ctx _is_hybrid _is_recurrent _logits_all _sampler _stack chat_format chat_handler
+        _batch _ctx _is_hybrid _is_recurrent _logits_all _sampler _seed _stack chat_format chat_handler
         context_params create_chat_completion create_completion create_embedding ctx detokenize eval generate
         input_ids kv_overrides lora_path lora_scale metadata model model_params model_path n_batch n_ctx
         n_tokens n_vocab reset sample token_bos token_eos tokenize tokenizer_
