@@ -168,3 +168,13 @@ def test_c_continues_the_last_conversation_and_no_store_leaves_nothing(recorded:
     assert sent["temperature"] == 0
     refused = ask("-c", "--schema", "name", "x")
     assert (refused.returncode, "-c continues" in refused.stderr) == (ExitStatus.USAGE, True)
+
+
+def test_a_model_that_cannot_see_says_so(
+    serve: ServerProcess, env: dict[str, str], ask: Ask, tmp_path: Path
+) -> None:
+    env["LLAMACHAT_BASE_URL"] = serve.base_url
+    (tmp_path / "p.png").write_bytes(PNG)
+    done = ask("-a", "p.png", "-t", "describe")
+    (line,) = done.stderr.splitlines()
+    assert (done.returncode, "can't see pictures" in line) == (ExitStatus.SERVER, True), line

@@ -17,7 +17,7 @@ from llama_cpp.llama_tokenizer import LlamaTokenizer
 
 from llamachat.core import shutdown
 from llamachat.core.engine_options import EngineOptions
-from llamachat.engine import constraint, jobs, marks, model_thread, tool_turn
+from llamachat.engine import constraint, jobs, marks, model_thread, request_body, tool_turn
 from llamachat.engine.answer_length import longest_answer
 from llamachat.engine.failures import Refused, refusal
 from llamachat.engine.jobs import Cancelled, Job
@@ -93,6 +93,8 @@ class Engine(llama_cpp.Llama):
     ) -> Any:
         """With `continue_final_message` the last message, the model's own, goes on instead of a new one."""
         job = jobs.current.get()
+        if self.chat_handler is None and request_body.has_pictures(messages):
+            raise Refused(400, "This model can't see pictures.", param="messages")
         turn = self._turn_of(kwargs)
         tool_turn.current.set(turn)
         messages = self._marks.put(self._with_tools(messages, turn, kwargs))

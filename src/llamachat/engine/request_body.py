@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,6 +112,11 @@ def _message(index: int, message: Any) -> dict[str, Any]:
         raise Refused(400, f"{where}.content is missing.", param=where)
     # Clients send null beside tool calls; neither the library nor most templates take it.
     return {**message, "role": "system" if role == "developer" else role, "content": content or ""}
+
+
+def has_pictures(messages: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether a message has parts that are not text."""
+    return any(not isinstance(message.get("content") or "", str) for message in messages)
 
 
 def _text(content: Any) -> Any:
