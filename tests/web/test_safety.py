@@ -181,6 +181,25 @@ def test_only_the_page_with_its_cookie_may_come_in(web: WebProcess) -> None:
     assert call(web, "POST", "/api/sign-in", mine, {"token": "wrong"})[0] == 401
 
 
+@pytest.mark.parametrize(
+    ("status", "more", "body"),
+    [
+        (401, {}, b'{"token": "\\ud800"}'),
+        (400, {}, b"[" * 200_000),
+        (411, {"Transfer-Encoding": "chunked"}, b"2\r\n{}\r\n0\r\n\r\n"),
+    ],
+    ids=["half a character", "nested too deep", "of unknown length"],
+)
+def test_a_wrong_body_is_refused(web: WebProcess, status: int, more: dict[str, str], body: bytes) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", web.port, timeout=20)
+    headers = {"Origin": web.url, "Content-Type": "application/json", **more}
+    try:
+        connection.request("POST", "/api/sign-in", body, headers)
+        assert connection.getresponse().status == status
+    finally:
+        connection.close()
+
+
 def test_the_key_is_in_a_strict_cookie_and_the_policy_on_every_answer(web: WebProcess) -> None:
     own = {"Origin": f"http://127.0.0.1:{web.port}", "Content-Type": "application/json"}
     status, headers = call(web, "POST", "/api/sign-in", own, {"token": KEY})

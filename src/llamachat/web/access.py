@@ -75,6 +75,8 @@ class Access:
                 return 403, "This request does not come from the page."
             if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
                 return 415, "Send JSON."
+            if "transfer-encoding" in headers:
+                return 411, "Send Content-Length."  # without it there is no limit
             if int(headers.get("content-length") or 0) > MOST_BYTES:
                 return 413, f"This is larger than {MOST_BYTES // 2**20} MiB."
         if path != "/api/sign-in" and not self.is_key(_cookie(headers.get("cookie", ""), self.cookie)):
@@ -83,7 +85,8 @@ class Access:
 
     def is_key(self, given: str) -> bool:
         """Compared in constant time."""
-        return hmac.compare_digest(given.encode(), self._key.encode())
+        # JSON can hold half of a surrogate pair, which UTF-8 can't.
+        return hmac.compare_digest(given.encode("utf-8", "replace"), self._key.encode())
 
 
 def _cookie(header: str, name: str) -> str:

@@ -178,7 +178,7 @@ class Page:
 async def _body(request: Request) -> Mapping[str, Any]:
     try:
         value = await request.json()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError("This is not valid JSON.") from error
     if not isinstance(value, dict):
         raise UsageError("The request body must be a JSON object.")

@@ -55,9 +55,9 @@ class OpenConversation:
                 raise UsageError("There is nothing to send.")
             self._running, self._stopped = action, False
             self._question = text if action in ("ask", "edit") else None
-        before = self.session.conversation
-        self.events.begin_turn()
-        self.events.append({"type": "begin", "continues": action == "continue"})
+            before = self.session.conversation
+            self.events.begin_turn()
+            self.events.append({"type": "begin", "continues": action == "continue"})
         threading.Thread(
             target=self._run, args=(action, text, node, before), name="turn", daemon=True
         ).start()
@@ -85,8 +85,10 @@ class OpenConversation:
             self.events.append({"type": "error", "text": f"Something went wrong: {error}."})
             raise
         finally:
-            self._running, self._question, self._stop = None, None, lambda: None
-            self.events.append({"type": "end"})
+            # At once: the next turn must not begin before this one's end is in the events.
+            with self._lock:
+                self._running, self._question, self._stop = None, None, lambda: None
+                self.events.append({"type": "end"})
 
     def _go_before(self, node_id: int | None) -> None:
         """To the place at which another question is asked instead of the one that is edited."""
