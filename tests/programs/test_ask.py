@@ -178,3 +178,17 @@ def test_a_model_that_cannot_see_says_so(
     done = ask("-a", "p.png", "-t", "describe")
     (line,) = done.stderr.splitlines()
     assert (done.returncode, "can't see pictures" in line) == (ExitStatus.SERVER, True), line
+
+
+def test_bytes_that_are_no_text_are_refused_in_words(
+    recorded: Recorder, env: dict[str, str], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "llamachat", "ask", "hi"]
+    done = subprocess.run(
+        command, env=env, cwd=tmp_path, input=bytes(range(256)), capture_output=True, check=False
+    )
+    assert (done.returncode, b"not a text file" in done.stderr) == (ExitStatus.USAGE, True), done.stderr
+    done = subprocess.run(
+        [*command[:-1], b"\xff\xfe"], env=env, cwd=tmp_path, input=b"", capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -270,3 +270,31 @@ def test_x_keeps_the_code_alone(
         batch(table(tmp_path / "in.csv", ["a"]), "--prompt", "{text}", "-x", "-o", "out.csv").returncode == 0
     )
     assert answers(tmp_path / "out.csv")[0]["answer"] == "x = 1\n"
+
+
+def test_rows_that_cannot_be_read_become_errors_of_their_own(
+    server: Recorder, batch: Run, tmp_path: Path
+) -> None:
+    nested = "[" * 100_000
+    good = {
+        "custom_id": "a",
+        "url": "/v1/chat/completions",
+        "body": {"messages": [{"role": "user", "content": "hi"}]},
+    }
+    bad = {**good, "custom_id": "b", "body": {"messages": [1]}}
+    (tmp_path / "in.jsonl").write_text('{"text": "\\ud800"}\n{"text": "good"}\n' + nested + "\n")
+    (tmp_path / "openai.jsonl").write_text(json.dumps(bad) + "\n" + json.dumps(good) + "\n")
+    assert batch("in.jsonl", "--prompt", "{text}", "-o", "o.jsonl").returncode == ExitStatus.INCOMPLETE
+    rows = answers(tmp_path / "o.jsonl")
+    assert rows[1]["answer"] == "answer to good" and "not valid JSON" in rows[2]["error"]
+    done = batch("openai.jsonl", "-o", "o2.jsonl")
+    assert (done.returncode, "Traceback" in done.stderr) == (ExitStatus.INCOMPLETE, False)
+    lines = answers(tmp_path / "o2.jsonl")
+    assert "no role" in lines[0]["error"]["message"] and lines[1]["error"] is None
+
+
+def test_an_open_quote_is_not_half_a_table(server: Recorder, batch: Run, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text('text\n"open\nsecond\n')
+    done = batch("in.csv", "--prompt", "{text}", "-o", "o.csv")
+    (line,) = done.stderr.splitlines()
+    assert (done.returncode, "in.csv, line" in line) == (ExitStatus.USAGE, True), line

@@ -53,5 +53,6 @@ def test_a_template_of_the_user_wins_and_says_what_is_wrong_with_it(tmp_path: Pa
     (tmp_path / "broken.toml").write_text('[en]\npromt = "x"\n')
     with pytest.raises(UsageError, match=r"broken.toml can't be read: en.promt"):
         templates.find("broken", tmp_path)
+    assert templates.find("summary", tmp_path) == mine
     with pytest.raises(UsageError, match="no template 'nosuch'"):
         templates.find("nosuch", Path("nowhere"))

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     plan = programs.plan(settings, dict(args.param))
     images = tuple(_picture(name) for name in settings.attach)
     text = _input(settings)
-    asked = " ".join(args.question)
+    asked = " ".join(args.question).encode("utf-8", "replace").decode()
     if not text and not asked and not images:
         raise UsageError("There is nothing to ask.", 'llamachat ask "Name three rivers."')
     if plan.template.picture and not images:
@@ -149,7 +149,7 @@ def _input(settings: AskSettings) -> str:
     """What is piped in, then the files."""
     piped = ""
     if not sys.stdin.isatty() and "-" not in settings.attach:
-        piped = sys.stdin.read()
+        piped = documents.text_of(Path("stdin"), sys.stdin.buffer.read())
     return "\n\n".join(
         filter(None, (piped.strip("\n"), *(documents.read_text(Path(f).expanduser()) for f in settings.file)))
     )

@@ -6,6 +6,7 @@ import argparse
 
 from llamachat import paths
 from llamachat.cli import console
+from llamachat.core.presets import Lang
 from llamachat.errors import ExitStatus, UsageError
 from llamachat.programs import templates
 
@@ -25,10 +26,17 @@ def run(args: argparse.Namespace) -> int:
         names = {named.name: named for named in reversed(every)}
         width = max(map(len, names))
         for name in sorted(names):
-            print(f"{name:{width}}  {names[name].template.words(lang).about}")  # noqa: T201
+            print(f"{name:{width}}  {_about(names[name], lang)}")  # noqa: T201
         return ExitStatus.OK
     named = next((named for named in every if named.name == args.name), None)
     if named is None:
         raise UsageError(f"There is no template {args.name!r}.", "`llamachat templates` lists them.")
-    print(named.source, end="")  # noqa: T201
+    print(named.content.decode("utf-8", "replace"), end="")  # noqa: T201
     return ExitStatus.OK
+
+
+def _about(named: templates.Named, lang: Lang) -> str:
+    try:
+        return named.template.words(lang).about
+    except UsageError as error:
+        return str(error)

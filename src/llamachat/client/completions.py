@@ -35,7 +35,7 @@ class Completions:
 
         self._session, self._threads, self._thread = session, itertools.count(), threading.local()
         self.base_url = address.check(base_url)
-        headers = {"Authorization": f"Bearer {api_key}"}
+        headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
         if priority:
             headers["X-Llamachat-Priority"] = str(priority)
         self._http = httpx2.Client(
@@ -63,7 +63,9 @@ class Completions:
         said = {**body, "stream": True, "stream_options": {"include_usage": True}, "return_progress": True}
         reader = ChunkReader()
         try:
-            with self._http.stream("POST", self._url, json=said, headers=self._headers) as response:
+            with self._http.stream(
+                "POST", self._url, content=_encoded(said), headers=self._headers
+            ) as response:
                 if response.status_code != 200:
                     raise self._refusal(response.status_code, _json(response.read()), body)
                 for line in response.iter_lines():
@@ -79,7 +81,7 @@ class Completions:
         import httpx2
 
         try:
-            response = self._http.post(self._url, json=dict(body), headers=self._headers)
+            response = self._http.post(self._url, content=_encoded(body), headers=self._headers)
         except httpx2.TransportError as error:
             raise unreachable(self.base_url, error) from error
         reply = _json(response.content)
@@ -108,6 +110,11 @@ class Completions:
         message = str(said.get("message") or f"HTTP {status}")
         model = str(body.get("model"))
         return from_status(status, message, said.get("code"), said, base_url=self.base_url, model=model)
+
+
+def _encoded(body: Mapping[str, Any]) -> bytes:
+    """ASCII: halves of surrogate pairs, which UTF-8 can't hold, reach the server, which refuses them."""
+    return json.dumps(body).encode()
 
 
 def _chunk(data: str) -> Mapping[str, Any]:

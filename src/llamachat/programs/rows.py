@@ -62,7 +62,15 @@ def from_values(values: Iterable[Mapping[str, Any] | str]) -> Table:
 
 def _read_csv(text: str, kind: Literal["csv", "tsv"], path: Path) -> Table:
     csv.field_size_limit(2**27)
-    reader = csv.DictReader(io.StringIO(text, newline=""), dialect="excel-tab" if kind == "tsv" else "excel")
+    dialect = "excel-tab" if kind == "tsv" else "excel"
+    reader = csv.DictReader(io.StringIO(text, newline=""), dialect=dialect, strict=True)
+    try:
+        return _read_records(reader, kind, path)
+    except csv.Error as error:
+        raise UsageError(f"{path}, line {reader.line_num}: {error}.", "Check the quotes.") from error
+
+
+def _read_records(reader: csv.DictReader[str], kind: Literal["csv", "tsv"], path: Path) -> Table:
     columns = tuple(reader.fieldnames or ())
     if not columns or len(set(columns)) < len(columns):
         raise UsageError(f"{path} needs a first line that names each column once.")
@@ -79,7 +87,7 @@ def _read_jsonl(text: str, path: Path) -> Table:
     for number, line in enumerate(filter(str.strip, text.split("\n")), 1):
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             rows.append(Row(number, error=f"it is not valid JSON: {error}"))
             continue
         if isinstance(record, dict) and {"custom_id", "body"} <= record.keys():
@@ -107,6 +115,8 @@ def _openai_row(number: int, record: Mapping[str, Any]) -> Row:
         error = f"its url is {url!r}, and only {CHAT_URL} is served"
     elif not isinstance(messages, list) or not messages:
         error = "its body has no messages"
+    elif not all(isinstance(m, dict) and {"role", "content"} <= m.keys() for m in messages):
+        error = "a message in its body has no role or no content"
     return Row(number, {}, str(record["custom_id"]), body if isinstance(body, dict) else {}, error)
 
 
@@ -129,7 +139,7 @@ def write(
 ) -> None:
     """Write all rows with their answers, and replace `path` at once. `parts` are the answer's own columns."""
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
+    with temporary.open("w", encoding="utf-8", errors="replace", newline="") as file:
         if format in ("csv", "tsv"):
             _write_csv(file, format, table, answers, parts)
         else:

@@ -56,9 +56,16 @@ class Template(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Named:
+    """A template's file, which is read when it is wanted: a broken one is in nobody's way."""
+
     name: str
-    template: Template
-    source: str
+    path: str
+    content: bytes
+
+    @property
+    def template(self) -> Template:
+        """Raises UsageError where the file can't be read."""
+        return _load(self.content, self.path)
 
 
 def find(name: str, folder: Path) -> Template:
@@ -66,10 +73,10 @@ def find(name: str, folder: Path) -> Template:
     path = Path(name).expanduser()
     if path.suffix == ".toml" and path.is_file():
         return _load(path.read_bytes(), str(path))
-    every = {named.name: named.template for named in reversed(available(folder))}
+    every = {named.name: named for named in reversed(available(folder))}
     if name not in every:
         raise UsageError(f"There is no template {name!r}.", f"There are: {', '.join(sorted(every))}.")
-    return every[name]
+    return every[name].template
 
 
 def available(folder: Path) -> Sequence[Named]:
@@ -77,10 +84,7 @@ def available(folder: Path) -> Sequence[Named]:
     users = sorted(folder.glob("*.toml")) if folder.is_dir() else []
     ours = sorted((resources.files("llamachat.programs") / "templates").iterdir(), key=lambda r: r.name)
     files = [*users, *(r for r in ours if r.name.endswith(".toml"))]
-    return [
-        Named(f.name.removesuffix(".toml"), _load(f.read_bytes(), str(f)), f.read_text("utf-8"))
-        for f in files
-    ]
+    return [Named(f.name.removesuffix(".toml"), str(f), f.read_bytes()) for f in files]
 
 
 def compose(words: Words, params: Mapping[str, str], given: Mapping[str, str]) -> Words:
