@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lang", choices=("zh", "en", "auto"), default="auto", help="language of the descriptions"
     )
-    parser.epilog = f"Templates of your own are .toml files in {paths.templates_folder()}."
+    parser.epilog = "Your own templates are .toml files in the folder `templates` beside config.toml."
 
 
 def run(args: argparse.Namespace) -> int:
