@@ -25,7 +25,7 @@ import psutil
 from selenium import webdriver
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from tests.web.conftest import FLAGS, Page, WebProcess
+from tests.browser.conftest import FLAGS, Page, WebProcess
 
 PIECE = "word **bold** and `code` of a line that goes on, "
 PARAGRAPH = "\n\n```python\nfor i in range(10):\n    print(i)\n```\n\n- one\n- two\n\n"

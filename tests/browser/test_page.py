@@ -12,7 +12,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from tests.support import clean_env
-from tests.web.conftest import Page, WebProcess
+from tests.browser.conftest import Page, WebProcess
 
 
 def stored(web: WebProcess) -> list[tuple[str, str]]:

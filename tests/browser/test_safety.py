@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.web.conftest import KEY, Page, WebProcess
+from tests.browser.conftest import KEY, Page, WebProcess
 
 
 @pytest.fixture
