@@ -11,8 +11,8 @@ from pathlib import Path
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
-from tests.support import clean_env
 from tests.browser.conftest import Page, WebProcess
+from tests.support import clean_env
 
 
 def stored(web: WebProcess) -> list[tuple[str, str]]:
