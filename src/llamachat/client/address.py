@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 from urllib.parse import urlsplit
 
+from llamachat.core import hosts
 from llamachat.core.base_url import checked
 from llamachat.errors import UsageError
 
@@ -25,10 +25,5 @@ def root(base_url: str) -> str:
 def is_loopback(base_url: str) -> bool:
     """Whether the address is this machine's own, which no proxy is asked for."""
     host = (urlsplit(base_url).hostname or "").rstrip(".")
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return address.is_loopback or address.is_unspecified
+    address = hosts.ip_address(host)
+    return hosts.is_loopback(host) or (address is not None and address.is_unspecified)
