@@ -19,7 +19,7 @@ import pytest
 
 from llamachat.core.conversation import Conversation
 from llamachat.errors import StoreError
-from llamachat.store import schema
+from llamachat.store import migrations
 from llamachat.store.journal import Journal
 from llamachat.store.transcripts import Transcripts
 from tests.store.helpers import Talk, Told, no_trouble
@@ -298,7 +298,7 @@ def test_a_file_damaged_during_the_chat_is_put_aside_and_the_chat_is_kept_whole(
 
 def test_a_file_of_a_newer_version_is_left_alone(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute(f"PRAGMA user_version = {schema.CURRENT + 1}")
+        connection.execute(f"PRAGMA user_version = {migrations.CURRENT + 1}")
     before = path.read_bytes()
     with pytest.raises(StoreError, match="newer llamachat"), Transcripts.open(path, no_trouble):
         pass
@@ -362,10 +362,10 @@ def test_the_files_are_for_their_owner_only(path: Path) -> None:
     assert modes == {f"{path.name}{ending}": 0o600 for ending in ("", "-wal", "-shm")}
 
 
-@pytest.mark.parametrize("version", range(1, schema.CURRENT + 1))
+@pytest.mark.parametrize("version", range(1, migrations.CURRENT + 1))
 def test_a_file_of_any_version_is_brought_up_to_date(path: Path, version: int) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        schema.migrate(connection, upto=version)
+        migrations.migrate(connection, upto=version)
         moment = "'2026-01-01T00:00:00.000Z'"
         connection.execute(
             f"INSERT INTO conversation VALUES (1, 'old', 'oldie', 2, '{{}}', {moment}, {moment})"
@@ -375,7 +375,7 @@ def test_a_file_of_any_version_is_brought_up_to_date(path: Path, version: int) -
                 "INSERT INTO message (id, conversation_id, parent_id, role, content, created_at)"
                 f" VALUES ({row}, {moment})"
             )
-        assert schema.version(connection) == version
+        assert migrations.version(connection) == version
     with Transcripts.open(path, no_trouble) as transcripts:
         stored = transcripts.load(transcripts.find("oldie"))
         assert [m.content for m in stored.conversation] == ["旧的问题", "an old answer"]
@@ -388,17 +388,17 @@ def test_a_file_of_any_version_is_brought_up_to_date(path: Path, version: int) -
 
 def tables(path: Path) -> list[tuple[str, str]]:
     with closing(sqlite3.connect(path)) as connection:
-        assert schema.version(connection) == schema.CURRENT
+        assert migrations.version(connection) == migrations.CURRENT
         return connection.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
 
 
 def test_a_migration_that_fails_changes_nothing(path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        schema.migrate(connection, upto=1)
+        migrations.migrate(connection, upto=1)
         connection.execute("CREATE TABLE message_search (x)")
     before = contents(path)
     with pytest.raises(StoreError, match="can't be used"), Transcripts.open(path, no_trouble):
         pass
     with closing(sqlite3.connect(path)) as connection:
-        assert schema.version(connection) == 1
+        assert migrations.version(connection) == 1
     assert contents(path) == before

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from llamachat.core.conversation import Conversation
-from llamachat.store import schema
+from llamachat.store import migrations
 from llamachat.store.journal import Journal
 from tests.store.helpers import Talk, no_trouble
 
@@ -34,8 +34,8 @@ def test_the_documented_queries_answer_what_they_promise(tmp_path: Path) -> None
 
 def test_every_column_is_documented(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "t.db", isolation_level=None)) as connection:
-        schema.migrate(connection)
+        migrations.migrate(connection)
         for table in ("conversation", "message"):
             columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
             assert [c for c in columns if f"`{c}`" not in DOCUMENT] == []
-    assert f"`PRAGMA user_version` is {schema.CURRENT}." in DOCUMENT
+    assert f"`PRAGMA user_version` is {migrations.CURRENT}." in DOCUMENT

@@ -13,9 +13,9 @@ from llamachat.grammar.matcher import Matcher
 from llamachat.grammar.nodes import Grammar, Literal
 from llamachat.grammar.schema import grammar
 from llamachat.tools import forms, request
-from llamachat.tools.events import Answer
+from llamachat.tools.answer_parts import Answer
+from llamachat.tools.call_parser import parser
 from llamachat.tools.family import Family, of_template
-from llamachat.tools.parser import parser
 from llamachat.tools.prompt import for_template, without_template
 from llamachat.tools.request import ToolError
 from tests.grammar.sampling import draw

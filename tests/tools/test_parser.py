@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llamachat.tools.events import Answer, Arguments, CallBegins, Event
+from llamachat.tools.answer_parts import Answer, Arguments, CallBegins, Event
+from llamachat.tools.call_parser import parser
 from llamachat.tools.family import Family
-from llamachat.tools.parser import parser
 
 NAMES = ("get_weather", "add", "brave_search", "code_interpreter")
 PARIS = {"city": "Paris", "unit": "celsius"}

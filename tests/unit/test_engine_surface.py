@@ -13,7 +13,7 @@ from fastapi import APIRouter
 
 import llamachat.engine
 from llamachat.engine import surface
-from llamachat.engine.app import check_routes
+from llamachat.engine.engine_app import check_routes
 from llamachat.engine.kv_identity import CONTEXT_FIELDS
 from llamachat.errors import ServerError
 

@@ -49,8 +49,8 @@ def page_served(settings: WebSettings) -> Iterator[None]:
     """The page is there while this is entered; its address is printed."""
     import uvicorn
 
-    from llamachat.web.app import Page
-    from llamachat.web.conversations import Conversations
+    from llamachat.web.library import Conversations
+    from llamachat.web.page_app import Page
 
     port = bind.claim(settings.host, settings.port)
     key = settings.key or secrets.token_urlsafe(16)

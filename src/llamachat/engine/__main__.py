@@ -30,8 +30,8 @@ def install(options: EngineOptions) -> None:
     import llama_cpp
     import llama_cpp.server.app as server
 
-    from llamachat.engine.app import changing, check_routes
     from llamachat.engine.engine import engine_class
+    from llamachat.engine.engine_app import changing, check_routes
     from llamachat.engine.publisher import publish
 
     check_routes(server.router)

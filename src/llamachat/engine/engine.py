@@ -30,8 +30,8 @@ from llamachat.engine.prefill import PrefillClock
 from llamachat.grammar.nodes import Literal, Node, Token
 from llamachat.tools import forms
 from llamachat.tools import prompt as prompts
+from llamachat.tools.call_parser import THINK
 from llamachat.tools.family import MARKERS, Family, of_template
-from llamachat.tools.parser import THINK
 
 OWN_TOOLS = ("functionary", "functionary-v1", "functionary-v2", "chatml-function-calling")
 """Chat formats of the library that write prompts for tools, and read calls, themselves."""

@@ -15,9 +15,9 @@ from llamachat.engine.constraint import Constraint, Rules, Words
 from llamachat.engine.failures import Refused
 from llamachat.grammar.nodes import Grammar
 from llamachat.tools import forms, request
-from llamachat.tools.events import Answer, Arguments, CallBegins, Event, Text, Thinking
+from llamachat.tools.answer_parts import Answer, Arguments, CallBegins, Event, Text, Thinking
+from llamachat.tools.call_parser import HarmonyParser, Parser, parser
 from llamachat.tools.family import Family
-from llamachat.tools.parser import HarmonyParser, Parser, parser
 from llamachat.tools.request import Offer, ToolError
 
 ID_LENGTH = 9

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from llamachat.errors import DamagedError, GoneError, StoreError
-from llamachat.store import index, schema
+from llamachat.store import index, migrations
 
 Report = Callable[[StoreError], None]
 """Takes what the user should be told although the work goes on."""
@@ -135,13 +135,13 @@ def _make_private(path: Path) -> None:
 def _prepare(connection: sqlite3.Connection, path: Path, patience: float, check: bool) -> None:
     if check and connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
         raise DamagedError(f"{path} is damaged.")
-    schema.refuse_newer(connection, path)
+    migrations.refuse_newer(connection, path)
     _use_wal(connection, patience)
     # FULL: a commit is on the disk when it returns, so a power cut takes nothing that was committed.
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA secure_delete = ON")
-    schema.migrate(connection)
+    migrations.migrate(connection)
     if check:
         index.check(connection)
 

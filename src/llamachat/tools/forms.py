@@ -24,8 +24,8 @@ from llamachat.grammar.nodes import (
     optional,
     seq,
 )
+from llamachat.tools.call_parser import THINK, THINK_END
 from llamachat.tools.family import Family
-from llamachat.tools.parser import THINK, THINK_END
 from llamachat.tools.request import Offer, Tool, ToolError
 
 MAX_RULES = 24_000

@@ -18,7 +18,7 @@ from llamachat.store import exchange
 from llamachat.store.journal import Journal
 from llamachat.store.records import Hit
 from llamachat.store.transcripts import Transcripts
-from llamachat.web.conversation import OpenConversation
+from llamachat.web.open_conversation import OpenConversation
 
 MOST_OPEN = 20
 """Conversations that are kept open; those that nobody looks at are closed first."""

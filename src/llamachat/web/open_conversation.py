@@ -13,7 +13,7 @@ from llamachat.chat.session import Session
 from llamachat.core.conversation import Conversation, Message, Node
 from llamachat.core.events import Event, Progress, Queued, TextDelta, ThinkingDelta
 from llamachat.errors import ConversationBusy, ConversationChanged, LlamachatError, UsageError
-from llamachat.web.events import CHANGED, EventLog
+from llamachat.web.event_log import CHANGED, EventLog
 
 UNWATCHED_SECONDS = 600.0
 """A turn that nobody has watched for so long ends."""

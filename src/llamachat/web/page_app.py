@@ -29,8 +29,8 @@ from llamachat.errors import (
     UsageError,
 )
 from llamachat.texts import documents
-from llamachat.web.access import Access
-from llamachat.web.conversations import Conversations
+from llamachat.web.library import Conversations
+from llamachat.web.page_access import Access
 
 STATIC = Path(__file__).parent / "static"
 T = TypeVar("T")

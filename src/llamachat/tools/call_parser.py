@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from llamachat.tools.events import Arguments, CallBegins, Event, Text, Thinking
+from llamachat.tools.answer_parts import Arguments, CallBegins, Event, Text, Thinking
 from llamachat.tools.family import Family
 from llamachat.tools.json_pieces import Call, Value
 
