@@ -165,6 +165,14 @@ def test_a_flag_is_shown_under_the_name_that_is_documented(env: dict[str, str], 
     assert refused.stderr.startswith("llamachat: Unknown option --schema-")
 
 
+def test_a_documented_name_works_as_a_variable_and_in_the_file(env: dict[str, str], tmp_path: Path) -> None:
+    by_variable = run("ask", "hi", env=env | {"LLAMACHAT_SCHEMA": "{"}, cwd=tmp_path)
+    (tmp_path / "c.toml").write_text('[ask]\nschema = "{"\n')
+    in_the_file = run("ask", "hi", env=env | {"LLAMACHAT_CONFIG": str(tmp_path / "c.toml")}, cwd=tmp_path)
+    by_flag = run("ask", "hi", "--schema", "{", env=env, cwd=tmp_path)
+    assert by_variable.stderr == in_the_file.stderr == by_flag.stderr != ""
+
+
 def test_what_users_of_other_programs_type(env: dict[str, str], tmp_path: Path) -> None:
     assert run("-V", env=env, cwd=tmp_path).stdout.startswith("llamachat 0.")
     assert run("ls", env=env, cwd=tmp_path).stdout == run("models", "list", env=env, cwd=tmp_path).stdout

@@ -48,10 +48,33 @@ def test_the_limit_of_a_container_counts(tmp_path: Path, text: str | None, limit
     file = tmp_path / "memory.max"
     if text is not None:
         file.write_text(text)
-    assert hardware.memory_limit(tmp_path / "missing", file) == limit
+    assert hardware.memory_limit([tmp_path / "missing", file]) == limit
+
+
+def test_the_smallest_limit_of_nested_groups_counts(tmp_path: Path) -> None:
+    for name, text in {"inner": "max\n", "middle": "1073741824\n", "outer": "2147483648\n"}.items():
+        (tmp_path / name).write_text(text)
+    assert hardware.memory_limit(tmp_path / name for name in ("inner", "middle", "outer")) == 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("line", "files"),
+    [
+        (
+            "0::/user.slice/app.scope",
+            ["user.slice/app.scope/memory.max", "user.slice/memory.max", "memory.max"],
+        ),
+        ("0::/", ["memory.max"]),
+        ("4:memory:/docker/a", [f"memory/{p}memory.limit_in_bytes" for p in ("docker/a/", "docker/", "")]),
+        ("3:cpu,cpuacct:/docker/a", []),
+    ],
+    ids=["v2 nested", "v2 in a container", "v1", "another controller"],
+)
+def test_the_files_of_every_group_around_this_process(line: str, files: list[str]) -> None:
+    assert hardware.cgroup_files(line + "\n") == [hardware.CGROUPS / file for file in files]
 
 
 def test_no_more_memory_is_reported_than_the_limit_allows() -> None:
     here = hardware.look()
-    limit = hardware.memory_limit(*hardware.CGROUP_LIMITS)
+    limit = hardware.memory_limit(hardware.cgroup_files())
     assert 0 < here.available <= here.memory <= (limit or psutil.virtual_memory().total)

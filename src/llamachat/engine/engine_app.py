@@ -15,7 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from llamachat import __version__
 from llamachat.core.engine_options import EngineOptions
 from llamachat.core.hosts import own_names
-from llamachat.engine import parent, routes
+from llamachat.engine import parent, routes, surface
 from llamachat.engine.access import LOOPBACK_ORIGIN, AccessMiddleware, Rules
 from llamachat.engine.failures import answer
 from llamachat.engine.metrics import Metrics
@@ -81,5 +81,5 @@ def check_routes(router: APIRouter) -> None:
     if unknown := sorted(posts - set(KINDS)):
         raise ServerError(
             f"This version of llama-cpp-python has POST {unknown[0]}, which the engine can't queue.",
-            "Install llama-cpp-python 0.3.36, or start with --plain.",
+            surface.HINT,
         )

@@ -14,6 +14,8 @@ from typing import Any
 
 from llamachat.errors import ServerError
 
+HINT = "Install llama-cpp-python 0.3.36, or start with --plain."
+"""What a user can do where the installed libraries are not what the engine builds on."""
 SURFACE: Mapping[str, str] = {
     "llama_cpp": """
         LLAMA_TOKEN_ATTR_CONTROL LLAMA_TOKEN_ATTR_LSTRIP LLAMA_TOKEN_ATTR_RSTRIP LLAMA_TOKEN_ATTR_UNKNOWN
@@ -80,7 +82,7 @@ def check() -> None:
     if missing := list(_missing()):
         raise ServerError(
             f"The engine needs {', '.join(missing)}, which the installed version does not have.",
-            "Install llama-cpp-python 0.3.36, or start with --plain.",
+            HINT,
         )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import platform
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import psutil
@@ -13,11 +14,7 @@ import psutil
 GIB = 1 << 30
 RESERVE = 3 << 29  # 1.5 GiB for the system and its desktop
 COMFORT = 0.6
-CGROUP_LIMITS = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
-"""The memory limit of the container that this runs in: cgroup v2, v1."""
+CGROUPS = Path("/sys/fs/cgroup")
 
 Fit = Literal["comfortably", "tightly", "no"]
 
@@ -40,7 +37,7 @@ class Machine:
 
 def look() -> Machine:
     memory = psutil.virtual_memory()
-    limit = memory_limit(*CGROUP_LIMITS) or memory.total
+    limit = memory_limit(cgroup_files()) or memory.total
     return Machine(min(limit, memory.total), min(limit, memory.available), physical_cores(), find_gpu())
 
 
@@ -74,16 +71,40 @@ def free_disk(folder: Path) -> int:
     return shutil.disk_usage(existing).free
 
 
-def memory_limit(*files: Path) -> int:
-    """The limit in bytes that the first of these cgroup files sets, 0 without one."""
+def cgroup_files(text: str | None = None) -> list[Path]:
+    """The files with a memory limit on this process: those of its cgroup and of every group around it.
+
+    `text` is /proc/self/cgroup, a line `ID:CONTROLLERS:PATH` for each hierarchy (cgroups(7)). Within a
+    container the path may be the host's; then only the root of the mount is there.
+    """
+    try:
+        text = Path("/proc/self/cgroup").read_text() if text is None else text
+    except OSError:
+        return []
+    files = []
+    for line in text.splitlines():
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        mount, name = (
+            (CGROUPS / "memory", "memory.limit_in_bytes") if controllers else (CGROUPS, "memory.max")
+        )
+        group = PurePosixPath(path.lstrip("/"))
+        files += [mount / part / name for part in (group, *group.parents)]
+    return list(dict.fromkeys(files))
+
+
+def memory_limit(files: Iterable[Path]) -> int:
+    """The smallest limit in bytes that these cgroup files set, 0 without one."""
+    limits = []
     for file in files:
         try:
             text = file.read_text().strip()
         except OSError:
             continue
         if text.isdigit() and int(text) < 1 << 60:
-            return int(text)
-    return 0
+            limits.append(int(text))
+    return min(limits, default=0)
 
 
 def has_avx2() -> bool:

@@ -168,10 +168,10 @@ def _plain_type(annotation: Any) -> Any:
 
 
 def _other_variables(fields: Mapping[str, FieldInfo]) -> dict[str, Any]:
-    """`LLAMACHAT_NO_STORE=1` means the same as `--no-store`, and former names are still read."""
+    """`LLAMACHAT_NO_STORE=1` means the same as `--no-store`; former names are read, and those without `_`."""
     found: dict[str, Any] = {}
     for name, field in fields.items():
-        for spelling in filter(None, (_formerly(field), name)):
+        for spelling in filter(None, (_formerly(field), name.rstrip("_"), name)):
             if value := os.environ.get(ENV_PREFIX + spelling.upper()) if spelling != name else None:
                 found[name] = value
             if _plain_type(field.annotation) is bool and _is_set(
@@ -203,9 +203,10 @@ def _config_table(options: type[BaseSettings], section: str) -> dict[str, Any]:
     table = tables.get(section, {})
     if not isinstance(table, dict):
         raise UsageError(f"{path}: [{section}] must be a table.")
-    former = {_formerly(field): name for name, field in options.model_fields.items()}
+    fields = options.model_fields
+    others = {_formerly(field): name for name, field in fields.items()} | {n.rstrip("_"): n for n in fields}
     names = ((key.replace("-", "_"), value) for key, value in table.items())
-    return {former.get(name, name): value for name, value in names}
+    return {others.get(name, name): value for name, value in names}
 
 
 def _explain(options: type[Options], error: ValidationError, given: Mapping[str, Any]) -> str:
@@ -213,16 +214,16 @@ def _explain(options: type[Options], error: ValidationError, given: Mapping[str,
     first = error.errors(include_url=False)[0]
     name = str(first["loc"][0]) if first["loc"] else ""
     if first["type"] == "extra_forbidden":
-        known = ", ".join(options.model_fields)
+        known = ", ".join(field.rstrip("_") for field in options.model_fields)
         return f"{config_path()}: [{options.section}] has no option {name!r}; the options are {known}."
     reason = str(first["msg"]).removeprefix("Value error, ").rstrip(".")
     return f"{_where(options, name, given)}: {first['input']!r}: {reason[:1].lower()}{reason[1:]}."
 
 
 def _where(options: type[Options], name: str, given: Mapping[str, Any]) -> str:
-    variable = f"{ENV_PREFIX}{name.upper()}"
+    variable = f"{ENV_PREFIX}{name.rstrip('_').upper()}"
     if name in given:
         return _flag(name)
     if any(key.upper() == variable for key in os.environ):
         return variable
-    return f"{config_path()}: {options.section}.{name}"
+    return f"{config_path()}: {options.section}.{name.rstrip('_')}"
