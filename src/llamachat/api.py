@@ -80,7 +80,7 @@ def ask(
     model: str = "local-model",
     **sampling: Any,
 ) -> Any:
-    """The answer to `prompt`, asked about `text` where there is one; `text` may be `long`er than the window.
+    """The answer to `prompt`, asked about `text` if there is one; `text` may be `long`er than the window.
 
     A str, one of `choices`, JSON of a `schema`, or an instance of the pydantic model that is the schema.
     Raises TextTooLong, AnswerCut (by `max_tokens`), ShapeError, Unavailable, …

@@ -65,7 +65,7 @@ class LlamachatError(Exception):
 
 
 class MessageTooLarge(LlamachatError):
-    """A message of `tokens` where only `free` of the `limit` are left after what can't go out."""
+    """A message of `tokens` when only `free` of the `limit` are left after what can't go out."""
 
     def __init__(self, *, tokens: int, free: int, limit: int) -> None:
         super().__init__(f"The message has {tokens} tokens, and {max(0, free)} of {limit} are free.")
@@ -170,7 +170,7 @@ class IncompleteError(LlamachatError):
 
 
 class TextTooLong(IncompleteError):
-    """A prompt of `tokens`, where `limit` leave room for an answer."""
+    """A prompt of `tokens` when `limit` would leave room for an answer."""
 
     def __init__(self, tokens: int, limit: int) -> None:
         super().__init__(

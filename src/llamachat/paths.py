@@ -18,7 +18,7 @@ def models_folder() -> Path:
 
 
 def transcripts_file(given: Path | None = None) -> Path:
-    """`given` where the user names a file."""
+    """`given` if the user names a file."""
     return given.expanduser() if given else platformdirs.user_data_path(_NAME) / "transcripts.db"
 
 

@@ -321,7 +321,7 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def _misbehave(self, fault: dict[str, Any]) -> bool:
-        """Do a fault that replaces the whole reply; False where there is none."""
+        """Do a fault that replaces the whole reply; False if there is none."""
         if fault["kind"] == "reset":
             linger = struct.pack("ii", 1, 0)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)

@@ -13,7 +13,7 @@ CLOSING = b'"}]0123456789'
 
 
 def draw(matcher: Matcher, chance: random.Random, begin: bytes = b"") -> bytes | None:
-    """One text that begins with `begin`; None where it found no end."""
+    """One text that begins with `begin`; None if it found no end."""
     state, text = matcher.advance(matcher.start, begin), begin
     assert state is not None, "it can't begin so"
     while len(text) < LIMIT:

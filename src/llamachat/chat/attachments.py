@@ -44,7 +44,7 @@ def file(repl: Repl, argument: str) -> None:
 
 
 def attach(session: Session, where: str, language: str, text: str) -> int:
-    """Let `text` go out with the next message; its tokens. Raises UsageError where the window has no room."""
+    """Let `text` go out with the next message; its tokens. Raises UsageError if the window has no room."""
     quoted = _quote(where, language, text)
     tokens = _fitting(session, where, quoted)
     session.attached.append(quoted)
@@ -52,7 +52,7 @@ def attach(session: Session, where: str, language: str, text: str) -> int:
 
 
 def _fitting(session: Session, where: str, text: str) -> int:
-    """The tokens of `text`. UsageError where the window has no room for it and what is attached already."""
+    """The tokens of `text`. UsageError if the window has no room for it and what is attached already."""
     counter, message = session.window.counter, Message("user", text)
     limit = session.window.n_ctx - LEAST_ANSWER
     limit -= sum(counter.message(Message("user", attached)) for attached in session.attached)
@@ -71,7 +71,7 @@ def _fitting(session: Session, where: str, text: str) -> int:
 
 
 def _parse(argument: str) -> tuple[Path, int | None, int | None]:
-    """The path and the first and last line, None where all are meant."""
+    """The path and the first and last line, None if all are meant."""
     name = argument.strip("\"'") if argument[:1] in "\"'" else argument
     if not name:
         raise UsageError("Which file?", "/file PATH or /file PATH:10-20")

@@ -69,7 +69,7 @@ class ContextWindow:
 
     @property
     def status(self) -> str:
-        """Tokens in the window after the last answer and its size; empty where there was none yet."""
+        """Tokens in the window after the last answer and its size; empty if there was none yet."""
         # An estimate can come out larger than the window.
         return f"{min(self._used, self.n_ctx)}/{self.n_ctx}" if self._used and self._window else ""
 
@@ -79,7 +79,7 @@ class ContextWindow:
         return self.max_tokens or self.n_ctx // 4
 
     def fit(self, candidate: Conversation) -> Fitted:
-        """What is sent of `candidate`. Raises MessageTooLarge where its last message does not fit."""
+        """What is sent of `candidate`. Raises MessageTooLarge if its last message does not fit."""
         try:
             return self._fit(candidate)
         except CannotCount:
@@ -102,7 +102,7 @@ class ContextWindow:
         return fitted
 
     def resume(self, conversation: Conversation) -> None:
-        """Take `conversation` as one that goes on: what is already outside the window is not news."""
+        """Take `conversation` as one that continues: what is already outside the window is not news."""
         seen = self._measure(conversation)
         self._sent, self._dropped = (), frozenset(seen.dropped if seen else ())
 
@@ -167,10 +167,10 @@ class ContextWindow:
         self._window, self._limit = None, None
 
     def summarise(self, conversation: Conversation, ask: Ask) -> Conversation:
-        """`conversation` with a note that sums it up; unchanged where none could be had.
+        """`conversation` with a note that sums it up; unchanged if none could be had.
 
         The request is the prompt that the model has just answered and one question more, and it stays in the
-        conversation as it is: all that the engine reads anew is the question.
+        conversation as it is: all that the engine reads is the question.
         """
         request = Message("user", SUMMARY_REQUEST[_language(conversation)], note=True)
         room = min(SUMMARY_TOKENS, self.n_ctx // 8)
@@ -204,7 +204,7 @@ class ContextWindow:
         return None
 
     def _answered(self, conversation: Conversation) -> Fitted | None:
-        """The last prompt with its answer; None where there was none, or both do not fit together."""
+        """The last prompt with its answer; None if there was none, or both do not fit together."""
         answer = conversation.last
         if answer is None or answer.message.role != "assistant":
             return None

@@ -28,7 +28,7 @@ class Face(Protocol):
         """One quiet line that is not part of the conversation."""
 
     def ask(self, question: str) -> bool:
-        """Yes or no. False where nobody can be asked now: then an error says what can be done."""
+        """Yes or no. False if nobody can be asked now: then an error says what can be done."""
 
 
 class Terminal(Face, Protocol):
@@ -58,7 +58,7 @@ class Terminal(Face, Protocol):
         """The last words to a person; a pipe gets none."""
 
     def status(self, text: str) -> None:
-        """A few characters that stay in sight while a message is typed, where there is room."""
+        """A few characters that stay in sight while a message is typed, if there is room."""
 
     def copy(self, text: str) -> None:
-        """Put `text` on the user's clipboard; UsageError where the terminal can't."""
+        """Put `text` on the user's clipboard; UsageError if the terminal can't."""

@@ -37,7 +37,7 @@ def context(repl: Repl, argument: str) -> None:
 
 
 def pin(repl: Repl, argument: str) -> None:
-    """Pin a message, or let it go again: the last question where no number is given."""
+    """Pin a message, or let it go again: the last question if no number is given."""
     conversation = repl.session.conversation
     questions = [i for i, m in enumerate(conversation) if m.is_question]
     if argument and not argument.isdecimal():

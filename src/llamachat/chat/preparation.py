@@ -26,7 +26,7 @@ EXCERPT = 24
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What is sent: `fitted` of `conversation`, whose last message is to be answered, or gone on with."""
+    """What is sent: `fitted` of `conversation`, whose last message is to be answered or continued."""
 
     conversation: Conversation
     fitted: Fitted
@@ -121,7 +121,7 @@ def _summed_up(
 
 
 def _ask(session: Session, face: Face, messages: Sequence[Message], max_tokens: int) -> str:
-    """The model's answer, not shown; empty where it failed. Raises Stopped where the user stopped it."""
+    """The model's answer, not shown; empty if it failed. Raises Stopped if the user stopped it."""
     settings = session.settings
     sampling = settings.sampling.given() | {"temperature": 0.2, "max_tokens": max_tokens}
     request = Request(requests(messages), settings.model, sampling, session_id=session.id)

@@ -35,7 +35,7 @@ class Repl:
     exit_status: ExitStatus = ExitStatus.OK
 
     def run(self, *, intro: bool) -> ExitStatus:
-        """Chat until the user leaves; the status of the last failure where nobody could correct it."""
+        """Chat until the user leaves; the status of the last failure if nobody could correct it."""
         if intro:
             self._introduce()
         warned = False

@@ -56,7 +56,7 @@ class Settings:
 class Session:
     """`facts` is what the server said of itself last, `attached` goes out with the next message.
 
-    `cut` is the node of an answer that broke off: it is in no turn, and can be gone on with. `id` names the
+    `cut` is the node of an answer that broke off: it is in no turn, and can be continued. `id` names the
     conversation to servers, so that all of its requests can go to the one that knows it. `on_top` has
     it come first in lists.
     """
@@ -82,7 +82,7 @@ class Session:
         facts: ServerFacts | None = None,
         n_ctx: int | None = None,
     ) -> Session:
-        """A session at a new conversation; `n_ctx` is the window where the server does not say it."""
+        """A session at a new conversation; `n_ctx` is the window if the server does not say it."""
         window = ContextWindow(lambda: client.window(session.settings.model), n_ctx=n_ctx)
         session = cls(client, journal, window, settings, Conversation(), facts)
         session.begin()

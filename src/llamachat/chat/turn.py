@@ -50,7 +50,7 @@ class Reply:
         self.first = seconds if self.first is None else self.first
 
     def begin(self, answer: Message) -> None:
-        """The first text came: a new answer is in the conversation; one that goes on grows from here."""
+        """The first text came: a new answer is in the conversation; one that is continued grows from here."""
         self.begun = True
         node = self.conversation.last
         if self.goes_on and node:
@@ -67,7 +67,7 @@ class Reply:
             self.conversation = self.conversation.with_message(answer)
 
     def end(self, finish_reason: str) -> None:
-        """The answer is over, and in the conversation where it came to anything."""
+        """The answer is over, and in the conversation if there is anything of it."""
         node = self.conversation.last
         if not self.begun or node is None:
             return
@@ -156,7 +156,7 @@ def _end(session: Session, reply: Reply, finish_reason: str) -> None:
 
 
 def _send(session: Session, face: Face, prepared: Prepared, reply: Reply) -> None:
-    """Send what is prepared; once more and smaller, where the server says that it does not fit."""
+    """Send what is prepared; again and smaller if the server says that it does not fit."""
     try:
         _stream(session, face, prepared, reply)
     except (ContextExceeded, BrokenAnswer) as error:

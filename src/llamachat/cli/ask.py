@@ -139,7 +139,7 @@ def _ask(
 
 
 def _prompt(words: templates.Words, text: str, asked: str) -> str:
-    """The template with the text, and with the question where it wants one; else that follows the text."""
+    """The template with the text, and with the question if it wants one; else that follows the text."""
     if "{question}" not in words.prompt:
         text, asked = "\n\n".join(filter(None, (text, asked))), ""
     return fill(words.prompt, {"input": text, "question": asked}).strip()

@@ -87,7 +87,7 @@ def _output(settings: BatchSettings, given: Path, table: rows.Table) -> Path:
 
 
 def _prompt(template: str, given: str | None, table: rows.Table) -> str:
-    """The prompt of a row: `--prompt`, put into the template where there is one; else the only column."""
+    """The prompt of a row: `--prompt`, put into the template if there is one; else the only column."""
     if table.format == "openai":
         return ""
     if given is None and template != "{input}":

@@ -1,4 +1,4 @@
-"""`llamachat doctor`: whether everything is there that a chat needs, and what to do where it is not."""
+"""`llamachat doctor`: whether everything is there that a chat needs, and what to do if it is not."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def choose(name: str | None, where: Places) -> LocalModel:
 
 
 def introduce(model: LocalModel) -> None:
-    """Say which model was found where none was named."""
+    """Say which model was found if none was named."""
     if not model.bundled:
         console.say(f"Found {model.path}")
         return

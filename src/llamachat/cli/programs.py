@@ -47,7 +47,7 @@ def server(settings: ProgramSettings, *, keep: bool) -> Server:
 
 
 def plan(settings: ProgramSettings, params: Mapping[str, str]) -> Plan:
-    """What is asked. Raises UsageError where template, schema or choices are wrong."""
+    """What is asked. Raises UsageError if template, schema or choices are wrong."""
     lang = console.language(settings.lang)
     if settings.template:
         template = templates.find(settings.template, paths.templates_folder())

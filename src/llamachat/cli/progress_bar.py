@@ -24,7 +24,7 @@ RATE_OVER = 30.0  # seconds that the rate is averaged over
 
 
 class _Shrinking(TextColumn):
-    """Shrinks where the line is too short, and ends with an ellipsis instead of wrapping."""
+    """Shrinks if the line is too short, and ends with an ellipsis instead of wrapping."""
 
     def __init__(self, text: str, style: str = "none") -> None:
         super().__init__(text, style, markup=False, table_column=Column())

@@ -260,7 +260,7 @@ def _announce(plan: Plan) -> None:
 
 
 def _tell_one_lane(plan: Plan) -> None:
-    """Where the model can't serve as many at once as were asked for, and nobody would know why."""
+    """Say it if the model can't serve as many at once as were asked for."""
     reason = health(plan.endpoint).get("one_lane") if plan.parallel > 1 else None
     if reason:
         console.say(f"One request at a time: {reason}.")

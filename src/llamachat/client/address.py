@@ -10,7 +10,7 @@ from llamachat.errors import UsageError
 
 
 def check(base_url: str) -> str:
-    """`base_url` without a slash at its end; UsageError where it is not an http address."""
+    """`base_url` without a slash at its end; UsageError if it is not an http address."""
     try:
         return checked(base_url)
     except ValueError as error:

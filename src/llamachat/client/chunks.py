@@ -31,7 +31,7 @@ class ChunkReader:
             yield from self._delta(choice.get("delta") or {})
 
     def finish(self) -> Iterator[Event]:
-        """The end of the stream. Raises BrokenAnswer where it is not the end of an answer."""
+        """The end of the stream. Raises BrokenAnswer if it is not the end of an answer."""
         yield from self._splitter.finish()
         if self._finish_reason is None:
             raise broken(empty=not self.started)

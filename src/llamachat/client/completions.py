@@ -57,7 +57,7 @@ class Completions:
         self._http.close()
 
     def stream(self, body: Mapping[str, Any]) -> Iterator[Event]:
-        """The events of one reply, the last a Done. Raises a LlamachatError where the server fails."""
+        """The events of one reply, the last a Done. Raises a LlamachatError if the server fails."""
         import httpx2
 
         said = {**body, "stream": True, "stream_options": {"include_usage": True}, "return_progress": True}
@@ -77,7 +77,7 @@ class Completions:
         yield from reader.finish()
 
     def whole(self, body: Mapping[str, Any]) -> Iterator[Event]:
-        """The same events from a reply in one piece: cheaper where nobody watches."""
+        """The same events from a reply in one piece: cheaper if nobody watches."""
         import httpx2
 
         try:
@@ -133,7 +133,7 @@ def _json(content: bytes) -> Any:
 
 
 def fetch(url: str, most_bytes: int) -> bytes:
-    """The bytes at an http address, at most `most_bytes` + 1. Raises NetworkError where it can't be had."""
+    """The bytes at an http address, at most `most_bytes` + 1. Raises NetworkError if it can't be had."""
     import httpx2
 
     data = bytearray()

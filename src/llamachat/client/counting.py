@@ -1,4 +1,4 @@
-"""How many tokens a message adds to a prompt: counted by the server where it can, else estimated.
+"""How many tokens a message adds to a prompt: counted by the server if it can, else estimated.
 
 A chat template is a frame around each message and one around the whole, and no token spans the edge of a
 message. So a prompt's size is a sum, and the size of a message is measured once, by itself. Where a
@@ -117,7 +117,7 @@ class EstimatingCounter:
         return _sum(self, messages)
 
     def learn(self, messages: Sequence[Message], prompt_tokens: int) -> None:
-        """Grow at once where the estimate was too low; shrink only where it was far too high.
+        """Grow at once if the estimate was too low; shrink only if it was far too high.
 
         Each change may move the start of what is sent, which costs the server a fresh reading.
         """

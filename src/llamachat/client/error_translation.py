@@ -26,7 +26,7 @@ _SIZES = (
     # llama_cpp.server and vLLM: "maximum context length is 2048 tokens. However, you requested 3010 tokens
     # (2498 in the messages, 512 in the completion)."
     re.compile(r"context length is (?P<n_ctx>\d+) tokens.*?\((?P<prompt>\d+) in ", re.I | re.S),
-    # The same where only the sum is given, which is on the safe side.
+    # The same if only the sum is given, which is on the safe side.
     re.compile(r"context length is (?P<n_ctx>\d+) tokens.*?requested (?P<prompt>\d+) tokens", re.I | re.S),
     # llamachat's engine: "maximum context length is 2048 tokens, but the prompt has 3010 tokens."
     re.compile(r"context length is (?P<n_ctx>\d+) tokens.*?prompt has (?P<prompt>\d+) tokens", re.I | re.S),
@@ -67,7 +67,7 @@ def broken(*, empty: bool) -> BrokenAnswer:
 
 
 def unreachable(base_url: str, error: BaseException) -> ServerError:
-    """No connection, with the reason where the user can do something about it."""
+    """No connection, with the reason if the user can do something about it."""
     causes = list(_causes(error))
     if any(isinstance(c, socket.gaierror) for c in causes):
         return ServerError(f"The address of {base_url} is not known.", "Check --base-url.")

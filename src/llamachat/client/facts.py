@@ -15,7 +15,7 @@ from llamachat.errors import ServerError
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """None where the server does not say; a foreign server says nothing."""
+    """None if the server does not say; a foreign server says nothing."""
 
     model: str | None = None
     n_ctx: int | None = None
@@ -24,7 +24,7 @@ class ServerFacts:
 
 
 def fetch(base_url: str, api_key: str) -> ServerFacts:
-    """Ask the server once. Raises ServerError where none answers yet, AuthError where it refuses the key."""
+    """Ask the server once. Raises ServerError if none answers yet, AuthError if it refuses the key."""
     status, said = http.call(base_url, api_key, "/health")
     if status in (401, 403):
         raise refused_key()

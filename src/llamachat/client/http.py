@@ -19,7 +19,7 @@ _LIMIT = 4 * 2**20
 def call(base_url: str, api_key: str, path: str, body: Mapping[str, Any] | None = None) -> tuple[int, Any]:
     """Status and JSON of `path`, requested with GET if there is no body; None for what is not JSON.
 
-    Raises ServerError where no server answers.
+    Raises ServerError if no server answers.
     """
     request = urllib.request.Request(
         address.root(base_url) + path,

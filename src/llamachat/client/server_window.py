@@ -1,4 +1,4 @@
-"""The window of a server, and a counter for it: asked only where that can't disturb another client's reply.
+"""The window of a server, and a counter for it: asked only when that can't disturb another client's reply.
 
 The stock `llama_cpp.server` knows none of these addresses. Those that it has for counting take the lock,
 which by default cuts off the reply that is streaming, so they are never called.
@@ -15,12 +15,12 @@ from llamachat.core.conversation import Message
 from llamachat.errors import CannotCount
 
 Call = Callable[[str, Mapping[str, Any] | None], Any]
-"""`call(path, body)`: JSON from the server's root, None where it has none; ServerError where none answers."""
+"""`call(path, body)`: JSON from the server's root, None if it has none; ServerError if none answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerWindow:
-    """`n_ctx` in tokens, None where the server does not say; `counter` for the prompts sent to it."""
+    """`n_ctx` in tokens, None if the server does not say; `counter` for the prompts sent to it."""
 
     n_ctx: int | None
     counter: TokenCounter
@@ -29,7 +29,7 @@ class ServerWindow:
 def server_window(call: Call, model: str) -> ServerWindow:
     """Find out how the server counts: as llamachat's engine, llama-server or vLLM do, or not at all.
 
-    Raises ServerError where none answers.
+    Raises ServerError if none answers.
     """
     for ask in (_engine, _llama_server, _vllm):
         try:

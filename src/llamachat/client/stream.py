@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 _POLL = 0.05
-"""Seconds after which a waiting reader looks up: where a signal does not wake it, Ctrl-C takes so long."""
+"""Seconds after which a waiting reader looks up: if a signal does not wake it, Ctrl-C takes that long."""
 _CONNECT_TIMEOUT = 10.0
 _CLOSE_TIMEOUT = 0.3
 """Seconds for closing the connections; leaving does not wait for an import that has just begun."""
@@ -42,7 +42,7 @@ Events: TypeAlias = "SimpleQueue[Event | LlamachatError | None]"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One question to the server; `prefill` goes on with the last message, which is the model's own.
+    """One question to the server; `prefill` continues the last message, which is the model's own.
 
     `session_id` names the conversation, so that a router can send all of it to the server that knows it.
     """
@@ -73,7 +73,7 @@ class Request:
 class ReplyStream:
     """The events of one answer; the last is Done. Leaving the context closes the connection.
 
-    Iterating raises a LlamachatError where the server fails. `cancel` is safe in a signal handler.
+    Iterating raises a LlamachatError if the server fails. `cancel` is safe in a signal handler.
     """
 
     def __init__(self, events: Events, task: Future[None]) -> None:
@@ -136,11 +136,11 @@ class ChatClient:
         return ReplyStream(events, asyncio.run_coroutine_threadsafe(self._pump(request, events), self._loop))
 
     def window(self, model: str) -> ServerWindow:
-        """The server's window and a counter for it. Raises ServerError where no server answers."""
+        """The server's window and a counter for it. Raises ServerError if no server answers."""
         return server_window(lambda path, body: http.call(self.base_url, self.api_key, path, body)[1], model)
 
     def facts(self) -> ServerFacts:
-        """What the server says about itself now. Raises ServerError where none answers."""
+        """What the server says about itself now. Raises ServerError if none answers."""
         return facts.fetch(self.base_url, self.api_key)
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 
 def checked(base_url: str) -> str:
-    """`base_url` without a slash at its end. Raises ValueError where it is not an http address."""
+    """`base_url` without a slash at its end. Raises ValueError if it is not an http address."""
     url = base_url.strip().rstrip("/")
     try:
         parts = urlsplit(url)

@@ -173,17 +173,17 @@ class Conversation:
         return self.with_message(question).with_message(answer)
 
     def with_system(self, text: str) -> Conversation:
-        """The same turns under another system message; none where `text` is empty."""
+        """The same turns under another system message; none if `text` is empty."""
         if text == (self.system.content if self.system else ""):
             return self
         return self.with_message(Message("system", text))
 
     def at_last_question(self) -> Conversation:
-        """Ready for another answer to the last question. Raises LookupError where nothing was asked."""
+        """Ready for another answer to the last question. Raises LookupError if nothing was asked."""
         return self._under_system(self._last_question().id)
 
     def without_last_turn(self) -> Conversation:
-        """Everything before the last question. Raises LookupError where nothing was asked."""
+        """Everything before the last question. Raises LookupError if nothing was asked."""
         return self._under_system(self._last_question().parent)
 
     def without_last(self) -> Conversation:
@@ -191,7 +191,7 @@ class Conversation:
         return self._under_system(self.last.parent) if self.last else self
 
     def without_unanswered(self) -> Conversation:
-        """Without the question that the conversation ends with, where it does."""
+        """Without the question that the conversation ends with, if it does."""
         return self.without_last_turn() if self.unanswered else self
 
     # -- changes of what was said ---------------------------------------------------------------------

@@ -47,7 +47,7 @@ class Done:
     """The end of an answer: `finish_reason` is the server's, or `interrupted`.
 
     `timings` are those of llama-server (prompt_n, prompt_ms, predicted_n, predicted_per_second, cache_n, …),
-    empty where the server gives none.
+    empty if the server gives none.
     """
 
     finish_reason: str

@@ -25,5 +25,5 @@ INTRODUCE: dict[Lang, str] = {
 
 
 def seed(lang: Lang, system: str | None = None) -> Conversation:
-    """A conversation that holds only the system message: `system` where it is given, else the article's."""
+    """A conversation that holds only the system message: `system` if it is given, else the article's."""
     return Conversation().with_system(SYSTEM[lang] if system is None else system)

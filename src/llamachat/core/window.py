@@ -73,7 +73,7 @@ def fit(conversation: Conversation, budget: Budget, count: Count) -> Fitted:
     """Choose what is sent of `conversation`, whose last message is always part of it.
 
     `count` gives the tokens that one message adds to a prompt. The system message, turns with a pinned
-    message and the newest summary always stay. Raises MessageTooLarge where they and the last turn alone
+    message and the newest summary always stay. Raises MessageTooLarge if they and the last turn alone
     leave no room for an answer.
     """
     window = _Window(budget)

@@ -67,7 +67,7 @@ class Rules:
         )
 
     def is_key(self, authorization: str) -> bool:
-        """Compared in constant time, so that nobody can guess it letter by letter."""
+        """Compared in constant time, so that it can't be guessed letter by letter."""
         scheme, _, key = authorization.partition(" ")
         return scheme.lower() == "bearer" and hmac.compare_digest(
             key.strip().encode(), (self.api_key or "").encode()

@@ -108,7 +108,7 @@ class Constraint:
         self._state = found
 
     def feed(self, text: bytes) -> bool:
-        """Begin behind `text`; False where the grammar doesn't allow it."""
+        """Begin behind `text`; False if the grammar doesn't allow it."""
         with self._rules.lock:
             self._rules.matcher.renew()
             found = self._rules.matcher.advance(self._state, text)
@@ -192,7 +192,7 @@ def refused(error: Exception) -> Exception:
 
 
 def wanted(top_k: int, temperature: float, mirostat_mode: int, lowers: bool) -> int | None:
-    """How many tokens the sampler looks at; `lowers` where penalties make no token likelier."""
+    """How many tokens the sampler looks at; `lowers` if penalties make no token likelier."""
     if mirostat_mode or temperature < 0 or not lowers:
         return None
     if temperature == 0:

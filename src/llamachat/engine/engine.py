@@ -65,7 +65,7 @@ class Engine(llama_cpp.Llama):
         self._pieces: dict[int, bytes] = {}
         self._kept_rules: dict[tuple[str, bool, str, bool], constraint.Rules] = {}
         self.one_lane = why_one_lane(kwargs)
-        """Why one request at a time is served, where several were asked for."""
+        """Why one request at a time is served, if several were asked for."""
         with self._several_sequences():
             super().__init__(*args, **kwargs)
         n_lanes = llama_cpp.llama_n_seq_max(self.ctx) if not self.context_params.embeddings else 1
@@ -114,7 +114,7 @@ class Engine(llama_cpp.Llama):
         return tool_turn.streamed(answer, turn) if kwargs.get("stream") else tool_turn.whole(answer, turn)
 
     def _turn_of(self, request: Mapping[str, Any]) -> tool_turn.Turn | None:
-        """None where the answer is text alone."""
+        """None if the answer is text alone."""
         if self.chat_format in OWN_TOOLS:
             return None
         job = jobs.current.get()
@@ -148,7 +148,7 @@ class Engine(llama_cpp.Llama):
         return self._with_edges(tokens) if add_bos else tokens
 
     def create_completion(self, prompt: Any, *args: Any, **kwargs: Any) -> Any:
-        """`prompt` of a chat is a list of tokens, and its `max_tokens` None where the client gave none."""
+        """`prompt` of a chat is a list of tokens, and its `max_tokens` None if the client gave none."""
         if _counting.get():
             if isinstance(prompt, str):  # some chat formats leave reading the text to the completion
                 prompt = self.tokenize(prompt.encode(), add_bos=True, special=True)

@@ -27,7 +27,7 @@ class Refused(HTTPException):
 
 
 def refusal(error: Exception, n_ctx: int | None = None) -> Refused:
-    """What the client is told about `error`: 400 where its request is to blame, else 500.
+    """What the client is told about `error`: 400 if its request is to blame, else 500.
 
     `n_ctx` is the window of one conversation; the library counts those of all lanes.
     """

@@ -22,7 +22,7 @@ class Job:
     """Written by the thread that generates; the event loop sets `cancelled`, `outcome` and `is_over`.
 
     `record` is called at the end, with `outcome` one of `metrics.OUTCOMES`.
-    Times are `time.monotonic()` seconds. `report` takes progress; None where nobody asked for it.
+    Times are `time.monotonic()` seconds. `report` takes progress; None if nobody asked for it.
     """
 
     ticket: Ticket

@@ -76,7 +76,7 @@ class KvCache:
                 self._parked.put(kept)
 
     def occupy(self, prompt: Sequence[int]) -> int | None:
-        """The lane that is best for `prompt`, which is busy until `release`; None where all are."""
+        """The lane that is best for `prompt`, which is busy until `release`; None if all are."""
         held = [slot.held() for slot in self._slots]
         chosen = choose_lane(held, np.asarray(prompt, np.int32), can_shift=self.can_shift)
         if chosen is not None:

@@ -18,7 +18,7 @@ PROTECTED_SHARE = 0.75
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parked:
-    """A sequence's tokens and its KV state: at hand, or None where it is in `path`.
+    """A sequence's tokens and its KV state: at hand, or None if it is in `path`.
 
     `continued`: a later request went on with it, so it is a conversation, not a row of a batch.
     """

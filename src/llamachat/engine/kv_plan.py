@@ -112,7 +112,7 @@ class Held:
 
 
 def choose_lane(held: Sequence[Held], prompt: Tokens, *, can_shift: bool) -> int | None:
-    """The free lane that `prompt` goes into, None where all are busy.
+    """The free lane that `prompt` goes into, None if all are busy.
 
     One that it continues, or else the one whose cells are missed least: an empty one, the row of a batch that
     was used longest ago, a conversation that was.
@@ -139,7 +139,7 @@ def is_coming(held: Sequence[Held], had: int, prompt: Tokens) -> bool:
 
 
 def _loses(tokens: Tokens, kept: int) -> bool:
-    """Whether a copy is worth it where only `kept` tokens of a sequence go on."""
+    """Whether a copy is worth it if only `kept` tokens of a sequence go on."""
     return len(tokens) - kept >= max(MIN_LOST, len(tokens) // 4)
 
 

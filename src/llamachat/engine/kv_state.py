@@ -47,7 +47,7 @@ class Cells:
         return int(llama_cpp.llama_state_seq_get_size(self._ctx, self._seq))
 
     def copy_out(self) -> State | None:
-        """The sequence's state, None where llama.cpp gave less than it announced."""
+        """The sequence's state, None if llama.cpp gave less than it announced."""
         size = self.state_size()
         state = np.empty(size, np.uint8)
         got = llama_cpp.llama_state_seq_get_data(self._ctx, _pointer(state), size, self._seq)

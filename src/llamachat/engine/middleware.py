@@ -190,7 +190,7 @@ def _with_length(headers: list[tuple[bytes, bytes]], length: int) -> list[tuple[
 
 
 async def read_body(scope: Scope, receive: Receive) -> bytes:
-    """The whole body; ConnectionResetError where the client left before its end."""
+    """The whole body; ConnectionResetError if the client left before its end."""
     length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
     content = bytearray()
     more = True

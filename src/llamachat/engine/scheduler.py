@@ -95,7 +95,7 @@ class Pace:
             self._reading = _smooth(self._reading, beside / read)
 
     def read_limit(self, writing: int, watched: bool) -> int:
-        """Tokens; as many as fit into LONGEST_SECONDS where nobody watches."""
+        """Tokens; as many as fit into LONGEST_SECONDS if nobody watches."""
         if not self._reading:
             return FIRST
         usual = self._usual(writing)

@@ -15,7 +15,7 @@ from typing import Any
 from llamachat.errors import ServerError
 
 HINT = "Install llama-cpp-python 0.3.36, or start with --plain."
-"""What a user can do where the installed libraries are not what the engine builds on."""
+"""What a user can do if the installed libraries are not what the engine builds on."""
 SURFACE: Mapping[str, str] = {
     "llama_cpp": """
         LLAMA_TOKEN_ATTR_CONTROL LLAMA_TOKEN_ATTR_LSTRIP LLAMA_TOKEN_ATTR_RSTRIP LLAMA_TOKEN_ATTR_UNKNOWN
@@ -78,7 +78,7 @@ SURFACE: Mapping[str, str] = {
 
 
 def check() -> None:
-    """Raise ServerError where a name is missing."""
+    """Raise ServerError if a name is missing."""
     if missing := list(_missing()):
         raise ServerError(
             f"The engine needs {', '.join(missing)}, which the installed version does not have.",

@@ -76,7 +76,7 @@ class Sub:
         return Unenforceable(self.pointer, keyword, why)
 
     def checked(self, keyword: str, kind: type | tuple[type, ...], what: str) -> Any:
-        """The keyword's value, or None where it is not there."""
+        """The keyword's value, or None if it is not there."""
         value = self.schema.get(keyword)
         if keyword in self.schema and (
             not isinstance(value, kind) or (isinstance(value, bool) and kind is int)
@@ -427,7 +427,7 @@ def types_of(subs: Iterable[Sub]) -> tuple[list[str], bool]:
 
 
 def values_of(subs: Iterable[Sub]) -> list[Any] | None:
-    """What `const` and `enum` leave; None where there is neither."""
+    """What `const` and `enum` leave; None if there is neither."""
     left: list[Any] | None = None
     for sub in subs:
         for values in (

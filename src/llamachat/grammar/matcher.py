@@ -95,7 +95,7 @@ class Matcher:
         self.start: State = start
 
     def advance(self, state: State, text: bytes) -> State | None:
-        """The state behind `text`; None where the grammar doesn't allow it."""
+        """The state behind `text`; None if the grammar doesn't allow it."""
         for byte in text:
             found = state._next.get(byte, False)
             if found is False:

@@ -636,7 +636,7 @@ class _Converter:
         return result
 
     def _property_counts(self, subs: Alternative, listed: int, required: int, more: Node) -> Counts | None:
-        """How many there must and may be, 0 and None where that is so anyway; None where there can't be."""
+        """How many there must and may be, 0 and None if that is so anyway; None if there can't be."""
         low, high = 0, None
         for sub in subs:
             least, most = sub.count("minProperties") or 0, sub.count("maxProperties")

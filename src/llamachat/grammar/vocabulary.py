@@ -18,7 +18,7 @@ class Vocabulary:
         self._sorted = [pieces[token] for token in self._tokens]
 
     def after(self, matcher: Matcher, state: State, token: int) -> State | None:
-        """The state behind `token`; None where it may not come."""
+        """The state behind `token`; None if it may not come."""
         if token in matcher.tokens(state):
             return matcher.advance_token(state, token)
         piece = self.pieces[token]

@@ -133,6 +133,6 @@ def _reason(entry: Entry, machine: Machine, language: str, n_ctx: int) -> str:
 
 
 def choose_quant(entry: Entry, machine: Machine, n_ctx: int) -> str:
-    """The entry's usual quantisation, or that for weak machines where it does not fit."""
+    """The entry's usual quantisation, or that for weak machines if it does not fit."""
     usual = machine.fit(entry.estimate(entry.quant, n_ctx).total)
     return entry.weak_quant if usual == "no" and entry.weak_quant else entry.quant

@@ -60,7 +60,7 @@ class Transport:
 def fetch(file: RemoteFile, paths: Paths, transport: Transport) -> str:
     """Complete `paths.part` and return its sha256. The caller holds the lock.
 
-    Raises FileChanged where the server has another file now, NetworkError after `options.patience` without a
+    Raises FileChanged if the server has another file now, NetworkError after `options.patience` without a
     byte, ModelError for another hash than the hub's. KeyboardInterrupt leaves what has arrived.
     """
     with _opened(file, paths, transport.watcher) as journal:
@@ -87,7 +87,7 @@ def fetch(file: RemoteFile, paths: Paths, transport: Transport) -> str:
 def read_header(file: RemoteFile, paths: Paths, transport: Transport) -> gguf.GGUFHeader:
     """The header of `file`; only as much as that needs is fetched, and it counts for the download.
 
-    Raises ModelError where the file is not a GGUF, and the errors of `fetch`.
+    Raises ModelError if the file is not a GGUF, and the errors of `fetch`.
     """
     options = transport.options
     patience = min(options.patience, HEADER_PATIENCE)
@@ -131,7 +131,7 @@ def locked(paths: Paths, watcher: Watcher) -> Iterator[None]:
 
 @contextmanager
 def locked_at_once(paths: Paths) -> Iterator[None]:
-    """Hold the lock of a file. Raises ModelError where another process holds it."""
+    """Hold the lock of a file. Raises ModelError if another process holds it."""
     paths.lock.parent.mkdir(parents=True, exist_ok=True)
     try:
         with filelock.FileLock(paths.lock, blocking=False):
@@ -222,7 +222,7 @@ class _PartTruncated(ModelError):
 
 
 def _check_size(part: Path, size: int) -> None:
-    """Raise _PartTruncated where the part file has less."""
+    """Raise _PartTruncated if the part file has less."""
     actual = part.stat().st_size
     if actual < size:
         raise _PartTruncated(part, actual)

@@ -60,7 +60,7 @@ def check_is_file(path: Path) -> None:
 
 
 def check_not_partial(path: Path) -> None:
-    """Raise ModelError where there is only a part of `path`, that some program has downloaded."""
+    """Raise ModelError if there is only a part of `path`, that some program has downloaded."""
     rest = next((r for s in PARTIAL_SUFFIXES if (r := path.with_name(path.name + s)).exists()), None)
     if rest:
         raise ModelError(f"{path} is not complete: there is {rest.name}.", "Finish the download first.")

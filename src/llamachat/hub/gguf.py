@@ -116,7 +116,7 @@ class GGUFHeader:
         return value if isinstance(value, str) else ""
 
     def hyperparameter(self, name: str) -> int | None:
-        """`<architecture>.<name>` as an int; the largest where there is one for each layer."""
+        """`<architecture>.<name>` as an int; the largest if there is one for each layer."""
         return max(self.by_layer(name), default=None)
 
     def by_layer(self, name: str) -> tuple[int, ...]:
@@ -129,8 +129,8 @@ class GGUFHeader:
 def read_header(file: BinaryIO, source: str = "", size: int = 0) -> GGUFHeader:
     """Read from the start of `file`, which may be forward-only.
 
-    `source` is the name to use in messages; `size` is that of the whole file, 0 where it is not known. Raises
-    TruncatedHeader where the file is too short, ModelError where it is not a GGUF file or is damaged.
+    `source` is the name to use in messages; `size` is that of the whole file, 0 if it is not known. Raises
+    TruncatedHeader if the file is too short, ModelError if it is not a GGUF file or is damaged.
     """
     source = source or str(getattr(file, "name", "the file"))
     reader = _Reader(file, source)
@@ -152,7 +152,7 @@ def read_header(file: BinaryIO, source: str = "", size: int = 0) -> GGUFHeader:
 
 
 def _sized(tensors: Sequence[TensorInfo], data_bytes: int) -> tuple[TensorInfo, ...]:
-    """Give the tensors of an unknown type the room up to the next one, or to the end where that is known."""
+    """Give the tensors of an unknown type the room up to the next one, or to the end if that is known."""
     starts = sorted({tensor.offset for tensor in tensors} | {max(data_bytes, 0)})
     room = {start: end - start for start, end in itertools.pairwise(starts)}
     return tuple(

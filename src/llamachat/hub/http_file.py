@@ -50,7 +50,7 @@ class FileChanged(Exception):
 
 
 class Lost(Exception):
-    """A connection or reply that is worth another try, in `wait` seconds where the server said so."""
+    """A connection or reply that is worth another try, in `wait` seconds if the server said so."""
 
     def __init__(self, reason: str, wait: float = 0) -> None:
         super().__init__(reason)

@@ -83,7 +83,7 @@ class Hub:
         """For all requests: proxies from the environment, and a time limit for silence.
 
         The headers are not those of `huggingface_hub.utils.build_hf_headers`, which asks huggingface.co for a
-        list of programs to name in them, with its own time limit, even where a mirror is used.
+        list of programs to name in them, with its own time limit, even if a mirror is used.
         """
         timeout = httpx2.Timeout(self.options.stall_timeout, connect=self.options.connect_timeout, pool=None)
         try:
@@ -99,7 +99,7 @@ class Hub:
         return constants.is_offline_mode()
 
     def parse(self, text: str) -> Reference:
-        """What the user asked for; where that is an address of a mirror, this is the mirror from now on."""
+        """What the user asked for; if that is an address of a mirror, this is the mirror from now on."""
         wanted = reference.parse(text, self.endpoint)
         if wanted.hub:
             self.endpoint = wanted.hub
@@ -126,7 +126,7 @@ class Hub:
         return None
 
     def file(self, repo_id: str, path: str, revision: str = "main") -> tuple[Repository, Variant]:
-        """One file, by its path in the repository; all of them where it is one of several shards."""
+        """One file, by its path in the repository; all of them if it is one of several shards."""
         found = self.repository(repo_id, revision)
         wanted = repository.url_of(self.endpoint, found.id, found.commit, path)
         for variant in found.variants:
@@ -141,7 +141,7 @@ class Hub:
             return _variant(url, self._patiently(lambda: self._head(url)))
 
     def _head(self, url: str) -> httpx2.Response:
-        """The server's answer without the bytes. Raises HfHubHTTPError where it is busy."""
+        """The server's answer without the bytes. Raises HfHubHTTPError if it is busy."""
         headers = {"Accept-Encoding": "identity"}
         response = self.client.head(url, headers=headers)
         if response.status_code in ONLY_GET:
@@ -214,7 +214,7 @@ class Hub:
         return NetworkError(f"{server} does not answer.", f"Check the connection and HTTPS_PROXY, {way}")
 
     def _patiently(self, call: Callable[[], T]) -> T:
-        """`call`'s result; it is called again where the hub is busy, after as long as that says."""
+        """`call`'s result; it is called again while the hub is busy, after as long as that says."""
         for attempt in range(ATTEMPTS):
             try:
                 return self._within(call)
@@ -231,7 +231,7 @@ class Hub:
 
 
 def _variant(url: str, response: httpx2.Response) -> Variant:
-    """The file behind a plain URL. Raises LlamachatError where it can't be fetched."""
+    """The file behind a plain URL. Raises LlamachatError if it can't be fetched."""
     if not response.is_success:
         raise refusal(response)
     length = response.headers.get("Content-Length", "")

@@ -29,7 +29,7 @@ from llamachat.hub.repository import Repository, Variant
 from llamachat.hub.segments import read_identity, read_progress
 
 DISK_RESERVE = 64 << 20
-ATTEMPTS = 3  # where the file changes on the hub in the meantime
+ATTEMPTS = 3  # if the file changes on the hub in the meantime
 USUAL_QUANTS = ("Q4_K_M", "Q4_0", "Q5_K_M", "Q8_0")
 
 
@@ -45,7 +45,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What would be downloaded; `asks_consent` where the user has to agree to its licence first."""
+    """What would be downloaded; `asks_consent` if the user has to agree to its licence first."""
 
     variant: Variant
     fit: hardware.Fit
@@ -65,7 +65,7 @@ class Face:
 def install(hub: Hub, request: Request, face: Face) -> Path | None:
     """Find what is wanted and download it; returns the path of its first file, None without consent.
 
-    Raises ModelError where it does not fit into memory or on the disk, NetworkError, AuthError.
+    Raises ModelError if it does not fit into memory or on the disk, NetworkError, AuthError.
     """
     wanted = request.wanted
     if hub.offline and (there := find_pulled(request.folder, wanted)):
@@ -119,7 +119,7 @@ def choose_variant(
 
 
 def _consented(hub: Hub, request: Request, face: Face, repository: Repository, variant: Variant) -> bool:
-    """Whether the user wants it. Raises where it can't be downloaded or does not fit."""
+    """Whether the user wants it. Raises if it can't be downloaded or does not fit."""
     folder = request.folder
     if repository.gated and not hub.token:
         raise gated(repository.id)
@@ -179,7 +179,7 @@ def is_begun(folder: Path, variant: Variant) -> bool:
 
 
 def check_room(variant: Variant, folder: Path) -> None:
-    """Raise ModelError where the disk has no room for the rest."""
+    """Raise ModelError if the disk has no room for the rest."""
     missing = [Paths(folder, f.name) for f in variant.files if not (folder / f.name).exists()]
     have = sum(read_progress(paths.journal) for paths in missing)
     need = sum(f.size for f in variant.files if Paths(folder, f.name) in missing) - have + DISK_RESERVE
@@ -194,7 +194,7 @@ def check_room(variant: Variant, folder: Path) -> None:
 def is_here(file: RemoteFile, paths: Paths, record: Record) -> bool:
     """Whether the file is here already, by its record, or by its hash if there is no record.
 
-    Raises ModelError where another file has its name, which was not downloaded as what `record` names.
+    Raises ModelError if another file has its name, which was not downloaded as what `record` names.
     """
     if not paths.final.exists():
         return False
@@ -213,7 +213,7 @@ def is_here(file: RemoteFile, paths: Paths, record: Record) -> bool:
 def pull(hub: Hub, variant: Variant, folder: Path, record: Record, watcher: Watcher) -> Path:
     """Download all files of the variant; they get their names when all are complete. Returns the first path.
 
-    What `record` lacks is filled in for each file. Raises FileChanged where the hub has other files now.
+    What `record` lacks is filled in for each file. Raises FileChanged if the hub has other files now.
     """
     all_paths = [Paths(folder, file.name) for file in variant.files]
     with writing(folder), ExitStack() as stack:
@@ -263,7 +263,7 @@ def forget(variant: Variant, folder: Path) -> None:
 def remove(path: Path) -> int:
     """Delete a model file with its record, or the rest of an unfinished one; returns the bytes freed.
 
-    Raises ModelError where it is being fetched.
+    Raises ModelError if it is being fetched.
     """
     paths = Paths(path.parent, path.name)
     with writing(path.parent):

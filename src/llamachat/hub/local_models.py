@@ -225,7 +225,7 @@ def names_of(model: LocalModel) -> tuple[str, str]:
 
 
 def shards(path: Path) -> list[Path]:
-    """The files of a model, whether they exist or not; just `path` where it is not split."""
+    """The files of a model, whether they exist or not; just `path` if it is not split."""
     match = _SHARD.match(path.name)
     if not match:
         return [path]

@@ -50,7 +50,7 @@ def quant_of(header: gguf.GGUFHeader, file_name: str) -> str:
 
 
 def verify(model: LocalModel) -> str:
-    """Compare each file with its known hash; returns "" where all agree, else what could be checked.
+    """Compare each file with its known hash; returns "" if all agree, else what could be checked.
 
     Raises ModelError for another hash, and for a truncated file.
     """

@@ -49,7 +49,7 @@ def quant_of(file_name: str) -> str:
 
 
 def parse(text: str) -> str:
-    """The quantisation that `text` names, spelled as usual (`q4km` is Q4_K_M); "" where it names none."""
+    """The quantisation that `text` names, spelled as usual (`q4km` is Q4_K_M); "" if it names none."""
     if _NAMED.fullmatch(text):
         return _normalise(text)
     return _compact_names().get(text.upper(), "")

@@ -12,7 +12,7 @@ from llamachat.hub.http_file import HUB
 
 MIRROR = "https://hf-mirror.com"
 HUB_HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co")  # names of the hub, whichever mirror is asked
-MIRROR_HOSTS = ("hf-mirror.com",)  # asked themselves where an address names them
+MIRROR_HOSTS = ("hf-mirror.com",)  # asked themselves if an address names them
 _REPO = re.compile(r"[\w.-]+/[\w.-]+")
 
 

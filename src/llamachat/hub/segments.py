@@ -27,7 +27,7 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What makes a file the same file: `sha256` or, where the server has none, its `etag`."""
+    """What makes a file the same file: `sha256` or, if the server has none, its `etag`."""
 
     size: int
     sha256: str | None = None
@@ -47,7 +47,7 @@ class Journal:
     def __init__(self, path: Path, identity: Identity, boot_time: float, part_size: int) -> None:
         """Read what is there, as far as a part file of `part_size` bytes has it, and compact it.
 
-        `changed` is set where the journal is that of another file, which then counts for nothing.
+        `changed` is set if the journal is that of another file, which then counts for nothing.
         """
         header, written, durable = _read(path)
         known, boot = header.get("identity"), header.get("boot")
@@ -100,7 +100,7 @@ def _durable_line(done: Iterable[Span]) -> bytes:
 
 
 def _read(path: Path) -> tuple[dict[str, object], list[Span], list[Span]]:
-    """The header, what was written, and what was durable; empty where the file can't be read."""
+    """The header, what was written, and what was durable; empty if the file can't be read."""
     try:
         lines = path.read_text("ascii", "replace").split("\n")[:-1]
         header = json.loads(lines[0])

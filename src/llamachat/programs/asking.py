@@ -15,9 +15,9 @@ from llamachat.programs.questions import Question
 from llamachat.programs.shapes import AnyText
 
 LEAST_ANSWER = 16
-"""Tokens that a prompt must leave free, where nobody said how long the answer may be."""
+"""Tokens that a prompt must leave free if nobody said how long the answer may be."""
 MORE_ROOM = 4
-"""A structured answer that was cut is asked for once more, with this many times the room."""
+"""A structured answer that was cut is asked for again, with this many times the room."""
 _IMAGE_TOKENS = 1024
 
 Messages = list[dict[str, Any]]
@@ -68,8 +68,8 @@ class Asker:
     def ask(self, question: Question, messages: Messages, show: Show | None = None) -> Answer:
         """The answer to `messages`; `show` gets the events as they come.
 
-        Raises TextTooLong before anything is sent, AnswerCut where a structured answer has no room,
-        ShapeError where the answer does not have its shape, and what the server says.
+        Raises TextTooLong before anything is sent, AnswerCut if a structured answer has no room,
+        ShapeError if the answer does not have its shape, and what the server says.
         """
         room = self.room(question, messages)
         answer = self._ask(question, messages, room, show)
@@ -93,12 +93,12 @@ class Asker:
         return total
 
     def limit(self, question: Question) -> int | None:
-        """Tokens that a prompt may have; None where the server does not say how large its window is."""
+        """Tokens that a prompt may have; None if the server does not say how large its window is."""
         n_ctx = self.window.n_ctx
         return None if n_ctx is None else n_ctx - min(question.max_tokens or LEAST_ANSWER, n_ctx // 2)
 
     def room(self, question: Question, messages: Messages) -> int | None:
-        """The answer's `max_tokens`. Raises TextTooLong where the prompt leaves it none."""
+        """The answer's `max_tokens`. Raises TextTooLong if the prompt leaves it none."""
         limit, n_ctx = self.limit(question), self.window.n_ctx
         if limit is None or n_ctx is None or not self.window.counter.exact:
             return question.max_tokens

@@ -65,7 +65,7 @@ class Result:
 
 
 def prepare(table: Table, question: Question, prompt: str) -> list[Task]:
-    """A task for each row. Raises UsageError where `prompt` names a column that is not there."""
+    """A task for each row. Raises UsageError if `prompt` names a column that is not there."""
     return [
         _openai_task(row, question) if row.body is not None else _task(row, question, prompt)
         for row in table.rows
@@ -136,7 +136,7 @@ def _estimate(messages: Messages) -> int:
 class Batch:
     """Runs tasks on a server; `parallel` of them at once.
 
-    Where the server is gone, `gone` is told once, and the row is asked again until it is back or `stop`
+    If the server is gone, `gone` is told once, and the row is asked again until it is back or `stop`
     is called.
     """
 

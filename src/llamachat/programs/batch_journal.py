@@ -29,7 +29,7 @@ def fingerprint(*parts: object) -> str:
 class BatchJournal:
     """The journal of the output `path`, held by one process at a time.
 
-    Raises UsageError where another configuration has begun it, unless `restart` says to begin anew.
+    Raises UsageError if another configuration has begun it, unless `restart` says to start over.
     """
 
     def __init__(self, path: Path, configuration: Mapping[str, Any], *, restart: bool = False) -> None:

@@ -82,7 +82,7 @@ class LongText:
     def ask(self, text: str, mode: Long, show: Show | None = None) -> Answer:
         """The answer; in one request where the text fits. A `quote` in it must be in the text.
 
-        Raises TextTooLong where `mode` is `error`, and what `Asker.ask` raises.
+        Raises TextTooLong if `mode` is `error`, and what `Asker.ask` raises.
         """
         answer = self._answer(text, mode, show)
         check_quotes(answer.value, self._compose(text))

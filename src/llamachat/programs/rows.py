@@ -44,7 +44,7 @@ class Table:
 
 
 def read(path: Path, decode: Decode) -> Table:
-    """The rows of a file, by its name's ending. Raises UsageError where it is none of these kinds."""
+    """The rows of a file, by its name's ending. Raises UsageError if it is none of these kinds."""
     text = decode(path)
     kind = path.suffix.lower()
     if kind in (".csv", ".tsv"):

@@ -38,10 +38,10 @@ class Shape(Protocol):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names under which a table shows the answer's parts; empty where it has no parts."""
+        """The names under which a table shows the answer's parts; empty if it has no parts."""
 
     def read(self, text: str) -> Any:
-        """The answer's value. Raises ShapeError where `text` does not have this shape."""
+        """The answer's value. Raises ShapeError if `text` does not have this shape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ class Choices:
 
 
 def check_quotes(value: Any, source: str) -> None:
-    """Raises ShapeError where a `quote` in an answer is not in the source, but for its white space."""
+    """Raises ShapeError if a `quote` in an answer is not in the source, but for its white space."""
     if hasattr(value, "model_dump"):
         value = value.model_dump()
     words = " ".join(source.split())
@@ -162,7 +162,7 @@ def _quotes(value: Any) -> Iterator[str]:
 def from_schema(given: str) -> Json:
     """The shape that `--schema` names: JSON Schema, a file of it, `name, age int`, or `module:Model`.
 
-    Raises UsageError where it is none of these.
+    Raises UsageError if it is none of these.
     """
     text = given.strip()
     if text.startswith("{"):
@@ -183,7 +183,7 @@ def from_model(model: type[BaseModel]) -> Json:
 
 
 def from_choices(given: str | Sequence[str]) -> Choices:
-    """The labels of `--choices a,b,c`. Raises UsageError where there are fewer than two."""
+    """The labels of `--choices a,b,c`. Raises UsageError if there are fewer than two."""
     parts = given.split(",") if isinstance(given, str) else given
     labels = tuple(dict.fromkeys(label.strip() for label in parts if label.strip()))
     if len(labels) < 2:

@@ -56,7 +56,7 @@ class Template(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A template's file, which is read when it is wanted: a broken one is in nobody's way."""
+    """A template's file, which is read when it is wanted: a broken one breaks nothing else."""
 
     name: str
     path: str
@@ -64,7 +64,7 @@ class Named:
 
     @property
     def template(self) -> Template:
-        """Raises UsageError where the file can't be read."""
+        """Raises UsageError if the file can't be read."""
         return _load(self.content, self.path)
 
 
@@ -90,7 +90,7 @@ def available(folder: Path) -> Sequence[Named]:
 def compose(words: Words, params: Mapping[str, str], given: Mapping[str, str]) -> Words:
     """`words` with every parameter in its place; `{input}` and `{question}` stay.
 
-    Raises UsageError where a parameter is missing or unknown.
+    Raises UsageError if a parameter is missing or unknown.
     """
     wanted = [n for n in placeholders(words.prompt + words.system) if n not in (INPUT, QUESTION)]
     for name in given:

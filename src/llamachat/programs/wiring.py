@@ -33,7 +33,7 @@ def connected(
 ) -> Iterator[tuple[Asker, ServerFacts]]:
     """An `Asker` and what its server says of itself. `starting` is told when one has to be started.
 
-    Raises Unavailable where the server that was named does not answer.
+    Raises Unavailable if the server that was named does not answer.
     """
     with ExitStack() as stack:
         url, key = server.base_url, server.api_key

@@ -44,7 +44,7 @@ def base_url(scheme: str, host: str, port: int) -> str:
 
 
 def claim(host: str, port: int) -> int:
-    """Check that `host` and `port` can be listened on, and return the port: a free one where it is 0.
+    """Check that `host` and `port` can be listened on, and return the port: a free one if it is 0.
 
     Raises AddressError. The port is not reserved: the server binds it itself when the model is loaded.
     """

@@ -53,7 +53,7 @@ class ServerOptions:
 
 
 def round_n_ctx(n_ctx: int) -> int:
-    """The next multiple of 256; llama.cpp pads to it, and llama-cpp-python breaks where the two differ."""
+    """The next multiple of 256; llama.cpp pads to it, and llama-cpp-python breaks if the two differ."""
     return -(-n_ctx // N_CTX_STEP) * N_CTX_STEP
 
 
@@ -62,7 +62,7 @@ def argv(options: ServerOptions) -> list[str]:
 
     Its defaults are wrong for a chat on a laptop: a second request ends a running stream, the logits of
     every prompt token are kept (n_ctx × n_vocab float32), all weights are locked into memory, and prompts
-    are read by every CPU even where n_threads is fewer.
+    are read by every CPU even if n_threads is fewer.
     """
     flags: dict[str, object] = {
         "model": options.model,

@@ -91,13 +91,13 @@ def listens(endpoint: Endpoint) -> bool:
 
 
 def is_drained(endpoint: Endpoint) -> bool:
-    """Whether it has no request any more and refuses new ones; also where it no longer answers."""
+    """Whether it has no request any more and refuses new ones; also if it no longer answers."""
     said = health(endpoint)
     return not said or (said.get("state") == "draining" and not said.get("busy"))
 
 
 def health(endpoint: Endpoint) -> dict[str, Any]:
-    """What the engine says of itself; nothing where it does not answer."""
+    """What the engine says of itself; nothing if it does not answer."""
     connection = _connect(endpoint, timeout=HEALTH_SECONDS)
     with contextlib.closing(connection):
         try:

@@ -16,7 +16,7 @@ class PullSettings(Options):
     n_ctx: int = option(
         2048, "context window that the memory is estimated for", flags=("--n_ctx",), ge=1, le=1 << 50
     )
-    connections: int = option(4, "connections at once, where the server supports ranges", ge=1, le=16)
+    connections: int = option(4, "connections at once, if the server supports ranges", ge=1, le=16)
     mirror: bool = option(False, "use hf-mirror.com (HF_ENDPOINT names any other)")
     lang: Literal[Lang, "auto"] = option("auto", "language of the recommended model")
     yes: bool = option(False, "answer yes to every question, the licence included")

@@ -32,7 +32,7 @@ class ServeSettings(Options):
     n_threads: int | None = option(None, "threads (default: physical cores)", flags=("--n_threads",), ge=1)
     n_gpu_layers: int | None = option(
         None,
-        "layers to offload, -1 for all (default: all where the build can, else 0)",
+        "layers to offload, -1 for all (default: all if the build can, else 0)",
         flags=("--n_gpu_layers",),
         ge=-1,
     )

@@ -93,7 +93,7 @@ def add(transcripts: Transcripts, trees: Sequence[Tree]) -> list[int]:
 def write_new(path: Path, text: str) -> None:
     """Write a new file, whole or not at all, and private like the transcripts.
 
-    Raises UsageError where the file exists, and StoreError where it can't be written.
+    Raises UsageError if the file exists, and StoreError if it can't be written.
     """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

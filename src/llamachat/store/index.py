@@ -55,7 +55,7 @@ def purge(connection: sqlite3.Connection) -> None:
 
 
 def check(connection: sqlite3.Connection) -> None:
-    """Raises sqlite3.Error where the index contradicts itself, which older SQLites don't look at."""
+    """Raises sqlite3.Error if the index contradicts itself, which older SQLites don't look at."""
     connection.execute("INSERT INTO message_search(message_search) VALUES ('integrity-check')")
 
 

@@ -66,7 +66,7 @@ class NoJournal:
         """What the conversation is to be taken up with again."""
 
     def name(self, name: str) -> None:
-        """Give the conversation a name. Raises StoreError where it is taken or nothing was said yet."""
+        """Give the conversation a name. Raises StoreError if it is taken or nothing was said yet."""
         raise StoreError("This chat keeps nothing.", "Start it without --no-store.")
 
     def resume(self, reference: str | None = None) -> Stored:

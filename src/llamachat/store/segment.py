@@ -57,7 +57,7 @@ def index_text(text: str) -> str:
 
 
 def match_expression(query: str) -> str:
-    """`query` as an FTS5 expression: every term must be there; empty where the query has no word at all."""
+    """`query` as an FTS5 expression: every term must be there; empty if the query has no word at all."""
     return " ".join(_term(runs) for term in fold(query).split() if (runs := list(_RUN.finditer(term))))
 
 
@@ -103,7 +103,7 @@ class Finder:
         return bool(self._patterns) and all(p.search(folded) for p in self._patterns)
 
     def find(self, text: str) -> Found | None:
-        """The line that holds most of the terms, the first of them where several do."""
+        """The line that holds most of the terms, the first of them if several do."""
         text = unicodedata.normalize("NFC", text)
         folded, origin = _folded(text)
         spans = [_spans(p, folded, origin) for p in self._patterns]

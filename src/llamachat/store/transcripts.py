@@ -35,7 +35,7 @@ _SUMMARY = """
 
 
 class Transcripts:
-    """An open file. Every method raises StoreError where SQLite fails, and then has changed nothing."""
+    """An open file. Every method raises StoreError if SQLite fails, and then has changed nothing."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection

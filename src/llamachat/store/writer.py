@@ -57,7 +57,7 @@ class Kept:
         return bool(unsaved) or self._heading(self.saved.rows) != self.saved.heading
 
     def store(self, transcripts: Transcripts) -> Saved:
-        """Write what the file does not have yet; what it has then. Raises GoneError where it was removed."""
+        """Write what the file does not have yet; what it has then. Raises GoneError if it was removed."""
         rows, before = dict(self.saved.rows), self.saved.heading
         with transcripts.changes():
             conversation_id = self.saved.id

@@ -69,7 +69,7 @@ class InputLine:
 
 
 def is_open(text: str) -> bool:
-    '''Whether Enter goes on with another line: after a `\\` at the end, and inside a `"""` block.'''
+    '''Whether Enter begins another line: after a `\\` at the end, and inside a `"""` block.'''
     if text.lstrip().startswith(BLOCK):
         body = text.lstrip()[len(BLOCK) :]
         return not body.rstrip().endswith(BLOCK)
@@ -101,7 +101,7 @@ def _keys(pastes: Pastes) -> KeyBindings:
 
 
 def _add_message_keys(keys: KeyBindings, typing: Filter) -> None:
-    """End a message, go on with it on another line, or give it up."""
+    """End a message, continue it on another line, or discard it."""
 
     @keys.add(Keys.Enter, filter=typing)
     def _enter(event: KeyPressEvent) -> None:

@@ -34,7 +34,7 @@ class PrivateFileHistory(FileHistory):
 
 
 def open_history(path: Path | None, unfold: Callable[[str], str]) -> History:
-    """The history at `path`, made where it is missing; one in memory for None or where it can't be used."""
+    """The history at `path`, made if it is missing; one in memory for None or if it can't be used."""
     if path is None:
         return InMemoryHistory()
     try:

@@ -16,7 +16,7 @@ class Pastes:
         self._texts: dict[str, str] = {}
 
     def fold(self, pasted: str) -> str:
-        """What to insert for `pasted`: its mark where it is long, with the white space that was around it."""
+        """What to insert for `pasted`: its mark if it is long, with the white space that was around it."""
         text = pasted.strip()
         if text.count("\n") < _MOST_LINES and len(text) <= _MOST_CHARACTERS:
             return pasted

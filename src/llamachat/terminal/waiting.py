@@ -57,7 +57,7 @@ class WaitingLine:
 
 
 class _KnownBar(BarColumn):
-    """A bar only where the end is known."""
+    """A bar only if the end is known."""
 
     def render(self, task: Task) -> Text:  # type: ignore[override]
         return Text("") if task.total is None else super().render(task)  # type: ignore[return-value]

@@ -23,7 +23,7 @@ _PICTURES: tuple[tuple[bytes, str], ...] = (
 
 
 def read_text(path: Path) -> str:
-    """The text of a file. Raises UsageError where it can't be read, or is not a text."""
+    """The text of a file. Raises UsageError if it can't be read, or is not a text."""
     return text_of(path, read_bytes(path))
 
 
@@ -49,7 +49,7 @@ def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
 
 
 def picture_url(data: bytes, name: str) -> str:
-    """A picture as a `data:` URL. Raises UsageError where the bytes are not a picture that models take."""
+    """A picture as a `data:` URL. Raises UsageError if the bytes are not a picture that models take."""
     if len(data) > MOST_PICTURE_BYTES:
         raise UsageError(f"{name} is larger than {MOST_PICTURE_BYTES // 2**20} MiB.", "Make it smaller.")
     kind = next((kind for mark, kind in _PICTURES if data.startswith(mark)), None)

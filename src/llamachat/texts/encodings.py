@@ -30,7 +30,7 @@ _JUDGED = 2**18
 
 
 def decode(data: bytes) -> str | None:
-    """The text of `data`; None where it has bytes that no text has."""
+    """The text of `data`; None if it has bytes that no text has."""
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return data.decode(encoding, "replace")

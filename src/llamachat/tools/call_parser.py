@@ -26,7 +26,7 @@ class _Form:
     last: str = ""
     """The end of all calls of a section."""
     head: re.Pattern[str] | None = None
-    """What is between the start and the arguments, with the name; None where both are in an object."""
+    """What is between the start and the arguments, with the name; None if both are in an object."""
 
 
 _MISTRAL_HEAD = re.compile(r"\s*([\w.-]+)\s*(?:\[CALL_ID\]\s*[\w-]+\s*)?(?:\[ARGS\])?\s*")

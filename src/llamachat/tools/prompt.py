@@ -72,7 +72,7 @@ def _introduced(messages: list[Message], offer: Offer) -> list[Message]:
 
 
 def calls_of(message: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The calls in a message of the assistant, also one of old."""
+    """The calls in a message of the assistant, also of the older form."""
     legacy = message.get("function_call")
     calls = message.get("tool_calls") or ([{"type": "function", "function": legacy}] if legacy else [])
     return [call for call in calls if isinstance(call, dict) and isinstance(call.get("function"), dict)]

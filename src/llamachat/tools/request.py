@@ -1,4 +1,4 @@
-"""What a request says about tools: `tools` and `tool_choice`, or `functions` and `function_call` of old."""
+"""What a request says about tools: `tools` and `tool_choice`, or the older `functions`."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Offer:
 def read(
     tools: Any, tool_choice: Any, functions: Any = None, function_call: Any = None, parallel: bool = True
 ) -> Offer | None:
-    """None where there is nothing to call; raises ToolError."""
+    """None if there is nothing to call; raises ToolError."""
     legacy = bool(functions) and not tools
     where, choice_name = ("functions", "function_call") if legacy else ("tools", "tool_choice")
     choice = function_call if legacy else tool_choice

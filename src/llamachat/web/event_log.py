@@ -39,7 +39,7 @@ class EventLog:
 
     @property
     def unwatched_seconds(self) -> float:
-        """For how long nobody has read; 0 while somebody does."""
+        """Seconds for which nobody has read; 0 while somebody does."""
         return 0.0 if self._readers else time.monotonic() - self._unwatched_since
 
     def begin_turn(self) -> None:
@@ -67,7 +67,7 @@ class EventLog:
                     first, end = self._first, self.end
                     events = self._events[max(0, after - first) :]
                 if not first <= after <= end:
-                    # What this reader has not seen is no longer here; or the server was started anew.
+                    # What this reader has not seen is no longer here; or the server was restarted.
                     after, events = end, []
                     yield after, CHANGED
                 for event in events:

@@ -16,7 +16,7 @@ from llamachat.errors import ConversationBusy, ConversationChanged, LlamachatErr
 from llamachat.web.event_log import CHANGED, EventLog
 
 UNWATCHED_SECONDS = 600.0
-"""A turn that nobody has watched for so long ends."""
+"""A turn that nobody has watched for so long is ended."""
 
 Action = Literal["ask", "edit", "retry", "continue"]
 
@@ -42,7 +42,7 @@ class OpenConversation:
     def start(self, action: Action, text: str, head: int | None, node: int | None = None) -> None:
         """Begin a turn. `head` is where the page stood; `node` the question that an edit replaces.
 
-        Raises ConversationBusy while another turn runs, ConversationChanged where the page is out of date.
+        Raises ConversationBusy while another turn runs, ConversationChanged if the page is out of date.
         """
         with self._lock:
             if self._running:
@@ -142,7 +142,7 @@ class OpenConversation:
         self.events.append(CHANGED)
 
     def take_over(self, reference: str) -> None:
-        """Read the stored conversation anew: somebody else has changed it."""
+        """Read the stored conversation again: somebody else has changed it."""
         with self._lock:
             if self._running:
                 return
@@ -150,7 +150,7 @@ class OpenConversation:
         self.events.append(CHANGED)
 
     def attach(self, name: str, text: str) -> int:
-        """Let `text` go out with the next message; its tokens. Raises UsageError where it does not fit."""
+        """Let `text` go out with the next message; its tokens. Raises UsageError if it does not fit."""
         with self._lock:
             return attachments.attach(self.session, name, name.rpartition(".")[2], text)
 

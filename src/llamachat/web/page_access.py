@@ -1,7 +1,7 @@
 """Who may come in: this server's own page with the cookie that its key gives, and nobody else.
 
 A page of another site can make a browser send requests here. A `SameSite=Strict` cookie is not sent along
-with them, and what changes something needs JSON and this page's own Origin besides.
+with them, and what changes something also needs JSON and this page's own Origin.
 """
 
 from __future__ import annotations
