@@ -80,6 +80,8 @@ class Constraint:
         self._rules, self.words, self._wanted = rules, words, wanted
         self._state: State = rules.matcher.start
         self._error: Exception | None = None
+        self.allowed: list[int] | None = None
+        """What the last token was drawn from."""
 
     def __call__(
         self, tokens: npt.NDArray[np.intc], scores: npt.NDArray[np.single]
@@ -91,6 +93,7 @@ class Constraint:
         except Exception as error:  # noqa: BLE001
             self._error = error
             allowed = list(self.words.ends)
+        self.allowed = allowed
         result = np.full_like(scores, -np.inf)
         result[allowed] = np.maximum(scores[allowed], np.finfo(np.single).min)
         return result

@@ -13,11 +13,12 @@ from typing import Any, ClassVar
 import llama_cpp
 import llama_cpp._internals as internals
 import numpy as np
+import numpy.typing as npt
 from llama_cpp.llama_tokenizer import LlamaTokenizer
 
 from llamachat.core import shutdown
 from llamachat.core.engine_options import EngineOptions
-from llamachat.engine import constraint, jobs, marks, model_thread, request_body, tool_turn
+from llamachat.engine import constraint, jobs, logprobs, marks, model_thread, request_body, tool_turn
 from llamachat.engine.answer_length import longest_answer
 from llamachat.engine.failures import Refused, refusal
 from llamachat.engine.jobs import Cancelled, Job
@@ -25,6 +26,7 @@ from llamachat.engine.kv_cache import KvCache
 from llamachat.engine.kv_plan import batches
 from llamachat.engine.kv_state import Cells
 from llamachat.engine.lanes import Lanes, SequenceContext
+from llamachat.engine.logprobs import Recorder
 from llamachat.engine.marks import Marks
 from llamachat.engine.prefill import PrefillClock
 from llamachat.grammar.nodes import Literal, Node, Token
@@ -97,6 +99,11 @@ class Engine(llama_cpp.Llama):
             raise Refused(400, "This model can't see pictures.", param="messages")
         turn = self._turn_of(kwargs)
         tool_turn.current.set(turn)
+        top, has_logprobs = kwargs.pop("top_logprobs", None), kwargs.pop("logprobs", None)
+        if has_logprobs and self.chat_format in OWN_TOOLS:
+            raise Refused(400, f"The chat format {self.chat_format} has no logprobs.", param="logprobs")
+        recorder = self._recorder(top or 0) if has_logprobs else None
+        logprobs.current.set(recorder)
         messages = self._marks.put(self._with_tools(messages, turn, kwargs))
         rules = constraint.of_response_format(kwargs.pop("response_format", None))
         if turn is not None and turn.offer is not None:
@@ -109,6 +116,7 @@ class Engine(llama_cpp.Llama):
             answer: Any = super().create_chat_completion(messages, *args, **kwargs)
         except Exception as error:
             raise refusal(error) from error
+        answer = logprobs.put(answer, recorder)
         if turn is None:
             return answer
         return tool_turn.streamed(answer, turn) if kwargs.get("stream") else tool_turn.whole(answer, turn)
@@ -155,6 +163,9 @@ class Engine(llama_cpp.Llama):
             raise _Counted(len(prompt))
         try:
             turn = tool_turn.current.get()
+            top = kwargs.pop("logprobs", None)
+            if top is not None:
+                logprobs.current.set(self._recorder(top, prompt))
             if turn is not None and turn.offer is not None:
                 kwargs["logits_processor"] = self._held_to_calls(turn, prompt, kwargs)
             if (grammar := kwargs.pop("grammar", None)) is not None:
@@ -163,9 +174,13 @@ class Engine(llama_cpp.Llama):
             self._check_bias(kwargs.get("logit_bias") or ())
             if isinstance(prompt, list) and "max_tokens" in kwargs:
                 kwargs["max_tokens"] = longest_answer(self.n_ctx(), len(prompt), kwargs["max_tokens"])
+            recorder = logprobs.current.get()
+            answer: Any
             if kwargs.get("stream"):
-                return self._stream(turn, prompt, *args, **kwargs)
-            return model_thread.run(partial(self._complete, prompt, *args, **kwargs))
+                answer = self._stream(turn, recorder, prompt, *args, **kwargs)
+            else:
+                answer = model_thread.run(partial(self._complete, prompt, *args, **kwargs))
+            return answer if top is None else logprobs.put(answer, recorder)
         except Exception as error:
             raise refusal(error, self.n_ctx()) from error
 
@@ -180,9 +195,17 @@ class Engine(llama_cpp.Llama):
         with self._lane(prompt, kwargs) as lane:
             return super(Engine, lane).create_completion(prompt, *args, **kwargs)
 
-    def _stream(self, turn: tool_turn.Turn | None, prompt: Any, *args: Any, **kwargs: Any) -> Iterator[Any]:
+    def _stream(
+        self,
+        turn: tool_turn.Turn | None,
+        recorder: Recorder | None,
+        prompt: Any,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Iterator[Any]:
         """Nothing is done before the first chunk is asked for, which must be in the model's thread."""
-        tool_turn.current.set(turn)  # made in another thread's context
+        tool_turn.current.set(turn)  # made in another thread's context, as the recorder
+        logprobs.current.set(recorder)
         try:
             with self._lane(prompt, kwargs) as lane:
                 yield from super(Engine, lane).create_completion(prompt, *args, **kwargs)
@@ -212,15 +235,24 @@ class Engine(llama_cpp.Llama):
         if kwargs.get("reset", True):
             self.lanes.kv.prepare(self.seq, tokens)
         held = getattr(kwargs.get("logits_processor"), "constraint", None)
+        recorder = logprobs.current.get()
         for token in super().generate(tokens, *args, **kwargs):
+            ends = self._ends_generation(token)
+            if recorder is not None:
+                if ends:
+                    recorder.end()
+                else:
+                    recorder.record(token, self._sampled_logits(), held.allowed if held is not None else None)
             if held is not None:
                 held.accept(token)
             if job is not None:
-                job.wrote(ends=self._ends_generation(token))
+                job.wrote(ends=ends)
             yield token
             if job is not None:
                 job.check()
             if held is not None and held.is_over:  # what is left to sample is the end
+                if recorder is not None:
+                    recorder.end()
                 yield from held.words.any_end
                 return
 
@@ -261,8 +293,15 @@ class Engine(llama_cpp.Llama):
         """The library draws from the last row of a batch, and a lane from its own."""
         sampler: Any = self._sampler
         if len(self.lanes.views) == 1 or sampler is None:
+            at = kwargs.get("idx")
+            self.row = -1 if at is None else at - self.n_tokens  # with a draft, one of several
             return super().sample(*args, **kwargs)
         return sampler.sample(self._ctx, self.row)
+
+    def _sampled_logits(self) -> npt.NDArray[np.single]:
+        """What the last token was drawn from, of shape (n_vocab,); valid until the next decode."""
+        row = llama_cpp.llama_get_logits_ith(self.ctx, self.row)
+        return np.ctypeslib.as_array(row, shape=(self.n_vocab(),))
 
     def detokenize(
         self, tokens: list[int], prev_tokens: list[int] | None = None, special: bool = False
@@ -270,10 +309,14 @@ class Engine(llama_cpp.Llama):
         """Each token's text is asked for once; the library asks for the whole reply at every token."""
         if special or not self._is_own_tokenizer:
             return super().detokenize(tokens, prev_tokens, special)
-        visible = self._visible if tool_turn.current.get() is not None else {}
-        text = b"".join([visible.get(token) or self._piece(token) for token in tokens])
+        text = b"".join(map(self._shown, tokens))
         # As the library does: older models put a space in front of the first word.
         return text[1:] if text[:1] == b" " and tokens[0] == self.token_bos() else text
+
+    def _shown(self, token: int) -> bytes:
+        """What a token adds to an answer."""
+        marker = self._visible.get(token) if tool_turn.current.get() is not None else None
+        return marker or self._piece(token)
 
     def _piece(self, token: int) -> bytes:
         if token not in self._pieces:
@@ -356,6 +399,19 @@ class Engine(llama_cpp.Llama):
         """Others may look at the tokens before."""
         return type(self.tokenizer_) is LlamaTokenizer
 
+    def _recorder(self, top: int, prompt: Any = "") -> Recorder:
+        """For the `top` likeliest tokens of each step; `prompt` is the text or the tokens of a completion."""
+        job = jobs.current.get()
+        text = prompt if isinstance(prompt, str) else self.detokenize(prompt).decode(errors="replace")
+        vocab = llama_cpp.llama_model_get_vocab(self.model)
+        return Recorder(
+            top,
+            self._shown,
+            lambda token: llama_cpp.llama_vocab_get_text(vocab, token) or b"",
+            allowed_only=job is not None and job.logprobs_of == "allowed",
+            prompt_characters=len(text),
+        )
+
     def _held_to(self, rules: constraint.Rules, request: Mapping[str, Any]) -> constraint.Processors:
         """The logits processors of `request`, and one more that holds its answer to `rules`."""
         held = constraint.Constraint(rules, self._words, _wanted(request))
@@ -427,7 +483,10 @@ class Engine(llama_cpp.Llama):
 
 
 def _wanted(request: Mapping[str, Any]) -> int | None:
-    """How many of the likeliest tokens its sampler looks at."""
+    """How many of the likeliest tokens its sampler looks at, or its logprobs are of."""
+    recorder = logprobs.current.get()
+    if recorder is not None and recorder.allowed_only:
+        return None
     penalties = (request.get("frequency_penalty") or 0, request.get("presence_penalty") or 0)
     return constraint.wanted(
         request.get("top_k", 40),

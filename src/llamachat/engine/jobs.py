@@ -31,6 +31,7 @@ class Job:
     return_progress: bool = False
     continue_final_message: bool = False
     parallel_tool_calls: bool = True
+    logprobs_of: str = "model"
     streams: bool = False
     report: Callable[[dict[str, Any]], None] | None = None
     cancelled: bool = False

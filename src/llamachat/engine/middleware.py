@@ -111,6 +111,7 @@ def job_of(body: Mapping[str, Any], ticket: Ticket, ended: Callable[[jobs.Job], 
         return_progress=body.get("return_progress") is True,
         continue_final_message=body.get("continue_final_message") is True,
         parallel_tool_calls=body.get("parallel_tool_calls") is not False,
+        logprobs_of=body.get("logprobs_of", "model"),
         streams=bool(body["stream"]),
     )
 

@@ -15,6 +15,8 @@ from llamachat.engine.failures import Refused
 from llamachat.tools.request import NO_PARAMETERS
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+MOST_LOGPROBS = 20
+LOGPROBS_OF = ("model", "allowed")
 CONTENT_OPTIONAL = ("assistant", "function")
 
 
@@ -71,6 +73,7 @@ def completion(body: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(prompt, list) and len(prompt) != 1:
         raise Refused(400, "Only one prompt at a time.", param="prompt")
     wanted.setdefault("seed", secrets.randbelow(2**31))
+    _check_logprobs(wanted)
     return wanted
 
 
@@ -87,6 +90,22 @@ def chat(body: Mapping[str, Any]) -> dict[str, Any]:
     if "response_format" in wanted:
         wanted["response_format"] = _response_format(wanted["response_format"])
     return wanted
+
+
+def _check_logprobs(wanted: Mapping[str, Any]) -> None:
+    """How many tokens are `top_logprobs` of a chat, and `logprobs` of a completion."""
+    name = "top_logprobs" if "messages" in wanted else "logprobs"
+    count = wanted.get(name, 0)
+    if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= MOST_LOGPROBS:
+        message = f"{name} must be a whole number from 0 to {MOST_LOGPROBS}."
+        raise Refused(400, message, param=name)
+    if name in wanted and "messages" in wanted and wanted.get("logprobs") is not True:
+        raise Refused(400, "top_logprobs needs `logprobs: true`.", param=name)
+    if "logprobs" in wanted and wanted.get("echo") is True:
+        raise Refused(400, "echo with logprobs: the prompt's tokens have none here.", param="echo")
+    if wanted.get("logprobs_of", "model") not in LOGPROBS_OF:
+        message = f"logprobs_of must be one of {', '.join(LOGPROBS_OF)}."
+        raise Refused(400, message, param="logprobs_of")
 
 
 def _check_continuation(wanted: Mapping[str, Any]) -> None:

@@ -19,7 +19,8 @@ HINT = "Install llama-cpp-python 0.3.36, or start with --plain."
 SURFACE: Mapping[str, str] = {
     "llama_cpp": """
         LLAMA_TOKEN_ATTR_CONTROL LLAMA_TOKEN_ATTR_LSTRIP LLAMA_TOKEN_ATTR_RSTRIP LLAMA_TOKEN_ATTR_UNKNOWN
-        Llama LogitsProcessorList ggml_abort_callback llama_decode llama_get_memory llama_memory_can_shift
+        Llama LogitsProcessorList ggml_abort_callback llama_decode llama_get_logits_ith llama_get_memory
+        llama_memory_can_shift
         llama_memory_seq_add llama_memory_seq_pos_max llama_memory_seq_pos_min llama_memory_seq_rm
         llama_model_get_vocab llama_model_is_hybrid llama_model_is_recurrent llama_model_n_ctx_train
         llama_model_n_swa llama_n_ctx_seq llama_n_seq_max llama_set_abort_callback llama_state_seq_get_data

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from llamachat.engine import logprobs
 from llamachat.engine.constraint import Constraint, Rules, Words
 from llamachat.engine.failures import Refused
 from llamachat.grammar.nodes import Grammar
@@ -96,6 +97,10 @@ class CallConstraint:
     ) -> npt.NDArray[np.single]:
         return scores if self._held is None else self._held(tokens, scores)
 
+    @property
+    def allowed(self) -> list[int] | None:
+        return None if self._held is None else self._held.allowed
+
     def accept(self, token: int) -> None:
         if self._held is not None:
             self._held.accept(token)
@@ -133,9 +138,11 @@ def whole(answer: dict[str, Any], turn: Turn) -> dict[str, Any]:
 def streamed(chunks: Iterator[dict[str, Any]], turn: Turn) -> Iterator[dict[str, Any]]:
     """A stream's chunks of the library, with calls in pieces."""
     reading, calls = turn.parser(), 0
+    of_tokens = None
     for chunk in chunks:
         choice = chunk["choices"][0]
         reason, said = choice["finish_reason"], choice["delta"].get("content")
+        of_tokens = logprobs.joined(of_tokens, choice["logprobs"])
         if "role" in choice["delta"]:
             yield chunk
         events = reading.feed(said) if said else []
@@ -143,12 +150,12 @@ def streamed(chunks: Iterator[dict[str, Any]], turn: Turn) -> Iterator[dict[str,
             calls += isinstance(event, CallBegins)
             if calls > 1 and turn.legacy:
                 continue
-            yield {**chunk, "choices": [{**choice, "delta": _delta(event, turn), "finish_reason": None}]}
+            said = {"delta": _delta(event, turn), "logprobs": of_tokens, "finish_reason": None}
+            yield {**chunk, "choices": [{**choice, **said}]}
+            of_tokens = None
         if reason is not None:
-            yield {
-                **chunk,
-                "choices": [{**choice, "delta": {}, "finish_reason": _reason(reason, calls, turn)}],
-            }
+            end = {"delta": {}, "logprobs": of_tokens, "finish_reason": _reason(reason, calls, turn)}
+            yield {**chunk, "choices": [{**choice, **end}]}
 
 
 def _reason(reason: str, calls: int, turn: Turn) -> str:
