@@ -11,6 +11,8 @@ from llamachat.core.events import Event, TextDelta
 class Recorder:
     """Collects what is shown and told; says `consents` to every question; stops after `enough` pieces."""
 
+    commands = True
+
     def __init__(self, *, consents: bool = False, enough: int | None = None) -> None:
         self.events: list[Event] = []
         self.told: list[str] = []

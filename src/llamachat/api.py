@@ -207,6 +207,8 @@ class Chat:
 class _Listener:
     """A face that takes the text and nothing else."""
 
+    commands = False
+
     def __init__(self, take: Callable[[str], None]) -> None:
         self._take = take
         self.stop: Callable[[], None] = lambda: None

@@ -50,18 +50,26 @@ class ExitStatus(enum.IntEnum):
 
 
 class LlamachatError(Exception):
-    """One line for the user: what happened, and in `hint` what to do next."""
+    """One line for the user: what happened, and in `hint` what to do next.
+
+    `command_hint` is the hint for those who can type slash commands, if it is another one.
+    """
 
     exit_status = ExitStatus.ERROR
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", *, command_hint: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.command_hint = command_hint
 
     def __str__(self) -> str:
         """Message and hint as the single line that is shown."""
         return " ".join(f"{self.message} {self.hint}".split())
+
+    def with_commands(self) -> str:
+        """The same where slash commands can be typed."""
+        return " ".join(f"{self.message} {self.command_hint or self.hint}".split())
 
 
 class MessageTooLarge(LlamachatError):
@@ -123,9 +131,15 @@ class ContextExceeded(ServerError):
     """The prompt does not fit: `prompt_tokens` into `n_ctx`, either None if the server did not say."""
 
     def __init__(
-        self, message: str, hint: str = "", *, prompt_tokens: int | None = None, n_ctx: int | None = None
+        self,
+        message: str,
+        hint: str = "",
+        *,
+        command_hint: str = "",
+        prompt_tokens: int | None = None,
+        n_ctx: int | None = None,
     ) -> None:
-        super().__init__(message, hint)
+        super().__init__(message, hint, command_hint=command_hint)
         self.prompt_tokens = prompt_tokens
         self.n_ctx = n_ctx
 
@@ -136,8 +150,8 @@ class BrokenAnswer(ServerError):
     A stock `llama_cpp.server` sends an empty stream if the prompt is larger than its window.
     """
 
-    def __init__(self, message: str, hint: str = "", *, empty: bool) -> None:
-        super().__init__(message, hint)
+    def __init__(self, message: str, hint: str = "", *, command_hint: str = "", empty: bool) -> None:
+        super().__init__(message, hint, command_hint=command_hint)
         self.empty = empty
 
 

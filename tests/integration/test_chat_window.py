@@ -35,6 +35,7 @@ def chat(
             "-m",
             "llamachat",
             "chat",
+            "--lines",
             "--base-url",
             server.base_url,
             *key,
@@ -57,7 +58,7 @@ def stored(env: Mapping[str, str]) -> Stored:
 
     (path,) = Path(env["XDG_DATA_HOME"]).rglob("*.db")
     with Transcripts.open(path, fail) as transcripts:
-        return transcripts.load(transcripts.find(None))
+        return transcripts.load(transcripts.summaries()[0].id)
 
 
 def test_an_answer_that_was_cut_goes_on_as_if_it_had_not_been(

@@ -1,4 +1,4 @@
-"""Without a terminal: lines in, answers out, and an exit status that tells of failure."""
+"""Without a terminal: a message or lines in, answers out, and an exit status that tells of failure."""
 
 from __future__ import annotations
 
@@ -24,9 +24,32 @@ def chat(
     return subprocess.run(command, env={**env, **more}, input=stdin, capture_output=True, timeout=PATIENCE)
 
 
-def test_one_message_a_line_in_and_answers_out(env: dict[str, str], fake: FakeServer) -> None:
-    done = chat(env, fake.url, stdin="hello\n\n你好\nbye\nnever\n".encode())
-    assert done.stdout == "you said 5: hello\nyou said 2: 你好\n".encode()
+def test_a_pipe_is_one_message_whatever_is_in_it(env: dict[str, str], fake: FakeServer) -> None:
+    for text in ("/* code */\n\nbye\n  你好", '"""Doc."""\nx = 1', "bye", "// a comment"):
+        done = chat(env, fake.url, stdin=f"{text}\n".encode())
+        assert done.stdout.decode() == f"you said {len(text)}: {text}\n"
+        assert done.returncode == 0 and done.stderr == b""
+    refused = chat(env, fake.url, stdin=b"empty\n")
+    assert refused.returncode == 5 and b"/clear" not in refused.stderr
+
+
+def test_a_pipe_is_not_the_conversation_to_continue(env: dict[str, str], fake: FakeServer) -> None:
+    none = chat(env, fake.url, "--continue", stdin=b"hello\n")
+    chat(env, fake.url, stdin=b"from a pipe\n")
+    again = chat(env, fake.url, "--continue", stdin=b"request\n")
+    assert none.returncode == again.returncode == 8
+    kept = chat(env, fake.url, "--resume", "1", stdin=b"request\n")
+    assert b"from a pipe" in kept.stdout
+
+
+def test_with_lines_each_is_a_message_or_a_command_or_begins_a_block(
+    env: dict[str, str], fake: FakeServer
+) -> None:
+    lines = 'hello\n\n你好\n/model other\n"""\na block\n\nof lines\n"""\nbye\nnever\n'
+    done = chat(env, fake.url, "--lines", stdin=lines.encode())
+    assert done.stdout.decode() == (
+        "you said 5: hello\nyou said 2: 你好\nother\nyou said 17: a block\n\nof lines\n"
+    )
     assert done.stderr == b""
     assert done.returncode == 0
 
@@ -44,7 +67,7 @@ def test_an_answer_in_a_pipe_is_raw_and_without_colour(env: dict[str, str], fake
 def test_numbers_and_errors_go_to_stderr_and_a_failure_into_the_status(
     env: dict[str, str], fake: FakeServer
 ) -> None:
-    done = chat(env, fake.url, "--stats", stdin=b"error\nhello\n")
+    done = chat(env, fake.url, "--stats", "--lines", stdin=b"error\nhello\n")
     assert done.stdout == b"you said 5: hello\n"
     first, second = done.stderr.decode().splitlines()
     assert first == "The server answered with an error: the model fell over."
@@ -135,7 +158,7 @@ def test_the_request_is_the_articles(env: dict[str, str], fake: FakeServer) -> N
 
 
 def test_a_broken_pipe_ends_the_chat_without_a_complaint(env: dict[str, str], fake: FakeServer) -> None:
-    command = [sys.executable, "-m", "llamachat", "chat", "--base-url", fake.url]
+    command = [sys.executable, "-m", "llamachat", "chat", "--base-url", fake.url, "--lines"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, env=env, stdin=pipe, stdout=pipe, stderr=pipe) as writing:
         assert writing.stdin and writing.stdout and writing.stderr
@@ -172,7 +195,7 @@ def test_a_stream_that_is_closed_is_an_empty_one(env: dict[str, str], fake: Fake
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_ctrl_c_in_a_pipe_stops_the_answer(env: dict[str, str], fake: FakeServer, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "llamachat", "chat", "--base-url", fake.url]
+    command = [sys.executable, "-m", "llamachat", "chat", "--base-url", fake.url, "--lines"]
     pipe = subprocess.PIPE
     out = tmp_path / "out"
     with (

@@ -18,8 +18,11 @@ class AnswerView(Protocol):
 class Face(Protocol):
     """Events are shown, remarks are told, questions are asked. It decides nothing of what is sent or kept.
 
-    All calls come from the thread that holds the session.
+    All calls come from the thread that holds the session. `commands`: slash commands can be typed, so that
+    remarks may name them.
     """
+
+    commands: bool
 
     def answer(self, stop: Callable[[], None]) -> AbstractContextManager[AnswerView]:
         """Show an answer until the context is left; `stop`, called from any thread or a signal, ends it."""

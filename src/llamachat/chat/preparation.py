@@ -83,7 +83,8 @@ def _get_consent(session: Session, face: Face, prepared: Prepared) -> None:
     if turns and session.settings.on_full == "stop":
         error = WindowFull(turns)
         if not face.ask(f"{error.message} Send it?"):
-            error.hint = (
+            error.hint = "Decide: on-full drop or summarise, or a new conversation."
+            error.command_hint = (
                 "Decide: /set on-full drop (or summarise), /undo, or /clear; /context shows what is there."
             )
             raise error
@@ -99,7 +100,8 @@ def _tell_what_goes(session: Session, face: Face, prepared: Prepared) -> None:
         excerpt = excerpt[:EXCERPT] + "…"
     turns = len(going)
     what = f"1 turn goes out: “{excerpt}”" if turns == 1 else f"{turns} turns go out, from “{excerpt}” on"
-    face.tell(f"[the window is full: {what}; /context shows what the model sees]")
+    more = "; /context shows what the model sees" if face.commands else ""
+    face.tell(f"[the window is full: {what}{more}]")
 
 
 def _summed_up(

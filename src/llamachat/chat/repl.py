@@ -63,9 +63,9 @@ class Repl:
         if not reply.text.strip():
             self.terminal.tell("[the model has nothing to add]")
         elif reply.done.finish_reason == "interrupted":
-            self.terminal.tell("[stopped: /continue goes on from there]")
+            self._tell_end("stopped")
         elif reply.done.finish_reason == "length":
-            self.terminal.tell("[cut at its greatest length: /continue goes on from there]")
+            self._tell_end("cut at its greatest length")
         if self.show_stats and self.stats:
             self.terminal.tell(self.stats)
 
@@ -83,7 +83,7 @@ class Repl:
             raise
         except LlamachatError as error:
             self._tell_of_cut(None)
-            self.terminal.error(str(error))
+            self._say(error)
         except KeyboardInterrupt:
             self.terminal.tell("Stopped.")
 
@@ -97,7 +97,7 @@ class Repl:
             # First of all, because who sees the error may press Ctrl-C at once.
             self.draft, self.exit_status = text, error.exit_status
             self._tell_of_cut(cut)
-            self.terminal.error(str(error))
+            self._say(error)
         except KeyboardInterrupt:
             if not self.terminal.interactive:
                 raise
@@ -106,12 +106,21 @@ class Repl:
 
     def _tell_of_cut(self, before: Message | None) -> None:
         if self.session.cut_answer not in (None, before):
-            self.terminal.tell("[broken off: /continue goes on from there]")
+            self._tell_end("broken off")
+
+    def _tell_end(self, how: str) -> None:
+        more = ": /continue goes on from there" if self.terminal.commands else ""
+        self.terminal.tell(f"[{how}{more}]")
+
+    def _say(self, error: LlamachatError) -> None:
+        self.terminal.error(error.with_commands() if self.terminal.commands else str(error))
 
     def _handle(self, text: str) -> None:
         if not text.strip():
             return
-        if text.strip().lower() in _LEAVE:
+        if not self.terminal.commands:
+            self._ask(text)
+        elif text.strip().lower() in _LEAVE:
             self.leaving = True
         elif text.startswith("/") and not text.startswith("//"):
             commands.run(self, text)

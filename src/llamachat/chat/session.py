@@ -58,7 +58,7 @@ class Session:
 
     `cut` is the node of an answer that broke off: it is in no turn, and can be continued. `id` names the
     conversation to servers, so that all of its requests can go to the one that knows it. `on_top` has
-    it come first in lists.
+    it come first in lists. `piped`: its messages come from a pipe, so that it is not what a person left last.
     """
 
     client: ChatClient
@@ -70,6 +70,7 @@ class Session:
     attached: list[str] = field(default_factory=list)
     cut: int | None = None
     on_top: bool = False
+    piped: bool = False
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @classmethod
@@ -81,10 +82,11 @@ class Session:
         *,
         facts: ServerFacts | None = None,
         n_ctx: int | None = None,
+        piped: bool = False,
     ) -> Session:
         """A session at a new conversation; `n_ctx` is the window if the server does not say it."""
         window = ContextWindow(lambda: client.window(session.settings.model), n_ctx=n_ctx)
-        session = cls(client, journal, window, settings, Conversation(), facts)
+        session = cls(client, journal, window, settings, Conversation(), facts, piped=piped)
         session.begin()
         return session
 
@@ -117,7 +119,10 @@ class Session:
         self.settings = self.settings.resumed(before, keep)
         self.id = str(before.get("session") or uuid.uuid4().hex)
         self.on_top = before.get("on_top") is True
+        self.piped = self.piped and before.get("piped") is True
         self._go_to(stored.conversation)
+        if before.get("piped") is True and not self.piped:
+            self.journal.remember(self._remembered)
         return stored.conversation
 
     def switch_to(self, conversation: Conversation) -> None:
@@ -165,7 +170,8 @@ class Session:
 
     @property
     def _remembered(self) -> dict[str, Any]:
-        return {**self.settings.remembered, "session": self.id, "on_top": self.on_top}
+        remembered = {**self.settings.remembered, "session": self.id, "on_top": self.on_top}
+        return remembered | ({"piped": True} if self.piped else {})
 
     # -- the server -----------------------------------------------------------------------------------
 

@@ -209,5 +209,7 @@ def _no_answer(finish_reason: str) -> LlamachatError:
     if finish_reason == "interrupted":
         return Stopped("Stopped before an answer came.")
     if finish_reason == "length":
-        return ServerError("There was no room for an answer.", "/set max_tokens gives it more.")
+        error = ServerError("There was no room for an answer.", "--max-tokens gives it more.")
+        error.command_hint = "/set max_tokens gives it more."
+        return error
     return ServerError("The model gave an empty answer.", "Send the message again, or change it.")

@@ -52,7 +52,12 @@ def chat(options: ChatSettings) -> int:
             client.warm_up()
             with closing(_journal(options, terminal)) as journal:
                 session = Session.open(
-                    client, journal, conversation_settings(options, said), facts=said, n_ctx=options.n_ctx
+                    client,
+                    journal,
+                    conversation_settings(options, said),
+                    facts=said,
+                    n_ctx=options.n_ctx,
+                    piped=not sys.stdin.isatty(),
                 )
                 transcripts = paths.transcripts_file(options.transcripts)
                 one = Repl(session, terminal, transcripts, show_stats=options.stats)
@@ -101,7 +106,8 @@ def _terminal(options: ChatSettings) -> Iterator[Terminal]:
         theme=theme.choose(options.theme, os.environ.get("COLORFGBG", "")),
     )
     if not person:
-        yield PlainTerminal(sys.stdin, sys.stdout, sys.stderr, display)
+        lines = options.lines or sys.stdin.isatty()
+        yield PlainTerminal(sys.stdin, sys.stdout, sys.stderr, display, lines=lines)
         return
     # What is typed becomes messages, so a chat that keeps no messages does not keep that either.
     kept = options.input_history and options.store

@@ -60,7 +60,8 @@ def broken(*, empty: bool) -> BrokenAnswer:
     if empty:
         return BrokenAnswer(
             "The server ended the stream without a word.",
-            "Its window may be full: send less at once, or /clear starts a new conversation.",
+            "Its window may be full: send less at once, or start a new conversation.",
+            command_hint="Its window may be full: send less at once, or /clear starts a new conversation.",
             empty=True,
         )
     return BrokenAnswer("The connection broke off before the answer was complete.", "", empty=False)
@@ -134,7 +135,8 @@ def from_message(message: str, code: str | None, body: object) -> LlamachatError
     said: Mapping[str, Any] = body if isinstance(body, Mapping) else {}
     return ContextExceeded(
         f"The conversation is larger than the model's window: {text.rstrip('.')}.",
-        "/clear starts a new one; `llamachat serve --n-ctx` makes the window larger.",
+        "Start a new one; `llamachat serve --n-ctx` makes the window larger.",
+        command_hint="/clear starts a new one; `llamachat serve --n-ctx` makes the window larger.",
         prompt_tokens=int(found["prompt"]) if found else _number(said.get("n_prompt_tokens")),
         n_ctx=int(found["n_ctx"]) if found else _number(said.get("n_ctx")),
     )

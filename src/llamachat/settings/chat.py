@@ -55,4 +55,8 @@ class ChatSettings(ConversationOptions):
     store: bool = option(True, "save the conversation in the transcripts")
     continue_last: bool = option(False, "continue the last conversation", flags=("--continue",))
     resume: str | None = option(None, "continue the conversation with this id or name", metavar="ID|NAME")
+    lines: bool = option(
+        False,
+        "in a pipe, each line is what would be typed: a message or a command (default: all is one message)",
+    )
     wait: float = option(0.0, "wait this many seconds for the server", metavar="SECONDS", ge=0)

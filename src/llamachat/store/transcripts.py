@@ -32,6 +32,7 @@ _SUMMARY = """
             ORDER BY id DESC LIMIT 1),
         created_at, updated_at
     FROM conversation"""
+_BY_A_PERSON = "json_extract(settings, '$.piped') IS NOT 1"
 
 
 class Transcripts:
@@ -166,10 +167,11 @@ class Transcripts:
         return [row[0] for row in rows]
 
     def find(self, reference: str | None) -> int:
-        """The id for an id or a name; for None the last conversation in which the user asked something."""
+        """The id for an id or a name; for None the last conversation in which a person asked something."""
         values: tuple[object, ...]
         if reference is None:
-            where, values = "1 ORDER BY title = '', updated_at DESC, id DESC LIMIT 1", ()
+            order = "title = '', updated_at DESC, id DESC"
+            where, values = f"{_BY_A_PERSON} ORDER BY {order} LIMIT 1", ()
         elif reference.isdecimal():
             where, values = "id = ?", (min(int(reference), 2**63 - 1),)
         else:

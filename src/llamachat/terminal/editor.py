@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -19,12 +18,12 @@ from prompt_toolkit.output import ColorDepth
 from prompt_toolkit.styles import Style
 from wcwidth import grapheme_boundary_before, iter_graphemes
 
+from llamachat.terminal.blocks import BLOCK, is_open, unwrap
 from llamachat.terminal.input_history import open_history
 from llamachat.terminal.options import CommandHint
 from llamachat.terminal.pastes import Pastes
 from llamachat.terminal.theme import Theme
 
-BLOCK = '"""'
 _STATUS_LEAST_WIDTH = 60
 
 
@@ -66,23 +65,6 @@ class InputLine:
     def _right(self) -> StyleAndTextTuples:
         wide = self._session.app.output.get_size().columns >= _STATUS_LEAST_WIDTH
         return [("class:rprompt", self._status)] if wide and self._status else []
-
-
-def is_open(text: str) -> bool:
-    '''Whether Enter begins another line: after a `\\` at the end, and inside a `"""` block.'''
-    if text.lstrip().startswith(BLOCK):
-        body = text.lstrip()[len(BLOCK) :]
-        return not body.rstrip().endswith(BLOCK)
-    return text.endswith("\\")
-
-
-def unwrap(text: str) -> str:
-    """The message without the marks that joined its lines, and without blank lines around it."""
-    stripped = text.strip()
-    if stripped.startswith(BLOCK):
-        return stripped.removeprefix(BLOCK).removesuffix(BLOCK).strip("\n")
-    # The first of several lines keeps its indent, as the others do.
-    return re.sub(r"\A(\s*\n)+", "", text).rstrip() if "\n" in stripped else stripped
 
 
 def _continuation(width: int, line: int, wrapped: int) -> str:

@@ -35,7 +35,7 @@ def open_terminal(
 
 
 class InteractiveTerminal:
-    interactive = True
+    interactive = commands = True
 
     def __init__(
         self,

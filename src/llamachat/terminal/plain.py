@@ -1,4 +1,4 @@
-"""Without a terminal: one message a line in, answers out, no prompt and no colour."""
+"""Without a terminal: a message in, or one a line, answers out, no prompt and no colour."""
 
 from __future__ import annotations
 
@@ -10,17 +10,25 @@ from typing import TextIO
 from llamachat.core.visible import visible
 from llamachat.errors import UsageError
 from llamachat.terminal.answer import Answer, drawing
+from llamachat.terminal.blocks import in_block, unwrap
 from llamachat.terminal.options import DisplayOptions
 from llamachat.terminal.screen import Screen
 from llamachat.terminal.tty_state import interrupts_call, interrupts_raise
 
 
 class PlainTerminal:
-    """Lines from `stdin`, answers to `stdout`, everything else to `stderr`."""
+    """Messages from `stdin`, answers to `stdout`, everything else to `stderr`.
+
+    With `lines`, each line is what a person would type: a message, a command, or the beginning of a block.
+    Without, all of `stdin` is one message, whatever is in it.
+    """
 
     interactive = False
 
-    def __init__(self, stdin: TextIO, stdout: TextIO, stderr: TextIO, display: DisplayOptions) -> None:
+    def __init__(
+        self, stdin: TextIO, stdout: TextIO, stderr: TextIO, display: DisplayOptions, *, lines: bool = True
+    ) -> None:
+        self.commands = lines
         self._stdin = stdin
         self._stderr = stderr
         self._display = display
@@ -28,13 +36,20 @@ class PlainTerminal:
 
     def read_message(self, draft: str = "") -> str:
         interrupts_raise()
-        if self._stdin.isatty():
-            self._stderr.write("> ")
-            self._stderr.flush()
-        line = self._stdin.readline()
-        if not line:
+        text = self._read_line("> ") if self.commands else self._stdin.read()
+        if not text:
             raise EOFError
-        return line.rstrip("\r\n")
+        if not self.commands or not in_block(text):
+            return text.rstrip("\r\n")
+        while in_block(text) and (line := self._read_line("… ")):
+            text += line
+        return unwrap(text)
+
+    def _read_line(self, prompt: str) -> str:
+        if self._stdin.isatty():
+            self._stderr.write(prompt)
+            self._stderr.flush()
+        return self._stdin.readline()
 
     def interruptible(self) -> AbstractContextManager[None]:
         return nullcontext()

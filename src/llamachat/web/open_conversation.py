@@ -187,6 +187,8 @@ class OpenConversation:
 class PageFace:
     """Shows a turn as events; what is asked is refused, and the error says what to do."""
 
+    commands = False
+
     def __init__(self, conversation: OpenConversation) -> None:
         self._conversation = conversation
         self._events = conversation.events
