@@ -57,6 +57,8 @@ ROW = re.compile(r"^    (\w+)(?: |$)", re.MULTILINE)
 BLOCK = re.compile(r"```console\n\$ (llamachat[^\n]* --help)\n.*?```", re.DOTALL)
 """A `--help` in a document."""
 
+os.environ["LLAMACHAT_LANG"] = "en"  # the pages are in English, whoever writes them
+
 
 def help_of(*command: str) -> str:
     line = [sys.executable, "-m", "llamachat", *command, "--help"]

@@ -16,6 +16,11 @@ from tests.support import ServerProcess, clean_env
 # with more threads than CPUs that makes an answer take twenty times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+# The program speaks the user's language, and the tests read its English.
+for name in ("LC_ALL", "LC_MESSAGES", "LANGUAGE"):
+    os.environ.pop(name, None)
+os.environ["LANG"] = "C.UTF-8"
+
 # Examples take as long as the other tests leave them.
 hypothesis.settings.register_profile(
     "busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]

@@ -34,6 +34,8 @@ from __future__ import annotations
 
 import enum
 
+from llamachat.language import _
+
 
 class ExitStatus(enum.IntEnum):
     OK = 0
@@ -65,7 +67,8 @@ class LlamachatError(Exception):
 
     def __str__(self) -> str:
         """Message and hint as the single line that is shown."""
-        return " ".join(f"{self.message} {self.hint}".split())
+        gap = "" if self.message.endswith(("。", "？")) else " "
+        return " ".join(f"{self.message}{gap}{self.hint}".split())
 
     def with_commands(self) -> str:
         """The same where slash commands can be typed."""
@@ -76,7 +79,11 @@ class MessageTooLarge(LlamachatError):
     """A message of `tokens` when only `free` of the `limit` are left after what can't go out."""
 
     def __init__(self, *, tokens: int, free: int, limit: int) -> None:
-        super().__init__(f"The message has {tokens} tokens, and {max(0, free)} of {limit} are free.")
+        super().__init__(
+            _("The message has {tokens} tokens, and {free} of {limit} are free.").format(
+                tokens=tokens, free=max(0, free), limit=limit
+            )
+        )
         self.tokens = tokens
         self.free = free
         self.limit = limit
@@ -86,8 +93,10 @@ class WindowFull(LlamachatError):
     """The user wants to be asked: with this message the model would no longer see `turns` turns."""
 
     def __init__(self, turns: int) -> None:
-        what = "the oldest turn" if turns == 1 else f"the {turns} oldest turns"
-        super().__init__(f"The window is full: with this message the model would no longer see {what}.")
+        what = _("the oldest turn") if turns == 1 else _("the {turns} oldest turns").format(turns=turns)
+        super().__init__(
+            _("The window is full: with this message the model would no longer see {what}.").format(what=what)
+        )
         self.turns = turns
 
 
@@ -188,8 +197,13 @@ class TextTooLong(IncompleteError):
 
     def __init__(self, tokens: int, limit: int) -> None:
         super().__init__(
-            f"The text has {tokens} tokens, and the window has room for {limit}.",
-            "Cut it in parts with --long map|reduce|refine|find, or start the server with a larger --n-ctx.",
+            _("The text has {tokens} tokens, and the window has room for {limit}.").format(
+                tokens=tokens, limit=limit
+            ),
+            _(
+                "Cut it in parts with --long map|reduce|refine|find, "
+                "or start the server with a larger --n-ctx."
+            ),
         )
         self.tokens = tokens
         self.limit = limit
@@ -200,8 +214,8 @@ class AnswerCut(IncompleteError):
 
     def __init__(self, tokens: int, text: str) -> None:
         super().__init__(
-            f"The answer was cut after {tokens} tokens.",
-            "Give it more room with --max-tokens, or ask for less.",
+            _("The answer was cut after {tokens} tokens.").format(tokens=tokens),
+            _("Give it more room with --max-tokens, or ask for less."),
         )
         self.tokens = tokens
         self.text = text

@@ -196,8 +196,8 @@ def test_a_url_of_the_hub_and_one_of_another_server(hub: HubProcess, runner: Run
 def test_without_a_model_it_recommends_one_and_says_why(runner: Runner) -> None:
     status, _, err = runner.run(LANG="zh_CN.UTF-8")
     lines = err.splitlines()
-    assert status == 2 and "speaks Chinese" in lines[0] and "to download" in lines[0]
-    assert lines[1].endswith("There is no terminal to answer in. Use --yes to answer yes.")
+    assert status == 2 and "会说中文" in lines[0] and "需要下载" in lines[0]
+    assert lines[1].endswith("没有可以回答的终端。可以用 --yes 回答“是”。")
 
 
 def test_llamas_licence_needs_consent(hub: HubProcess, runner: Runner, model: Path) -> None:

@@ -65,7 +65,12 @@ def test_the_environment_loses_what_would_reconfigure_the_server_in_any_case_of_
         "API_KEY": "k",
     }
     clean = command.child_env({**dirty, "PATH": "/bin", "LLAMACHAT_ENGINE": "{}"}, None, None)
-    assert clean == {"PATH": "/bin", "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}
+    assert clean == {
+        "PATH": "/bin",
+        "LLAMACHAT_LANG": "en",
+        "PYTHONUTF8": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 def test_the_key_travels_in_the_environment_only() -> None:

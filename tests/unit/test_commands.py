@@ -6,7 +6,7 @@ import pytest
 
 from llamachat.chat.commands import COMMANDS, as_markdown, find
 from llamachat.chat.settings_commands import NAMES
-from llamachat.cli.chat import HINTS
+from llamachat.cli.chat import command_hints
 from llamachat.errors import UsageError
 
 DOCS = Path(__file__).parents[2] / "docs" / "commands.md"
@@ -24,7 +24,7 @@ def test_the_docs_name_every_value_that_can_be_set() -> None:
 
 
 def test_each_command_is_completed_and_found_by_its_name() -> None:
-    names = [hint.name for hint in HINTS]
+    names = [hint.name for hint in command_hints()]
     assert names == [command.name for command in COMMANDS]
     assert len(set(names)) == len(names)
     assert all(find(name.upper()).name == name for name in names)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from llamachat.chat.session import Session
 from llamachat.client.counting import EstimatingCounter
 from llamachat.core.conversation import Message
-from llamachat.core.units import counted
 from llamachat.core.window import LEAST_ANSWER
 from llamachat.errors import UsageError
+from llamachat.language import _, counted
 from llamachat.texts.documents import read_text
 
 if TYPE_CHECKING:
@@ -27,20 +27,35 @@ def file(repl: Repl, argument: str) -> None:
     session = repl.session
     if argument == DETACH:
         session.attached.clear()
-        repl.terminal.tell("Nothing is attached now.")
+        repl.terminal.tell(_("Nothing is attached now."))
         return
     path, first, last = _parse(argument)
     text = read_text(path)
     if first is not None:
         lines = text.splitlines()
         if not 1 <= first <= len(lines) or (last is not None and last < first):
-            raise UsageError(f"{path} has lines 1 to {len(lines)}.")
+            raise UsageError(_("{path} has lines 1 to {count}.").format(path=path, count=len(lines)))
         text = "\n".join(lines[first - 1 : last])
-    where = path.name if first is None else f"{path.name}, lines {first} to {last or 'the end'}"
+    where = (
+        path.name
+        if first is None
+        else _("{name}, lines {first} to {last}").format(
+            name=path.name, first=first, last=last or _("the end")
+        )
+    )
     tokens = attach(session, where, path.suffix.removeprefix("."), text)
-    about = "" if session.window.counter.exact else "about "
-    size = f"{counted(len(text), 'character')}, {about}{counted(tokens, 'token')}"
-    repl.terminal.tell(f"{where}: {size}, goes out with the next message; /file {DETACH} detaches it.")
+    about = "" if session.window.counter.exact else _("about ")
+    size = ", ".join(
+        [
+            counted(len(text), "{} character", "{} characters"),
+            about + counted(tokens, "{} token", "{} tokens"),
+        ]
+    )
+    repl.terminal.tell(
+        _("{where}: {size}, goes out with the next message; /file {detach} detaches it.").format(
+            where=where, size=size, detach=DETACH
+        )
+    )
 
 
 def attach(session: Session, where: str, language: str, text: str) -> int:
@@ -62,11 +77,19 @@ def _fitting(session: Session, where: str, text: str) -> int:
     tokens = counter.message(message) if sure else about
     if tokens <= limit:
         return tokens
-    size = counted(tokens, "token") if sure and counter.exact else f"about {tokens} tokens"
-    rest = " more" if session.attached else ""
+    size = (
+        counted(tokens, "{} token", "{} tokens")
+        if sure and counter.exact
+        else _("about {tokens} tokens").format(tokens=tokens)
+    )
+    rest = _(" more") if session.attached else ""
     raise UsageError(
-        f"{where} has {size}, and the window takes {max(0, limit)}{rest}.",
-        f"Attach lines of it: /file PATH:FROM-TO (/file {DETACH} detaches what is attached).",
+        _("{where} has {size}, and the window takes {room}{rest}.").format(
+            where=where, size=size, room=max(0, limit), rest=rest
+        ),
+        _("Attach lines of it: /file PATH:FROM-TO (/file {detach} detaches what is attached).").format(
+            detach=DETACH
+        ),
     )
 
 
@@ -74,7 +97,7 @@ def _parse(argument: str) -> tuple[Path, int | None, int | None]:
     """The path and the first and last line, None if all are meant."""
     name = argument.strip("\"'") if argument[:1] in "\"'" else argument
     if not name:
-        raise UsageError("Which file?", "/file PATH or /file PATH:10-20")
+        raise UsageError(_("Which file?"), _("/file PATH or /file PATH:10-20"))
     match = _RANGE.match(name)
     if match is None or Path(name).expanduser().exists():
         return Path(name).expanduser(), None, None

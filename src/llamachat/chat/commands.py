@@ -12,6 +12,7 @@ from llamachat.chat import attachments, clipboard, inspection, revisions
 from llamachat.chat import history_commands as history
 from llamachat.chat import settings_commands as settings
 from llamachat.errors import UsageError
+from llamachat.language import N_, _
 
 if TYPE_CHECKING:
     from llamachat.chat.repl import Repl
@@ -35,10 +36,10 @@ class Command:
 def _help(repl: Repl, argument: str) -> None:
     if argument:
         command = find(argument.removeprefix("/"))
-        repl.terminal.write(f"{command.usage}: {command.summary}")
+        repl.terminal.write(f"{command.usage}: {_(command.summary)}")
         return
-    repl.terminal.table([(c.usage, c.summary) for c in COMMANDS])
-    repl.terminal.tell(KEYS)
+    repl.terminal.table([(c.usage, _(c.summary)) for c in COMMANDS])
+    repl.terminal.tell(_(KEYS))
 
 
 def _exit(repl: Repl, argument: str) -> None:
@@ -46,60 +47,71 @@ def _exit(repl: Repl, argument: str) -> None:
 
 
 COMMANDS: tuple[Command, ...] = (
-    Command("help", "[COMMAND]", "shows the commands, or one of them", _help),
-    Command("exit", "", "leaves, as bye, quit, exit and Ctrl-D do", _exit),
-    Command("clear", "", "begins a new conversation", revisions.clear),
-    Command("system", "[TEXT]", "shows the system message, or replaces it", revisions.system),
+    Command("help", "[COMMAND]", N_("shows the commands, or one of them"), _help),
+    Command("exit", "", N_("leaves, as bye, quit, exit and Ctrl-D do"), _exit),
+    Command("clear", "", N_("begins a new conversation"), revisions.clear),
+    Command("system", "[TEXT]", N_("shows the system message, or replaces it"), revisions.system),
     Command(
-        "lang", "[zh|en]", "shows or changes the language of new conversations", revisions.lang, ("zh", "en")
+        "lang",
+        "[zh|en]",
+        N_("shows or changes the language of new conversations"),
+        revisions.lang,
+        ("zh", "en"),
     ),
-    Command("retry", "", "asks the last question again", revisions.retry),
-    Command("undo", "", "takes back the last question and its answer", revisions.undo),
-    Command("edit", "", "takes back the last question and gives it back for editing", revisions.edit),
-    Command("continue", "", "continues an answer that was stopped or cut", revisions.go_on),
-    Command("save", "NAME", "gives this conversation a name", history.save),
-    Command("load", "ID|NAME", "resumes another conversation", history.load),
-    Command("list", "", "lists the last conversations", history.show_list),
-    Command("search", "WORDS", "finds what was said, in all conversations", history.search),
-    Command("export", "[FILE]", "writes this conversation to a .md, .json or .jsonl file", history.export),
+    Command("retry", "", N_("asks the last question again"), revisions.retry),
+    Command("undo", "", N_("takes back the last question and its answer"), revisions.undo),
+    Command("edit", "", N_("takes back the last question and gives it back for editing"), revisions.edit),
+    Command("continue", "", N_("continues an answer that was stopped or cut"), revisions.go_on),
+    Command("save", "NAME", N_("gives this conversation a name"), history.save),
+    Command("load", "ID|NAME", N_("resumes another conversation"), history.load),
+    Command("list", "", N_("lists the last conversations"), history.show_list),
+    Command("search", "WORDS", N_("finds what was said, in all conversations"), history.search),
+    Command(
+        "export", "[FILE]", N_("writes this conversation to a .md, .json or .jsonl file"), history.export
+    ),
     Command(
         "branches",
         "[ID]",
-        "lists what /retry, /undo and /edit left, or goes there",
+        N_("lists what /retry, /undo and /edit left, or goes there"),
         history.branches,
     ),
     Command(
-        "context", "", "lists every message, its tokens, and whether the model sees it", inspection.context
+        "context",
+        "",
+        N_("lists every message, its tokens, and whether the model sees it"),
+        inspection.context,
     ),
-    Command("pin", "[N]", "pins message N (the last question) in the window, or unpins it", inspection.pin),
+    Command(
+        "pin", "[N]", N_("pins message N (the last question) in the window, or unpins it"), inspection.pin
+    ),
     Command(
         "set",
         "KEY VALUE",
-        "changes a setting that /show lists; `default` leaves it to the server",
+        N_("changes a setting that /show lists; `default` leaves it to the server"),
         settings.change,
         settings.NAMES,
     ),
-    Command("show", "[KEY]", "shows the settings that /set changes", settings.show, settings.NAMES),
-    Command("model", "[NAME]", "shows or changes the model that is asked", settings.model),
+    Command("show", "[KEY]", N_("shows the settings that /set changes"), settings.show, settings.NAMES),
+    Command("model", "[NAME]", N_("shows or changes the model that is asked"), settings.model),
     Command(
         "stats",
         "[on|off]",
-        "shows the numbers of the last answer, or of every one",
+        N_("shows the numbers of the last answer, or of every one"),
         settings.stats,
         ("on", "off"),
     ),
     Command(
         "file",
         "PATH[:FROM-TO]",
-        "attaches a text file, or lines of it, to the next message; `off` detaches",
+        N_("attaches a text file, or lines of it, to the next message; `off` detaches"),
         attachments.file,
     ),
     Command(
-        "copy", "[N]", "copies the last answer, or its N-th code block, to the clipboard", clipboard.copy
+        "copy", "[N]", N_("copies the last answer, or its N-th code block, to the clipboard"), clipboard.copy
     ),
 )
 
-KEYS = (
+KEYS = N_(
     'Enter sends; Alt-Enter, Ctrl-J, a \\ at the end or """ around a block make more lines; Ctrl-R searches '
     "what was typed; Ctrl-X Ctrl-E opens an editor; // begins a message with a slash."
 )
@@ -111,9 +123,10 @@ def find(name: str) -> Command:
     if found:
         return found
     near = difflib.get_close_matches(name.lower(), [c.name for c in COMMANDS], n=1, cutoff=0.5)
-    advice = f"Did you mean /{near[0]}?" if near else "/help lists them."
+    advice = _("Did you mean /{name}?").format(name=near[0]) if near else _("/help lists them.")
     raise UsageError(
-        f"There is no command /{name}.", f"{advice} To send a message that begins with a slash, type //."
+        _("There is no command /{name}.").format(name=name),
+        _("{advice} To send a message that begins with a slash, type //.").format(advice=advice),
     )
 
 

@@ -13,6 +13,7 @@ from llamachat.core.conversation import Conversation, Message
 from llamachat.core.presets import Lang
 from llamachat.core.window import OVERRUN, Budget, Fitted, fit
 from llamachat.errors import BrokenAnswer, CannotCount, ContextExceeded, LlamachatError, MessageTooLarge
+from llamachat.language import _
 
 DEFAULT_N_CTX = 2048
 """llama_cpp.server's own default."""
@@ -225,8 +226,8 @@ class ContextWindow:
 def _advise(error: MessageTooLarge, last: Message) -> None:
     """Say what can be done about it."""
     if last.role == "assistant":
-        error.message = "The question and this answer fill the whole window."
-        error.hint = "Ask for the rest in a new message, or start the server with a larger --n-ctx."
+        error.message = _("The question and this answer fill the whole window.")
+        error.hint = _("Ask for the rest in a new message, or start the server with a larger --n-ctx.")
     elif error.tokens > error.limit // 2:
         error.hint = "Start the server with a larger --n-ctx, send a part, or split it."
         error.command_hint = error.hint.replace("send a part", "send a part (/file PATH:FROM-TO)")

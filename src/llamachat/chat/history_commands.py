@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from llamachat.core.conversation import Conversation
 from llamachat.core.events import Done, TextDelta
-from llamachat.core.units import counted
 from llamachat.errors import NotFoundError, StoreError, UsageError
+from llamachat.language import _, counted
 from llamachat.store import exchange
 from llamachat.store.records import Hit
 from llamachat.store.transcripts import Transcripts
@@ -36,26 +36,34 @@ def _show(repl: Repl, conversation: Conversation) -> None:
     if repl.terminal.interactive:
         _show_last_turns(repl)
     if conversation.model and conversation.model != answering:
-        repl.terminal.tell(f"[{conversation.model} answered so far; now it is {answering}]")
+        repl.terminal.tell(
+            _("[{model} answered so far; now it is {answering}]").format(
+                model=conversation.model, answering=answering
+            )
+        )
     if conversation.unanswered and repl.terminal.interactive:
         repl.draft = conversation.unanswered.content
-        repl.terminal.tell("[the last question has no answer yet: Enter sends it]")
+        repl.terminal.tell(_("[the last question has no answer yet: Enter sends it]"))
 
 
 def save(repl: Repl, argument: str) -> None:
     if not argument:
-        raise UsageError("Which name should it have?", "/save NAME")
+        raise UsageError(_("Which name should it have?"), "/save NAME")
     repl.session.journal.name(argument)
-    repl.terminal.tell(f"This conversation is called {argument!r}: /load {argument} takes it up again.")
+    repl.terminal.tell(
+        _("This conversation is called {argument!r}: /load {argument} takes it up again.").format(
+            argument=argument
+        )
+    )
 
 
 def load(repl: Repl, argument: str) -> None:
     if not argument:
-        raise UsageError("Which conversation?", "/load ID or /load NAME; /list shows them.")
+        raise UsageError(_("Which conversation?"), _("/load ID or /load NAME; /list shows them."))
     try:
         resume(repl, argument)
     except NotFoundError as error:
-        error.hint = "/list shows them."
+        error.hint = _("/list shows them.")
         raise
 
 
@@ -63,27 +71,36 @@ def show_list(repl: Repl, argument: str) -> None:
     with _reading(repl) as transcripts:
         found = transcripts.summaries(LISTED)
     repl.terminal.listing(
-        (str(s.id), s.name or "", _when(s.updated_at), counted(s.messages, "message"), s.title) for s in found
+        (
+            str(s.id),
+            s.name or "",
+            _when(s.updated_at),
+            counted(s.messages, "{} message", "{} messages"),
+            s.title,
+        )
+        for s in found
     )
     if not found:
-        repl.terminal.tell("There is no conversation yet.")
+        repl.terminal.tell(_("There is no conversation yet."))
 
 
 def search(repl: Repl, argument: str) -> None:
     if not argument:
-        raise UsageError("Search for what?", "/search WORDS")
+        raise UsageError(_("Search for what?"), "/search WORDS")
     with _reading(repl) as transcripts:
         hits = transcripts.search(argument, LISTED)
     repl.terminal.listing((str(h.conversation_id), _when(h.created_at), h.role, _around(h)) for h in hits)
     if not hits:
-        repl.terminal.tell("Nothing found.")
+        repl.terminal.tell(_("Nothing found."))
 
 
 def export(repl: Repl, argument: str) -> None:
     """The conversation as a file whose ending names the form: Markdown, JSON or JSONL."""
     conversation_id = repl.session.journal.conversation_id
     if conversation_id is None:
-        raise StoreError("Nothing of this conversation is kept.", "Say something first, without --no-store.")
+        raise StoreError(
+            _("Nothing of this conversation is kept."), _("Say something first, without --no-store.")
+        )
     path = Path(argument or f"conversation-{conversation_id}.md").expanduser()
     with _reading(repl) as transcripts:
         if path.suffix == ".json":
@@ -92,7 +109,7 @@ def export(repl: Repl, argument: str) -> None:
             form = exchange.to_jsonl if path.suffix == ".jsonl" else exchange.to_markdown
             text = form(transcripts.load(conversation_id))
     exchange.write_new(path, text)
-    repl.terminal.tell(f"Written to {path}.")
+    repl.terminal.tell(_("Written to {path}.").format(path=path))
 
 
 def branches(repl: Repl, argument: str) -> None:
@@ -101,23 +118,30 @@ def branches(repl: Repl, argument: str) -> None:
     if argument:
         wanted = next((i for i in conversation.nodes if str(ids.get(i, i)) == argument), None)
         if wanted is None:
-            raise UsageError(f"There is no branch {argument!r}.", "/branches lists them.")
+            raise UsageError(
+                _("There is no branch {argument!r}.").format(argument=argument), _("/branches lists them.")
+            )
         repl.session.switch_to(conversation.at(wanted))
         _show(repl, conversation.at(wanted))
         return
     found = conversation.branches
     repl.terminal.listing(
-        (str(ids.get(b.id, b.id)), "now" if b.current else "", counted(b.messages, "message"), b.question)
+        (
+            str(ids.get(b.id, b.id)),
+            _("now") if b.current else "",
+            counted(b.messages, "{} message", "{} messages"),
+            b.question,
+        )
         for b in found
     )
     if len(found) > 1:
-        repl.terminal.tell("/branches ID goes to the end of another one.")
+        repl.terminal.tell(_("/branches ID goes to the end of another one."))
 
 
 @contextmanager
 def _reading(repl: Repl) -> Iterator[Transcripts]:
     if not repl.transcripts.exists():
-        raise StoreError("There is no conversation yet.")
+        raise StoreError(_("There is no conversation yet."))
     with Transcripts.open(repl.transcripts, lambda error: repl.terminal.error(str(error))) as opened:
         yield opened
 
@@ -125,8 +149,8 @@ def _reading(repl: Repl) -> Iterator[Transcripts]:
 def _show_last_turns(repl: Repl) -> None:
     spoken = [m for m in repl.session.conversation if m.role != "system" and not m.note]
     if len(spoken) > 2 * TURNS_SHOWN:
-        earlier = counted(len(spoken) - 2 * TURNS_SHOWN, "earlier message")
-        repl.terminal.tell(f"[{earlier}: /context lists them]")
+        earlier = counted(len(spoken) - 2 * TURNS_SHOWN, "{} earlier message", "{} earlier messages")
+        repl.terminal.tell(_("[{earlier}: /context lists them]").format(earlier=earlier))
     for message in spoken[-2 * TURNS_SHOWN :]:
         if message.role == "user":
             repl.terminal.write(f"> {message.content}")

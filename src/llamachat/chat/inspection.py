@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from llamachat.core.visible import one_line
 from llamachat.errors import UsageError
+from llamachat.language import _
 
 if TYPE_CHECKING:
     from llamachat.chat.repl import Repl
@@ -17,13 +18,14 @@ def context(repl: Repl, argument: str) -> None:
     """Every message with its number, tokens and whether the model sees it; then the sum."""
     window, conversation = repl.session.window, repl.session.conversation
     lines = window.lines(conversation)
-    about = "" if window.counter.exact else "about "
+    about = "" if window.counter.exact else _("about ")
     repl.terminal.listing(
         (
             str(number),
-            "sees" if line.seen else "-",
-            "note" if line.message.note else line.message.role,
-            f"{about}{line.tokens} tokens" + (", pinned" if line.message.pinned else ""),
+            _("sees") if line.seen else "-",
+            _("note") if line.message.note else line.message.role,
+            _("{about}{tokens} tokens").format(about=about, tokens=line.tokens)
+            + (_(", pinned") if line.message.pinned else ""),
             line.message.content,
         )
         for number, line in enumerate(lines)
@@ -32,7 +34,9 @@ def context(repl: Repl, argument: str) -> None:
     used = overhead + sum(line.tokens for line in lines if line.seen)
     room = window.answer_room
     repl.terminal.write(
-        f"The model sees {about}{used} of {window.n_ctx} tokens; {room} are kept for its answer."
+        _("The model sees {about}{used} of {n_ctx} tokens; {room} are kept for its answer.").format(
+            about=about, used=used, n_ctx=window.n_ctx, room=room
+        )
     )
 
 
@@ -41,13 +45,22 @@ def pin(repl: Repl, argument: str) -> None:
     conversation = repl.session.conversation
     questions = [i for i, m in enumerate(conversation) if m.is_question]
     if argument and not argument.isdecimal():
-        raise UsageError(f"{argument!r} is not the number of a message.", "/context lists them.")
+        raise UsageError(
+            _("{argument!r} is not the number of a message.").format(argument=argument),
+            _("/context lists them."),
+        )
     if not argument and not questions:
-        raise UsageError("There is nothing to pin yet.")
+        raise UsageError(_("There is nothing to pin yet."))
     index = int(argument) if argument else questions[-1]
     if index >= len(conversation) or conversation.messages[index].role == "system":
-        raise UsageError(f"There is no message {index} to pin.", "/context lists them.")
+        raise UsageError(
+            _("There is no message {index} to pin.").format(index=index), _("/context lists them.")
+        )
     pinned = not conversation.messages[index].pinned
     repl.session.pin(index, pinned)
-    stays = "stays in the window, with its turn" if pinned else "can go out of the window again"
-    repl.terminal.tell(f"Message {index} {stays}: {one_line(conversation.messages[index].content, EXCERPT)}")
+    stays = _("stays in the window, with its turn") if pinned else _("can go out of the window again")
+    repl.terminal.tell(
+        _("Message {index} {stays}: {content}").format(
+            index=index, stays=stays, content=one_line(conversation.messages[index].content, EXCERPT)
+        )
+    )

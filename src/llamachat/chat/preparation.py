@@ -20,6 +20,7 @@ from llamachat.errors import (
     Stopped,
     WindowFull,
 )
+from llamachat.language import _
 
 EXCERPT = 24
 
@@ -69,7 +70,7 @@ def prepare_smaller(
         raise error
     if len(_going(session, smaller)) > len(_going(session, refused)):
         _get_consent(session, face, smaller)
-    face.tell("[the server says that its window is full: sending less]")
+    face.tell(_("[the server says that its window is full: sending less]"))
     _tell_what_goes(session, face, smaller)
     return smaller
 
@@ -110,7 +111,7 @@ def _summed_up(
     """`question` after a summary of `conversation`; None if there is none, or there was one already."""
     if conversation.last and conversation.last.message.note:
         return None
-    face.tell("[the window is full: summing up what goes out of it]")
+    face.tell(_("[the window is full: summing up what goes out of it]"))
     summary = session.window.summarise(conversation, lambda *asked: _ask(session, face, *asked))
     if summary is conversation:
         return None
@@ -118,7 +119,7 @@ def _summed_up(
     try:
         return Prepared(candidate, session.window.fit(candidate))
     except MessageTooLarge:
-        face.tell("[no summary: this message leaves no room for one]")
+        face.tell(_("[no summary: this message leaves no room for one]"))
         return None
 
 
@@ -136,11 +137,11 @@ def _ask(session: Session, face: Face, messages: Sequence[Message], max_tokens: 
                 elif not isinstance(event, Done):
                     view.show(event)
                 elif event.finish_reason == "interrupted":
-                    raise Stopped("Stopped before an answer came.")
+                    raise Stopped(_("Stopped before an answer came."))
                 else:
                     return text
     except Stopped:
         raise
     except LlamachatError as error:
-        face.tell(f"[no summary: {error}]")
+        face.tell(_("[no summary: {error}]").format(error=error))
     return ""

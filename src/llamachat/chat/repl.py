@@ -12,6 +12,7 @@ from llamachat.chat.stats import footer
 from llamachat.core.conversation import Message
 from llamachat.core.presets import INTRODUCE
 from llamachat.errors import AuthError, ExitStatus, LlamachatError
+from llamachat.language import _
 
 FAREWELL = "BYE BYE!"
 _LEAVE = ("bye", "quit", "exit")
@@ -52,7 +53,7 @@ class Repl:
                 if warned:
                     break
                 warned = True
-                self.terminal.tell("Ctrl-C again leaves, and so does Ctrl-D.")
+                self.terminal.tell(_("Ctrl-C again leaves, and so does Ctrl-D."))
         self.terminal.farewell(FAREWELL)
         return ExitStatus.OK if self.terminal.interactive else self.exit_status
 
@@ -61,7 +62,7 @@ class Repl:
         assert reply.done
         self.stats = footer(reply.done, reply.first, reply.last, self.session.window.status)
         if not reply.text.strip():
-            self.terminal.tell("[the model has nothing to add]")
+            self.terminal.tell(_("[the model has nothing to add]"))
         elif reply.done.finish_reason == "interrupted":
             self._tell_end("stopped")
         elif reply.done.finish_reason == "length":

@@ -9,6 +9,7 @@ from llamachat.chat import turn
 from llamachat.core import presets
 from llamachat.core.conversation import Message
 from llamachat.errors import UsageError
+from llamachat.language import _
 
 if TYPE_CHECKING:
     from llamachat.chat.repl import Repl
@@ -16,18 +17,18 @@ if TYPE_CHECKING:
 
 def clear(repl: Repl, argument: str) -> None:
     repl.session.begin()
-    repl.terminal.tell("A new conversation.")
+    repl.terminal.tell(_("A new conversation."))
 
 
 def system(repl: Repl, argument: str) -> None:
     session = repl.session
     if not argument:
         message = session.conversation.system
-        repl.terminal.write(message.content if message else "There is no system message.")
+        repl.terminal.write(message.content if message else _("There is no system message."))
         return
     session.change(replace(session.settings, system=argument))
     session.set_system(argument)
-    repl.terminal.tell("The system message is changed.")
+    repl.terminal.tell(_("The system message is changed."))
 
 
 def lang(repl: Repl, argument: str) -> None:
@@ -36,9 +37,11 @@ def lang(repl: Repl, argument: str) -> None:
         return
     chosen = next((known for known in presets.SYSTEM if known == argument), None)
     if chosen is None:
-        raise UsageError(f"There is no language {argument!r}.", "There are zh and en.")
+        raise UsageError(
+            _("There is no language {argument!r}.").format(argument=argument), _("There are zh and en.")
+        )
     repl.session.set_language(chosen)
-    repl.terminal.tell(f"The system message is {argument} from now on.")
+    repl.terminal.tell(_("The system message is {argument} from now on.").format(argument=argument))
 
 
 def retry(repl: Repl, argument: str) -> None:
@@ -51,7 +54,7 @@ def go_on(repl: Repl, argument: str) -> None:
 
 def undo(repl: Repl, argument: str) -> None:
     _take_back(repl)
-    repl.terminal.tell("The last question and its answer are taken back.")
+    repl.terminal.tell(_("The last question and its answer are taken back."))
 
 
 def edit(repl: Repl, argument: str) -> None:
@@ -63,6 +66,6 @@ def _take_back(repl: Repl) -> Message:
     conversation = repl.session.conversation
     question = conversation.last_question
     if question is None:
-        raise UsageError("Nothing was asked yet.")
+        raise UsageError(_("Nothing was asked yet."))
     repl.session.switch_to(conversation.without_last_turn())
     return question

@@ -15,6 +15,7 @@ from llamachat.core.presets import Lang
 from llamachat.core.sampling import Sampling
 from llamachat.core.window import ON_FULL, OnFull
 from llamachat.errors import LlamachatError
+from llamachat.language import _
 from llamachat.store.journal import NoJournal
 
 
@@ -186,5 +187,9 @@ class Session:
             return
         self.window.forget_server()
         changed = said.n_ctx and before and said.n_ctx != before.n_ctx
-        window = f", with a window of {said.n_ctx} tokens" if changed else ""
-        tell(f"[{answered} answered so far; now it is {self.answering}{window}]")
+        window = _(", with a window of {n_ctx} tokens").format(n_ctx=said.n_ctx) if changed else ""
+        tell(
+            _("[{answered} answered so far; now it is {answering}{window}]").format(
+                answered=answered, answering=self.answering, window=window
+            )
+        )

@@ -11,6 +11,7 @@ from llamachat.chat.session import Session, Settings
 from llamachat.core import sampling
 from llamachat.core.window import ON_FULL
 from llamachat.errors import UsageError
+from llamachat.language import _
 
 if TYPE_CHECKING:
     from llamachat.chat.repl import Repl
@@ -26,10 +27,10 @@ class Setting:
 def _show_sampling(name: str, session: Session) -> str:
     value = getattr(session.settings.sampling, name)
     if name == "max_tokens" and value is None:
-        return f"{session.window.answer_room}, a quarter of the window"
+        return _("{answer_room}, a quarter of the window").format(answer_room=session.window.answer_room)
     if isinstance(value, tuple):
         return " ".join(stop.replace("\n", "\\n") for stop in value)
-    return "the server's default" if value is None else str(value)
+    return _("the server's default") if value is None else str(value)
 
 
 def _with_sampling(name: str, settings: Settings, text: str) -> Settings:
@@ -43,7 +44,10 @@ def _with_model(settings: Settings, text: str) -> Settings:
 def _with_on_full(settings: Settings, text: str) -> Settings:
     chosen = next((policy for policy in ON_FULL if policy == text), None)
     if chosen is None:
-        raise UsageError(f"on-full can't be {text!r}.", f"There are {', '.join(ON_FULL)}.")
+        raise UsageError(
+            _("on-full can't be {text!r}.").format(text=text),
+            _("There are {names}.").format(names=", ".join(ON_FULL)),
+        )
     return replace(settings, on_full=chosen)
 
 
@@ -57,10 +61,10 @@ NAMES = tuple(setting.name for setting in SETTINGS)
 
 def change(repl: Repl, argument: str) -> None:
     session = repl.session
-    name, _, text = argument.partition(" ")
+    name, _space, text = argument.partition(" ")
     setting = _find(name)
     if not text.strip():
-        raise UsageError(f"What should {setting.name} be?", f"/set {setting.name} VALUE")
+        raise UsageError(_("What should {name} be?").format(name=setting.name), f"/set {setting.name} VALUE")
     session.change(setting.changed(session.settings, text.strip()))
     repl.terminal.tell(f"{setting.name}: {setting.show(session)}")
 
@@ -79,12 +83,12 @@ def model(repl: Repl, argument: str) -> None:
 
 def stats(repl: Repl, argument: str) -> None:
     if argument not in ("", "on", "off"):
-        raise UsageError("/stats takes on or off, or nothing.")
+        raise UsageError(_("/stats takes on or off, or nothing."))
     if argument:
         repl.show_stats = argument == "on"
-        repl.terminal.tell(f"Numbers after each answer: {argument}.")
+        repl.terminal.tell(_("Numbers after each answer: {argument}.").format(argument=argument))
     else:
-        repl.terminal.write(repl.stats or "No answer came yet.")
+        repl.terminal.write(repl.stats or _("No answer came yet."))
 
 
 def _find(name: str) -> Setting:
@@ -93,5 +97,6 @@ def _find(name: str) -> Setting:
         if setting.name.replace("_", "-") == wanted:
             return setting
     raise UsageError(
-        f"There is no setting {name!r}." if name else "Which setting?", f"There are {', '.join(NAMES)}."
+        _("There is no setting {name!r}.").format(name=name) if name else _("Which setting?"),
+        _("There are {names}.").format(names=", ".join(NAMES)),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from llamachat.core.events import Done
+from llamachat.language import _
 
 
 def footer(done: Done, first: float | None, last: float, window: str) -> str:
@@ -13,16 +14,19 @@ def footer(done: Done, first: float | None, last: float, window: str) -> str:
     written = int(t["predicted_n"]) if "predicted_n" in t else usage.completion_tokens if usage else None
     parts: list[str] = []
     if read is not None:
-        parts.append(f"read {read}" + (f" ({cached} from the cache)" if cached else ""))
+        parts.append(
+            _("read {read}").format(read=read)
+            + (_(" ({cached} from the cache)").format(cached=cached) if cached else "")
+        )
     if written is not None:
-        parts.append(f"wrote {written}")
+        parts.append(_("wrote {written}").format(written=written))
     speed = t.get("predicted_per_second")
     if speed is None and written and first is not None and last > first:
         speed = (written - 1) / (last - first)
     if speed:
-        parts.append(f"{speed:.1f} tokens/s")
+        parts.append(_("{speed:.1f} tokens/s").format(speed=speed))
     if first is not None:
-        parts.append(f"first token after {first:.2f} s")
+        parts.append(_("first token after {first:.2f} s").format(first=first))
     if window:
-        parts.append(f"window {window}")
+        parts.append(_("window {window}").format(window=window))
     return " · ".join(parts)

@@ -23,6 +23,7 @@ from llamachat.errors import (
     Stopped,
     UsageError,
 )
+from llamachat.language import _
 
 
 @dataclass(slots=True)
@@ -99,7 +100,7 @@ def ask(session: Session, face: Face, text: str, *, titled: bool = True) -> Repl
 def retry(session: Session, face: Face) -> Reply:
     """Ask the last question again."""
     if session.conversation.last_question is None:
-        raise UsageError("Nothing was asked yet.")
+        raise UsageError(_("Nothing was asked yet."))
     prepared = prepare(session, face, session.conversation.at_last_question())
     try:
         return _answer(session, face, prepared)
@@ -116,7 +117,7 @@ def go_on(session: Session, face: Face) -> Reply:
         system = conversation.system
         conversation = conversation.at(session.cut).with_system(system.content if system else "")
     if not (conversation.last and conversation.last.message.is_answer):
-        raise UsageError("There is no answer to continue.")
+        raise UsageError(_("There is no answer to continue."))
     reply = _answer(session, face, prepare(session, face, conversation), goes_on=True)
     # What was attached to the question is with it in the conversation now.
     asked = session.conversation.last_question
@@ -207,7 +208,7 @@ def _looks_like_overflow(error: LlamachatError) -> bool:
 
 def _no_answer(finish_reason: str) -> LlamachatError:
     if finish_reason == "interrupted":
-        return Stopped("Stopped before an answer came.")
+        return Stopped(_("Stopped before an answer came."))
     if finish_reason == "length":
         error = ServerError("There was no room for an answer.", "--max-tokens gives it more.")
         error.command_hint = "/set max_tokens gives it more."

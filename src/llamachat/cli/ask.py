@@ -18,6 +18,7 @@ from llamachat.client.completions import fetch
 from llamachat.core.conversation import Conversation, Message
 from llamachat.core.events import Done, Event, Progress, Queued, TextDelta
 from llamachat.errors import AnswerCut, ExitStatus, UsageError
+from llamachat.language import _
 from llamachat.programs import templates
 from llamachat.programs.asking import Answer, Asker, Show
 from llamachat.programs.long_texts import LongText
@@ -32,7 +33,7 @@ from llamachat.texts import documents
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "question", nargs="*", metavar="QUESTION", help="the question; what is piped in comes before it"
+        "question", nargs="*", metavar="QUESTION", help=_("the question; what is piped in comes before it")
     )
     add_options(parser, AskSettings)
     programs.add_params(parser)
@@ -45,12 +46,12 @@ def run(args: argparse.Namespace) -> int:
     text = _input(settings)
     asked = " ".join(args.question).encode("utf-8", "replace").decode()
     if not text and not asked and not images:
-        raise UsageError("There is nothing to ask.", 'llamachat ask "Name three rivers."')
+        raise UsageError(_("There is nothing to ask."), _('llamachat ask "Name three rivers."'))
     if plan.template.picture and not images:
-        raise UsageError("This template needs a picture.", "Give it with -a FILE.")
+        raise UsageError(_("This template needs a picture."), _("Give it with -a FILE."))
     if settings.continue_last:
         return _go_on(settings, plan, _prompt(plan.words, text, asked))
-    with connected(programs.server(settings, keep=settings.keep), programs.tell_starting) as (asker, _):
+    with connected(programs.server(settings, keep=settings.keep), programs.tell_starting) as (asker, _server):
         view = _View(plan.question.shape, settings)
         answer = _ask(asker, plan, settings, text, asked, images, view.show)
     view.finish(answer)
@@ -72,7 +73,7 @@ def _go_on(settings: AskSettings, plan: programs.Plan, prompt: str) -> int:
 
     if not isinstance(plan.question.shape, AnyText) or settings.attach or settings.json_output:
         raise UsageError(
-            "-c continues a conversation, which has text alone.", "Leave out the other option, or -c."
+            _("-c continues a conversation, which has text alone."), _("Leave out the other option, or -c.")
         )
     client = ChatClient(settings.base_url, console.api_key(settings))
     display = DisplayOptions(color=False, markdown=False, think="hide")
@@ -202,9 +203,15 @@ class _View:
 
 def _waiting(event: Event) -> str:
     if isinstance(event, Queued):
-        return f"waiting behind {event.position} others" if event.position > 1 else "waiting behind 1 other"
+        return (
+            _("waiting behind {position} others").format(position=event.position)
+            if event.position > 1
+            else _("waiting behind 1 other")
+        )
     if isinstance(event, Progress) and event.total:
-        return f"reading the text: {event.processed} of {event.total} tokens"
+        return _("reading the text: {processed} of {total} tokens").format(
+            processed=event.processed, total=event.total
+        )
     return ""
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from llamachat.cli import console, programs
 from llamachat.errors import ExitStatus, LlamachatError, RowsFailed, UsageError
+from llamachat.language import _
 from llamachat.programs import rows
 from llamachat.programs.asking import Asker
 from llamachat.programs.batch import Batch, Kept, Task, count, prepare
@@ -27,7 +28,7 @@ SHOWN_ERRORS = 5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "input", type=Path, metavar="IN", help="a .csv, .tsv or .jsonl file, or OpenAI's batch file"
+        "input", type=Path, metavar="IN", help=_("a .csv, .tsv or .jsonl file, or OpenAI's batch file")
     )
     add_options(parser, BatchSettings)
     programs.add_params(parser)
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     if settings.sample:
         table = rows.Table(table.rows[: settings.sample], table.format, table.columns)
     if not table.rows:
-        raise UsageError(f"{args.input} has no rows.")
+        raise UsageError(_("{input} has no rows.").format(input=args.input))
     output = _output(settings, args.input, table)
     prompt = _prompt(plan.words.prompt, settings.prompt, table)
     tasks = prepare(table, plan.question, prompt)
@@ -64,10 +65,15 @@ def run(args: argparse.Namespace) -> int:
             kept = [journal.answers[task.key] for task in tasks]
             rows.write(output, rows.format_of(output, table), table, kept, plan.question.shape.columns)
     failed = sum(record["error"] is not None for record in kept)
-    console.say(f"{output}: {len(kept) - failed} of {len(kept)} rows answered.")
+    console.say(
+        _("{output}: {answered} of {total} rows answered.").format(
+            output=output, answered=len(kept) - failed, total=len(kept)
+        )
+    )
     if failed:
         raise RowsFailed(
-            f"{failed} of {len(kept)} rows have no whole answer.", "--retry-errors asks them again."
+            _("{failed} of {total} rows have no whole answer.").format(failed=failed, total=len(kept)),
+            _("--retry-errors asks them again."),
         )
     return ExitStatus.OK
 
@@ -76,13 +82,13 @@ def _output(settings: BatchSettings, given: Path, table: rows.Table) -> Path:
     if settings.output is None:
         if settings.dry_run:
             return given.with_name(given.stem + ".answers.jsonl")
-        raise UsageError("Where should the answers go?", "-o OUT.csv or -o OUT.jsonl")
+        raise UsageError(_("Where should the answers go?"), _("-o OUT.csv or -o OUT.jsonl"))
     output = settings.output.expanduser()
     rows.format_of(output, table)
     if output.resolve() == given.resolve():
-        raise UsageError(f"{output} is the input.", "Name another file with -o.")
+        raise UsageError(_("{output} is the input.").format(output=output), _("Name another file with -o."))
     if not output.parent.is_dir():
-        raise UsageError(f"There is no folder {output.parent}.")
+        raise UsageError(_("There is no folder {folder}.").format(folder=output.parent))
     return output
 
 
@@ -93,7 +99,7 @@ def _prompt(template: str, given: str | None, table: rows.Table) -> str:
     if given is None and template != "{input}":
         given = _only_column(table)
     if given is None:
-        raise UsageError("What should be asked?", "--prompt 'Translate: {text}' or -t TEMPLATE")
+        raise UsageError(_("What should be asked?"), _("--prompt 'Translate: {text}' or -t TEMPLATE"))
     return template.replace("{input}", given) if "{input}" in template else template
 
 
@@ -104,7 +110,8 @@ def _only_column(table: rows.Table) -> str:
     if len(table.columns) == 1:
         return f"{{{table.columns[0]}}}"
     raise UsageError(
-        f"Which of the columns {', '.join(table.columns)} is the text?", "Name it: --prompt '{COLUMN}'"
+        _("Which of the columns {names} is the text?").format(names=", ".join(table.columns)),
+        _("Name it: --prompt '{COLUMN}'"),
     )
 
 
@@ -121,9 +128,11 @@ def _name_errors(tasks: Sequence[Task]) -> None:
     wrong = [task for task in tasks if task.error]
     for task in wrong[:SHOWN_ERRORS]:
         assert task.error
-        console.report(f"row {task.row.name}: {task.error.message}")
+        console.report(_("row {name}: {message}").format(name=task.row.name, message=task.error.message))
     if len(wrong) > SHOWN_ERRORS:
-        console.report(f"… and {len(wrong) - SHOWN_ERRORS} more rows that can't be asked.")
+        console.report(
+            _("… and {count} more rows that can't be asked.").format(count=len(wrong) - SHOWN_ERRORS)
+        )
 
 
 def _dry_run(asker: Asker, tasks: Sequence[Task], parallel: int) -> int:
@@ -133,8 +142,16 @@ def _dry_run(asker: Asker, tasks: Sequence[Task], parallel: int) -> int:
             print(f"[{message['role']}]\n{message['content']}\n")  # noqa: T201
         # A handful represents all: counting every row of a large file takes long.
         sizes = sorted(asker.tokens(task.messages) for task in good[:: max(1, len(good) // 20)])
-        print(f"about {sizes[len(sizes) // 2]} tokens a prompt, at most {sizes[-1]} in those counted")  # noqa: T201
-    print(f"{len(good)} rows to ask, {len(tasks) - len(good)} that can't be; {parallel} at once")  # noqa: T201
+        print(  # noqa: T201
+            _("about {median} tokens a prompt, at most {most} in those counted").format(
+                median=sizes[len(sizes) // 2], most=sizes[-1]
+            )
+        )
+    print(  # noqa: T201
+        _("{count} rows to ask, {wrong} that can't be; {parallel} at once").format(
+            count=len(good), wrong=len(tasks) - len(good), parallel=parallel
+        )
+    )
     return ExitStatus.OK
 
 
@@ -143,15 +160,19 @@ def _run(batch: Batch, tasks: Sequence[Task], kept: Kept, retry_errors: bool) ->
 
     done = sum(task.key in kept.answers for task in tasks)
     if done and sys.stderr.isatty():
-        console.say(f"{done} of {len(tasks)} rows are already answered.")
+        console.say(_("{done} of {total} rows are already answered.").format(done=done, total=len(tasks)))
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
     with Progress(*columns, console=console.stderr(), disable=not sys.stderr.isatty()) as progress:
         row = progress.add_task("rows", total=len(tasks), completed=done, rate="")
         began = time.monotonic()
-        for asked, _ in enumerate(batch.run(tasks, retry_errors=retry_errors), 1):
+        for asked, _result in enumerate(batch.run(tasks, retry_errors=retry_errors), 1):
             rate = asked * 60 / (time.monotonic() - began)
-            progress.update(row, advance=1, rate=f"{rate:.0f} rows/min")
+            progress.update(row, advance=1, rate=_("{rate:.0f} rows/min").format(rate=rate))
 
 
 def _tell_gone(error: LlamachatError) -> None:
-    console.report(f"{error.message} Waiting for it; Ctrl-C stops, and the same command resumes it.")
+    console.report(
+        _("{message} Waiting for it; Ctrl-C stops, and the same command resumes it.").format(
+            message=error.message
+        )
+    )

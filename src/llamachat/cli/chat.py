@@ -20,6 +20,7 @@ from llamachat.client import ChatClient, ServerFacts, facts
 from llamachat.core import presets
 from llamachat.core.sampling import Sampling
 from llamachat.errors import NotFoundError, ServerError
+from llamachat.language import _
 from llamachat.settings import base
 from llamachat.settings.chat import ChatSettings, ConversationOptions
 from llamachat.store.journal import Journal, NoJournal
@@ -28,7 +29,9 @@ from llamachat.terminal.interactive import open_terminal
 from llamachat.terminal.options import CommandHint, DisplayOptions
 from llamachat.terminal.plain import PlainTerminal, use_utf8
 
-HINTS = tuple(CommandHint(c.name, c.arguments, c.summary, c.values) for c in COMMANDS)
+
+def command_hints() -> tuple[CommandHint, ...]:
+    return tuple(CommandHint(c.name, c.arguments, _(c.summary), c.values) for c in COMMANDS)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +82,7 @@ def _resume(one: Repl, options: ChatSettings) -> None:
     try:
         history_commands.resume(one, options.resume, keep=tuple(options.model_fields_set))
     except NotFoundError as error:
-        error.hint = LISTED_BY
+        error.hint = _(LISTED_BY)
         raise
 
 
@@ -112,7 +115,7 @@ def _terminal(options: ChatSettings) -> Iterator[Terminal]:
     # What is typed becomes messages, so a chat that keeps no messages does not keep that either.
     kept = options.input_history and options.store
     history = paths.input_history_file() if kept else None
-    with open_terminal(sys.stdin, sys.stdout, sys.stderr, display, history, HINTS) as terminal:
+    with open_terminal(sys.stdin, sys.stdout, sys.stderr, display, history, command_hints()) as terminal:
         yield terminal
 
 
@@ -124,8 +127,8 @@ def _banner(terminal: Terminal, url: str, model: str, said: ServerFacts) -> None
     # Short, so that it is one line of a common screen.
     window = f" · n_ctx {said.n_ctx}" if said.n_ctx else ""
     terminal.tell(f"{said.model or model}{window} · {url}")
-    terminal.tell("/help shows what can be done; bye or Ctrl-D leaves.")
+    terminal.tell(_("/help shows what can be done; bye or Ctrl-D leaves."))
 
 
 def _tell_waiting(error: ServerError) -> None:
-    console.say(f"{error} Waiting for it.")
+    console.say(_("{error} Waiting for it.").format(error=error))

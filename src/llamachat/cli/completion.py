@@ -8,17 +8,18 @@ from collections.abc import Iterator
 
 from llamachat.cli import parser as parsers
 from llamachat.errors import ExitStatus
+from llamachat.language import N_, _
 
 SHELLS = ("bash", "zsh", "fish", "powershell")
-EPILOG = """bash: llamachat completion bash > ~/.local/share/bash-completion/completions/llamachat ·
+EPILOG = N_("""bash: llamachat completion bash > ~/.local/share/bash-completion/completions/llamachat ·
 zsh: llamachat completion zsh > a folder of $fpath, as _llamachat ·
 fish: llamachat completion fish > ~/.config/fish/completions/llamachat.fish ·
-PowerShell: llamachat completion powershell >> $PROFILE"""
+PowerShell: llamachat completion powershell >> $PROFILE""")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
-    parser.epilog = EPILOG
+    parser.epilog = _(EPILOG)
 
 
 def run(args: argparse.Namespace) -> int:

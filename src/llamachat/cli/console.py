@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import locale
-import os
 import sys
 from typing import TYPE_CHECKING, Literal
 
 from llamachat.core.presets import Lang
 from llamachat.core.visible import visible
 from llamachat.errors import LlamachatError, UsageError
+from llamachat.language import _, user_language
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,19 +53,18 @@ def ask(question: str, yes: bool, default: bool = True) -> bool:
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise UsageError(f"{question} There is no terminal to answer in.", "Use --yes to answer yes.")
+        raise UsageError(
+            _("{question} There is no terminal to answer in.").format(question=question),
+            _("Use --yes to answer yes."),
+        )
     line = prompt(f"{question} {'[Y/n]' if default else '[y/N]'}")
     answer = line.strip().lower()
     return answer in _YES if answer else default and line != ""
 
 
 def language(lang: Lang | Literal["auto"]) -> Lang:
-    """`lang`, or for `auto` that of the locale."""
-    if lang != "auto":
-        return lang
-    names = [os.environ.get(name, "") for name in ("LC_ALL", "LC_MESSAGES", "LANG")]
-    name = next((name for name in names if name), None) or locale.getlocale()[0] or ""
-    return "zh" if name.lower().startswith(("zh", "chinese")) else "en"
+    """`lang`, or for `auto` the user's."""
+    return user_language() if lang == "auto" else lang
 
 
 def api_key(options: ClientOptions) -> str:

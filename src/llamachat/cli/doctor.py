@@ -7,12 +7,14 @@ import json
 import sys
 from dataclasses import asdict
 
+from rich.cells import set_cell_size
 from rich.text import Text
 
 from llamachat.cli import console
 from llamachat.doctor.checks import Finding
 from llamachat.doctor.examination import examine
 from llamachat.errors import ExitStatus
+from llamachat.language import _
 from llamachat.settings.base import add_options, load
 from llamachat.settings.hub import DoctorSettings
 from llamachat.terminal import theme
@@ -20,7 +22,7 @@ from llamachat.terminal import theme
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_options(parser, DoctorSettings)
-    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    parser.add_argument("--json", action="store_true", help=_("print the findings as JSON"))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -36,8 +38,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(finding: Finding) -> None:
-    line = Text(f"{finding.level:8}", style=theme.RESULTS[finding.level].rich)
-    line.append(f"{finding.name:9} {finding.text}", style="default")
+    line = Text(set_cell_size(_(finding.level), 8), style=theme.RESULTS[finding.level].rich)
+    line.append(f"{set_cell_size(_(finding.name), 9)} {finding.text}", style="default")
     if finding.advice:
         line.append(f"\n{'':18}→ {finding.advice}", style="default")
     console.stdout().print(line)

@@ -11,8 +11,8 @@ from pathlib import Path
 from llamachat import paths
 from llamachat.cli import console
 from llamachat.cli import history_output as output
-from llamachat.core.units import counted
 from llamachat.errors import ExitStatus, NotFoundError, StoreError, UsageError
+from llamachat.language import N_, _, counted
 from llamachat.settings.base import add_options, load
 from llamachat.settings.history import HistorySettings, seconds
 from llamachat.store import exchange
@@ -21,7 +21,7 @@ from llamachat.store.transcripts import Transcripts
 
 Run = Callable[[Transcripts, HistorySettings, list[str]], int]
 
-LISTED_BY = "See `llamachat history list`."
+LISTED_BY = N_("See `llamachat history list`.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     for action in ACTIONS:
         sub = actions.add_parser(
-            action.name, help=action.summary, description=action.summary, allow_abbrev=False
+            action.name, help=_(action.summary), description=_(action.summary), allow_abbrev=False
         )
         if action.words:
             sub.add_argument("words", metavar=action.words, nargs="+" if action.least else "*")
@@ -57,14 +57,14 @@ def run(args: argparse.Namespace) -> int:
         with Transcripts.open(path, console.report) as transcripts:
             return action.run(transcripts, settings, list(getattr(args, "words", ())))
     except NotFoundError as error:
-        error.hint = LISTED_BY
+        error.hint = _(LISTED_BY)
         raise
 
 
 def _nothing_there(path: Path, settings: HistorySettings) -> int:
     if settings.transcripts is not None:
-        raise StoreError(f"{path} does not exist.", "Check --transcripts.")
-    console.say("There are no conversations yet.")
+        raise StoreError(_("{path} does not exist.").format(path=path), _("Check --transcripts."))
+    console.say(_("There are no conversations yet."))
     return ExitStatus.OK
 
 
@@ -105,7 +105,7 @@ def _search(transcripts: Transcripts, settings: HistorySettings, words: list[str
 
 def _export(transcripts: Transcripts, settings: HistorySettings, words: list[str]) -> int:
     if settings.all == bool(words):
-        raise UsageError("Choose what to export.", "Give ids or names, or --all, but not both.")
+        raise UsageError(_("Choose what to export."), _("Give ids or names, or --all, but not both."))
     ids = [s.id for s in reversed(transcripts.summaries())] if settings.all else map(transcripts.find, words)
     if settings.format == "json":
         text = exchange.to_json([transcripts.tree(i) for i in ids])
@@ -124,44 +124,55 @@ def _import(transcripts: Transcripts, settings: HistorySettings, words: list[str
     for word in words:
         trees += exchange.read(output.read_file(word), time.time())
     ids = exchange.add(transcripts, trees)
-    console.say(f"Imported: {len(ids)}" + (f" (ids {ids[0]} to {ids[-1]})." if ids else "."))
+    text = _("Imported: {count} (ids {first} to {last}).") if ids else _("Imported: {count}.")
+    console.say(text.format(count=len(ids), first=min(ids, default=0), last=max(ids, default=0)))
     return ExitStatus.OK
 
 
 def _remove(transcripts: Transcripts, settings: HistorySettings, words: list[str]) -> int:
     if not words and settings.older_than is None and not settings.all:
-        raise UsageError("Choose what to remove.", "Give ids or names, --older-than, or --all.")
+        raise UsageError(_("Choose what to remove."), _("Give ids or names, --older-than, or --all."))
     chosen = {transcripts.find(word) for word in words}
     if settings.older_than is not None:
         chosen |= set(transcripts.older_than(time.time() - seconds(settings.older_than)))
     if settings.all:
         chosen |= {s.id for s in transcripts.summaries()}
     if not chosen:
-        console.say("No conversation is that old.")
+        console.say(_("No conversation is that old."))
         return ExitStatus.OK
     if not console.ask(_question(transcripts, chosen), settings.yes, default=False):
-        console.say("Nothing was removed.")
+        console.say(_("Nothing was removed."))
         return ExitStatus.ERROR
     transcripts.remove(sorted(chosen))
-    console.say(f"Removed: {len(chosen)}.")
+    console.say(_("Removed: {count}.").format(count=len(chosen)))
     return ExitStatus.OK
 
 
 def _question(transcripts: Transcripts, chosen: set[int]) -> str:
     found = [s for s in transcripts.summaries() if s.id in chosen]
-    what = repr(found[0].name or found[0].title) if len(found) == 1 else f"{len(found)} conversations"
-    return f"Remove {what} ({counted(sum(s.messages for s in found), 'message')}) permanently?"
+    what = (
+        repr(found[0].name or found[0].title)
+        if len(found) == 1
+        else _("{count} conversations").format(count=len(found))
+    )
+    return _("Remove {what} ({messages}) permanently?").format(
+        what=what, messages=counted(sum(s.messages for s in found), "{} message", "{} messages")
+    )
 
 
 ACTIONS = (
-    Action("list", "list conversations, newest first", _list, ("limit", "json_output")),
+    Action("list", N_("list conversations, newest first"), _list, ("limit", "json_output")),
     Action(
-        "show", "show one conversation (default: the last one)", _show, ("branch", "json_output"), "ID|NAME"
+        "show",
+        N_("show one conversation (default: the last one)"),
+        _show,
+        ("branch", "json_output"),
+        "ID|NAME",
     ),
     Action(
-        "search", "find messages that contain all the words", _search, ("limit", "json_output"), "WORD", 1
+        "search", N_("find messages that contain all the words"), _search, ("limit", "json_output"), "WORD", 1
     ),
-    Action("export", "export conversations to files", _export, ("all", "format", "output"), "ID|NAME"),
-    Action("import", "import conversations from exported JSON or JSONL", _import, (), "FILE", 1),
-    Action("rm", "remove conversations permanently", _remove, ("all", "older_than", "yes"), "ID|NAME"),
+    Action("export", N_("export conversations to files"), _export, ("all", "format", "output"), "ID|NAME"),
+    Action("import", N_("import conversations from exported JSON or JSONL"), _import, (), "FILE", 1),
+    Action("rm", N_("remove conversations permanently"), _remove, ("all", "older_than", "yes"), "ID|NAME"),
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from llamachat.core.visible import one_line, visible
 from llamachat.errors import StoreError, UsageError
+from llamachat.language import _, reason
 from llamachat.store.records import Hit, Stored, Summary
 from llamachat.terminal import theme
 
@@ -32,7 +33,7 @@ def write(text: str) -> None:
     except OSError as error:
         # Otherwise flushing the buffer fails again when the interpreter exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise StoreError(f"The output can't be written: {error.strerror}.") from error
+        raise StoreError(_("The output can't be written: {reason}.").format(reason=reason(error))) from error
 
 
 def print_json(value: object) -> None:
@@ -45,9 +46,11 @@ def read_file(name: str) -> str:
         data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
         return data.decode("utf-8-sig")
     except OSError as error:
-        raise UsageError(f"{name} can't be read: {error.strerror}.") from error
+        raise UsageError(
+            _("{name} can't be read: {reason}.").format(name=name, reason=reason(error))
+        ) from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{name} is not UTF-8 text.") from error
+        raise UsageError(_("{name} is not UTF-8 text.").format(name=name)) from error
 
 
 def print_summaries(summaries: Sequence[Summary]) -> None:
@@ -64,10 +67,10 @@ def print_summaries(summaries: Sequence[Summary]) -> None:
     # Expanded, or long titles would squeeze the other columns.
     table = Table(box=None, header_style="bold", pad_edge=False, expand=True)
     table.add_column("id", justify="right", no_wrap=True)
-    table.add_column("last", no_wrap=True)
-    table.add_column("messages", justify="right", no_wrap=True)
-    table.add_column("model", no_wrap=True, overflow="ellipsis", max_width=24)
-    table.add_column("name or title", no_wrap=True, overflow="ellipsis", ratio=1)
+    table.add_column(_("last"), no_wrap=True)
+    table.add_column(_("messages"), justify="right", no_wrap=True)
+    table.add_column(_("model"), no_wrap=True, overflow="ellipsis", max_width=24)
+    table.add_column(_("name or title"), no_wrap=True, overflow="ellipsis", ratio=1)
     for row in rows:
         table.add_row(*(Text(one_line(cell)) for cell in row))
     _page([table])
@@ -143,12 +146,12 @@ def _turns(stored: Stored) -> list[tuple[str, str]]:
     for node in stored.conversation.path:
         message = node.message
         cut = f" ({message.cut})" if message.cut else ""
-        turns.append((("note" if message.note else message.role) + cut, message.content))
+        turns.append(((_("note") if message.note else message.role) + cut, message.content))
     return turns
 
 
 def _label(name: str | None, title: str) -> str:
-    return f"{name}: {title}" if name and title else name or title or "(no question yet)"
+    return f"{name}: {title}" if name and title else name or title or _("(no question yet)")
 
 
 def _when(seconds: float) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from llamachat.cli import console
 from llamachat.core.units import size
+from llamachat.language import _
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -23,7 +24,7 @@ class LoadingBar:
 
     def __enter__(self) -> LoadingBar:
         if self._plain:
-            console.say(f"Loading {self._name} ({size(self._size)}) …")
+            console.say(_("Loading {name} ({size}) …").format(name=self._name, size=size(self._size)))
         return self
 
     def __exit__(
@@ -45,7 +46,7 @@ def _open(name: str, size: int) -> Progress:
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
     progress = Progress(
-        TextColumn("Loading {task.description}"),
+        TextColumn(_("Loading {task.description}")),
         BarColumn(),
         DownloadColumn(),
         TimeElapsedColumn(),

@@ -10,6 +10,7 @@ from llamachat.core.units import size
 from llamachat.errors import ModelError
 from llamachat.hub import local_models, other_stores
 from llamachat.hub.local_models import LocalModel, Places
+from llamachat.language import _
 
 
 def choose(name: str | None, where: Places) -> LocalModel:
@@ -25,22 +26,27 @@ def choose(name: str | None, where: Places) -> LocalModel:
 def introduce(model: LocalModel) -> None:
     """Say which model was found if none was named."""
     if not model.bundled:
-        console.say(f"Found {model.path}")
+        console.say(_("Found {path}").format(path=model.path))
         return
-    others = (f"; or use {m.source}'s: llamachat serve {m.name}" for m in other_stores.find_all())
+    others = (
+        _("; or use {source}'s: llamachat serve {name}").format(source=_(m.source), name=m.name)
+        for m in other_stores.find_all()
+    )
     console.say(
-        f"No model found: this is the demo {model.name}, which is small and speaks English only. "
-        f"Fetch a better one: llamachat pull{next(others, '')}"
+        _(
+            "No model found: this is the demo {name}, which is small and speaks English only. Fetch "
+            "a better one: llamachat pull{others}"
+        ).format(name=model.name, others=next(others, ""))
     )
 
 
 def _ask(models: Sequence[LocalModel]) -> LocalModel:
     for number, model in enumerate(models, 1):
         console.say(f"{number}  {model.name}  {size(model.size)}  {model.path.parent}")
-    answer = console.prompt(f"Which model? [1-{len(models)}]").strip()
+    answer = console.prompt(_("Which model? [1-{count}]").format(count=len(models))).strip()
     if answer.isdecimal() and 1 <= int(answer) <= len(models):
         return models[int(answer) - 1]
     named = next((model for model in models if answer.lower() in local_models.names_of(model)), None)
     if named is None:
-        raise ModelError("No model was chosen.", "Name it: `llamachat serve MODEL`.")
+        raise ModelError(_("No model was chosen."), _("Name it: `llamachat serve MODEL`."))
     return named

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llamachat.cli import console
 from llamachat.core.units import size
@@ -14,16 +15,20 @@ from llamachat.core.visible import visible
 from llamachat.errors import ExitStatus, LlamachatError, ModelError, UsageError
 from llamachat.hub import catalogue, estimate, hardware, install, local_models, model_facts, quants
 from llamachat.hub.local_models import LocalModel, Places
+from llamachat.language import N_, _
 from llamachat.settings.base import add_options, load
 from llamachat.settings.hub import ModelsSettings
+
+if TYPE_CHECKING:
+    from rich.console import JustifyMethod
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options may come before the action or after it."""
     add_options(parser, ModelsSettings)
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", title=_("actions"))
     for action in _ACTIONS:
-        sub = actions.add_parser(action.name, help=action.summary, description=action.summary)
+        sub = actions.add_parser(action.name, help=_(action.summary), description=_(action.summary))
         add_options(sub, ModelsSettings)
         sub.add_argument("names", nargs="*", metavar=action.metavar)
 
@@ -34,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     names: Sequence[str] = getattr(args, "names", ())
     if action.needs_names and not names:
         usage = f"llamachat models {action.name} {action.metavar}"
-        raise UsageError(f"`models {action.name}` needs a name.", usage)
+        raise UsageError(_("`models {name}` needs a name.").format(name=action.name), usage)
     return action.run(settings, names)
 
 
@@ -54,24 +59,35 @@ def _list(settings: ModelsSettings, names: Sequence[str]) -> int:
 
     here = hardware.look()
     table = Table(box=None)
-    for column in ("name", "where", "size", "quant", "params", "context", "licence", "memory", "fits"):
-        table.add_column(
-            column, justify="right" if column in ("size", "params", "context", "memory") else "left"
-        )
+    for title, justify in _COLUMNS.items():
+        table.add_column(_(title), justify=justify)
     for model in _chosen(settings, names):
         table.add_row(*(escape(visible(cell)) for cell in _row(model, here, settings.n_ctx)))
     for path, (have, whole) in install.unfinished(_places(settings).folders).items():
-        rest = f"{100 * have // max(1, whole)}% of {size(whole)} is here"
-        table.add_row(escape(path.stem), "unfinished", rest)
-    console.stdout().print(table if table.row_count else "No models yet. Fetch one: llamachat pull")
+        rest = _("{percent}% of {size} is here").format(percent=100 * have // max(1, whole), size=size(whole))
+        table.add_row(escape(path.stem), _("unfinished"), rest)
+    console.stdout().print(table if table.row_count else _("No models yet. Fetch one: llamachat pull"))
     return ExitStatus.OK
+
+
+_COLUMNS: dict[str, JustifyMethod] = {
+    N_("name"): "left",
+    N_("where"): "left",
+    N_("size"): "right",
+    N_("quant"): "left",
+    N_("params"): "right",
+    N_("context"): "right",
+    N_("licence"): "left",
+    N_("memory"): "right",
+    N_("fits"): "left",
+}
 
 
 def _row(model: LocalModel, here: hardware.Machine, n_ctx: int) -> tuple[str, ...]:
     facts = model_facts.facts_of(model, n_ctx)
-    start = (model.name, model.source, size(model.size))
+    start = (model.name, _(model.source), size(model.size))
     if facts.problem:
-        return (*start, "", "", "", "", "", f"broken: {facts.problem}")
+        return (*start, "", "", "", "", "", _("broken: {problem}").format(problem=facts.problem))
     return (
         *start,
         facts.quant,
@@ -79,7 +95,7 @@ def _row(model: LocalModel, here: hardware.Machine, n_ctx: int) -> tuple[str, ..
         str(facts.n_ctx_train),
         facts.licence,
         size(facts.need),
-        here.fit(facts.need),
+        _(here.fit(facts.need)),
     )
 
 
@@ -88,21 +104,25 @@ def _show(settings: ModelsSettings, names: Sequence[str]) -> int:
         header = local_models.check(model)
         facts = model_facts.facts_of(model, settings.n_ctx)
         need = estimate.estimate(header, settings.n_ctx)
-        parts = f"weights {size(need.weights)}, KV cache {size(need.kv_cache)}"
+        parts = _("weights {weights}, KV cache {kv_cache}").format(
+            weights=size(need.weights), kv_cache=size(need.kv_cache)
+        )
         rows = {
-            "file": str(model.path),
-            "from": model.source,
-            "name": header.name,
-            "architecture": header.architecture,
-            "quantisation": facts.quant,
-            "parameters": f"{facts.n_params:,}",
-            "context trained for": str(facts.n_ctx_train),
-            "layers": str(header.hyperparameter("block_count") or ""),
-            "tokens": f"{header.n_vocab:,} ({header.text('tokenizer.ggml.model')})",
-            "licence": f"{facts.licence} {catalogue.licence(facts.licence).url}".strip(),
-            f"memory at n_ctx {settings.n_ctx}": f"{parts}, buffers {size(need.buffers)}",
-            "fits": hardware.look().fit(need.total),
-            "chat template": header.chat_template or "none: llama.cpp uses its default",
+            _("file"): str(model.path),
+            _("from"): _(model.source),
+            _("name"): header.name,
+            _("architecture"): header.architecture,
+            _("quantisation"): facts.quant,
+            _("parameters"): f"{facts.n_params:,}",
+            _("context trained for"): str(facts.n_ctx_train),
+            _("layers"): str(header.hyperparameter("block_count") or ""),
+            _("tokens"): f"{header.n_vocab:,} ({header.text('tokenizer.ggml.model')})",
+            _("licence"): f"{facts.licence} {catalogue.licence(facts.licence).url}".strip(),
+            _("memory at n_ctx {n_ctx}").format(n_ctx=settings.n_ctx): _("{parts}, buffers {buffers}").format(
+                parts=parts, buffers=size(need.buffers)
+            ),
+            _("fits"): _(hardware.look().fit(need.total)),
+            _("chat template"): header.chat_template or _("none: llama.cpp uses its default"),
         }
         for key, value in rows.items():
             sys.stdout.write(visible(f"{key}: {value}\n"))
@@ -114,10 +134,10 @@ def _verify(settings: ModelsSettings, names: Sequence[str]) -> int:
     status = int(ExitStatus.OK)
     for model in _chosen(settings, names):
         try:
-            verdict = model_facts.verify(model) or "complete: its sha256 is right"
+            verdict = model_facts.verify(model) or _("complete: its sha256 is right")
         except LlamachatError as error:
             verdict, status = str(error), status or error.exit_status
-        sys.stdout.write(visible(f"{model.name} ({model.source}): {verdict}\n"))
+        sys.stdout.write(visible(f"{model.name} ({_(model.source)}): {verdict}\n"))
         sys.stdout.flush()
     return status
 
@@ -127,10 +147,14 @@ def _remove(settings: ModelsSettings, names: Sequence[str]) -> int:
     for name in names:
         paths = _unfinished(name, where) or _removable(local_models.find(name, where))
         what = ", ".join(path.name for path in paths)
-        if not console.ask(f"Remove {what} from {paths[0].parent}?", settings.yes, default=False):
+        if not console.ask(
+            _("Remove {what} from {parent}?").format(what=what, parent=paths[0].parent),
+            settings.yes,
+            default=False,
+        ):
             continue
         freed = sum(install.remove(path) for path in paths)
-        sys.stdout.write(f"Removed {what}: {size(freed)} freed\n")
+        sys.stdout.write(_("Removed {what}: {size} freed").format(what=what, size=size(freed)) + "\n")
     return ExitStatus.OK
 
 
@@ -142,15 +166,20 @@ def _unfinished(name: str, where: Places) -> list[Path]:
 
 def _removable(model: LocalModel) -> list[Path]:
     if model.source in (local_models.HERE, local_models.NAMED):
-        raise ModelError(f"{model.path} is not in a models folder.", "Delete the file yourself.")
+        raise ModelError(
+            _("{path} is not in a models folder.").format(path=model.path), _("Delete the file yourself.")
+        )
     ways = {
         local_models.BUNDLED: f"`pip uninstall {local_models.BUNDLED_PACKAGE}`",
         "Ollama": f"`ollama rm {model.name}`",
-        "LM Studio": "LM Studio itself",
+        "LM Studio": _("LM Studio itself"),
         "Hugging Face cache": "`hf cache rm`",
     }
     if model.source in ways:
-        raise ModelError(f"{model.name} belongs to {model.source}.", f"Remove it with {ways[model.source]}.")
+        raise ModelError(
+            _("{name} belongs to {source}.").format(name=model.name, source=_(model.source)),
+            _("Remove it with {ways}.").format(ways=ways[model.source]),
+        )
     return [path for path in local_models.shards(model.path) if path.exists()]
 
 
@@ -182,9 +211,9 @@ class _Action:
 
 
 _ACTIONS = (
-    _Action("list", "what is here, other programs' models too (the default)", _list, needs_names=False),
-    _Action("show", "what a model's header says", _show),
-    _Action("verify", "compare files with their known hashes", _verify, needs_names=False),
-    _Action("rm", "remove models from the models folder", _remove),
-    _Action("explain", "what the parts of Q4_K_M mean", _explain, metavar="QUANT"),
+    _Action("list", N_("what is here, other programs' models too (the default)"), _list, needs_names=False),
+    _Action("show", N_("what a model's header says"), _show),
+    _Action("verify", N_("compare files with their known hashes"), _verify, needs_names=False),
+    _Action("rm", N_("remove models from the models folder"), _remove),
+    _Action("explain", N_("what the parts of Q4_K_M mean"), _explain, metavar="QUANT"),
 )

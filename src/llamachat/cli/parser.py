@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from llamachat import __version__
 from llamachat.errors import UsageError
+from llamachat.language import N_, _, gettext, ngettext
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +26,18 @@ class Command:
 
 
 COMMANDS = (
-    Command("serve", "run the server on a GGUF model", "llamachat.cli.serve", takes_rest=True),
-    Command("chat", "talk to a running server", "llamachat.cli.chat"),
-    Command("web", "talk to a running server in the browser", "llamachat.cli.web"),
-    Command("ask", "ask one question: in a shell, in a pipe, about files", "llamachat.cli.ask"),
-    Command("batch", "ask the same question for every row of a file", "llamachat.cli.batch"),
-    Command("templates", "list and show the named prompts", "llamachat.cli.templates"),
-    Command("pull", "fetch a model that fits this computer", "llamachat.cli.pull"),
-    Command("models", "list, show, verify, remove and explain models", "llamachat.cli.models"),
-    Command("ps", "list the servers that are running", "llamachat.cli.ps"),
-    Command("doctor", "check this computer, the engine and the network", "llamachat.cli.doctor"),
-    Command("completion", "print a script that completes in your shell", "llamachat.cli.completion"),
-    Command("history", "find, show, export and remove conversations", "llamachat.cli.history"),
+    Command("serve", N_("run the server on a GGUF model"), "llamachat.cli.serve", takes_rest=True),
+    Command("chat", N_("talk to a running server"), "llamachat.cli.chat"),
+    Command("web", N_("talk to a running server in the browser"), "llamachat.cli.web"),
+    Command("ask", N_("ask one question: in a shell, in a pipe, about files"), "llamachat.cli.ask"),
+    Command("batch", N_("ask the same question for every row of a file"), "llamachat.cli.batch"),
+    Command("templates", N_("list and show the named prompts"), "llamachat.cli.templates"),
+    Command("pull", N_("fetch a model that fits this computer"), "llamachat.cli.pull"),
+    Command("models", N_("list, show, verify, remove and explain models"), "llamachat.cli.models"),
+    Command("ps", N_("list the servers that are running"), "llamachat.cli.ps"),
+    Command("doctor", N_("check this computer, the engine and the network"), "llamachat.cli.doctor"),
+    Command("completion", N_("print a script that completes in your shell"), "llamachat.cli.completion"),
+    Command("history", N_("find, show, export and remove conversations"), "llamachat.cli.history"),
 )
 ALIASES = {"run": ("serve", "--chat"), "ls": ("models", "list")}
 """Commands that users of other programs type."""
@@ -62,17 +63,21 @@ def parse(arguments: Sequence[str]) -> tuple[Command | None, argparse.Namespace]
 
 def build(commands: Collection[Command]) -> argparse.ArgumentParser:
     """The parser; only the modules of `commands` are imported and add their arguments."""
+    # argparse asks gettext for its own words, which does not know LLAMACHAT_LANG.
+    vars(argparse).update(_=gettext, ngettext=ngettext)
     parser = _Parser(
         prog="llamachat",
-        description="A local Llama: `llamachat serve` in one terminal, `llamachat chat` in another.",
-        epilog="`llamachat run MODEL` is `llamachat serve --chat MODEL`, and `ls` is `models list`.",
+        description=_("A local Llama: `llamachat serve` in one terminal, `llamachat chat` in another."),
+        epilog=_("`llamachat run MODEL` is `llamachat serve --chat MODEL`, and `ls` is `models list`."),
         allow_abbrev=False,
     )
-    parser.add_argument("-V", "--version", action="version", version=f"llamachat {__version__}")
+    version = f"llamachat {__version__}"
+    text = _("show program's version number and exit")
+    parser.add_argument("-V", "--version", action="version", version=version, help=text)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
     for command in COMMANDS:
         sub = subparsers.add_parser(
-            command.name, help=command.summary, description=command.summary, allow_abbrev=False
+            command.name, help=_(command.summary), description=_(command.summary), allow_abbrev=False
         )
         if command in commands:
             importlib.import_module(command.module).add_arguments(sub)
@@ -83,36 +88,43 @@ class _Parser(argparse.ArgumentParser):
     """Reports errors in one line, with the nearest valid name; argparse would print the usage too."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message.removeprefix('argument ')}.", self._see_help())
+        text = _("{message}.").format(message=message.removeprefix("argument "))
+        raise UsageError(text, self._see_help())
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Refuse unknown arguments here, where `self` is the parser of the innermost subcommand."""
         parsed, unknown = super().parse_known_args(args, namespace)
         if unknown:
             first = unknown[0].split("=")[0]
-            kind = "option" if first.startswith("-") else "argument"
-            near = _nearest(first, self._option_string_actions) if kind == "option" else ""
-            raise UsageError(f"Unknown {kind} {first} for `{self.prog}`.", near or self._see_help())
+            if first.startswith("-"):
+                what = _("Unknown option {name} for `{prog}`.").format(name=first, prog=self.prog)
+                near = _nearest(first, self._option_string_actions)
+            else:
+                what = _("Unknown argument {name} for `{prog}`.").format(name=first, prog=self.prog)
+                near = ""
+            raise UsageError(what, near or self._see_help())
         return parsed, unknown
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is None or value in action.choices:
             return
         if isinstance(action, argparse._SubParsersAction):
-            what = f"Unknown command {value!r} for `{self.prog}`"
+            what = _("Unknown command {value!r} for `{prog}`.").format(value=value, prog=self.prog)
         else:
-            what = f"{'/'.join(action.option_strings)}: {value!r} is not one of {', '.join(action.choices)}"
+            what = _("{option}: {value!r} is not one of {names}.").format(
+                option="/".join(action.option_strings), value=value, names=", ".join(action.choices)
+            )
         raise UsageError(
-            f"{what}.",
+            what,
             _nearest(str(value), [*action.choices, *(ALIASES if self.prog == "llamachat" else ())])
             or self._see_help(),
         )
 
     def _see_help(self) -> str:
-        return f"See `{self.prog} --help`."
+        return _("See `{prog} --help`.").format(prog=self.prog)
 
 
 def _nearest(typed: str, names: Iterable[str]) -> str:
     bare = {name.lstrip("-"): name for name in names}
     near = difflib.get_close_matches(typed.lstrip("-"), bare, n=1)
-    return f"Did you mean {bare[near[0]]}?" if near else ""
+    return _("Did you mean {name}?").format(name=bare[near[0]]) if near else ""

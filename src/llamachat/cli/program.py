@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from llamachat.cli import console
 from llamachat.cli.parser import parse
 from llamachat.errors import ExitStatus, LlamachatError
+from llamachat.language import _, reason
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Our output is no longer read; without this the interpreter complains on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if full:
-            console.report(f"{error.strerror}.")
+            console.report(_("{message}.").format(message=reason(error)))
         return ExitStatus.ERROR
 
 

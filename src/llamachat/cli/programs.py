@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from llamachat import paths
 from llamachat.cli import console
 from llamachat.errors import UsageError
+from llamachat.language import _
 from llamachat.programs import shapes, templates
 from llamachat.programs.questions import SAMPLING, Question
 from llamachat.programs.wiring import Server
@@ -32,7 +33,7 @@ def add_params(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar=("NAME", "VALUE"),
-        help="a parameter of the template; may be repeated",
+        help=_("a parameter of the template; may be repeated"),
     )
 
 
@@ -63,7 +64,7 @@ def plan(settings: ProgramSettings, params: Mapping[str, str]) -> Plan:
 
 def _shape(settings: ProgramSettings, template: templates.Template) -> shapes.Shape:
     if settings.schema_ and settings.choices:
-        raise UsageError("--schema and --choices exclude each other.", "Give one of them.")
+        raise UsageError(_("--schema and --choices exclude each other."), _("Give one of them."))
     if settings.choices:
         return shapes.from_choices(settings.choices)
     if settings.schema_:
@@ -78,4 +79,4 @@ def _shape(settings: ProgramSettings, template: templates.Template) -> shapes.Sh
 
 
 def tell_starting() -> None:
-    console.say("No server is running: starting one for this. `llamachat serve` keeps one ready.")
+    console.say(_("No server is running: starting one for this. `llamachat serve` keeps one ready."))

@@ -10,6 +10,7 @@ from types import TracebackType
 
 from llamachat.cli.console import say
 from llamachat.core.units import size
+from llamachat.language import _
 
 PLAIN_EVERY = 10.0  # seconds between two lines in a log
 
@@ -30,7 +31,7 @@ class Watch(AbstractContextManager["Watch"]):
 def say_how_to_continue(kind: type[BaseException] | None) -> None:
     """What to do after Ctrl-C ended the download."""
     if kind is KeyboardInterrupt:
-        say("Stopped. Run the same command again to continue.")
+        say(_("Stopped. Run the same command again to continue."))
 
 
 def watch(quiet: bool) -> Watch:
@@ -51,7 +52,7 @@ def remarks(quiet: bool) -> Watch:
 
 class _Remarks(Watch):
     def lost(self, reason: str) -> None:
-        say(f"{reason}; trying again")
+        say(_("{reason}; trying again").format(reason=reason))
 
     def noted(self, text: str) -> None:
         say(text)
@@ -95,9 +96,11 @@ class _Lines(Watch):
     def _print(self) -> None:
         rate = (self._have - self._first) / max(0.001, time.monotonic() - self._since)
         left = (
-            f", {(self._size - self._have) / rate:.0f} s left" if rate > 0 and self._have < self._size else ""
+            _(", {seconds:.0f} s left").format(seconds=(self._size - self._have) / rate)
+            if rate > 0 and self._have < self._size
+            else ""
         )
-        losses = f", {self._losses} connections lost" if self._losses else ""
+        losses = _(", {losses} connections lost").format(losses=self._losses) if self._losses else ""
         percent = 100 * self._have // max(1, self._size)
-        done = f"{percent}% of {size(self._size)}"
+        done = _("{percent}% of {size}").format(percent=percent, size=size(self._size))
         say(f"{self._name}: {done}" + (f", {size(rate)}/s{left}" if rate else "") + losses)

@@ -11,27 +11,28 @@ from llamachat import paths
 from llamachat.cli import console
 from llamachat.core.visible import visible
 from llamachat.errors import ExitStatus
+from llamachat.language import N_, _
 from llamachat.running import running
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print JSON, without the keys")
+    parser.add_argument("--json", action="store_true", help=_("print JSON, without the keys"))
 
 
 def run(args: argparse.Namespace) -> int:
     servers = running(paths.running_folder())
-    names = ("address", "model", "n_ctx", "pid", "since")
+    names = (N_("address"), N_("model"), "n_ctx", "pid", N_("since"))
     rows = [(s.base_url, s.model, s.n_ctx, s.pid, _since(s.created)) for s in servers]
     if args.json:
         sys.stdout.write(json.dumps([dict(zip(names, row, strict=True)) for row in rows], indent=2) + "\n")
         return ExitStatus.OK
     if not rows:
-        console.say("No server is running.")
+        console.say(_("No server is running."))
         return ExitStatus.OK
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*names, box=None)
+    table = Table(*map(_, names), box=None)
     for row in rows:
         table.add_row(*(Text(visible(str(cell))) for cell in row))
     console.stdout().print(table)

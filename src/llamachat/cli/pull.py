@@ -17,6 +17,7 @@ from llamachat.hub import catalogue, estimate, hardware, install, local_models, 
 from llamachat.hub.http_file import FileChanged, TransferOptions
 from llamachat.hub.hub_client import Hub
 from llamachat.hub.model_folder import read_alias, writing
+from llamachat.language import _
 from llamachat.settings.base import add_options, load
 from llamachat.settings.hub import PullSettings
 from llamachat.settings.serve import ServeSettings
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "model",
         nargs="?",
         metavar="MODEL",
-        help="llama3, llama3:Q4_K_M, OWNER/REPO[:QUANT], or a URL (default: one that suits this computer)",
+        help=_("llama3, llama3:Q4_K_M, OWNER/REPO[:QUANT], or a URL (default: one that suits this computer)"),
     )
 
 
@@ -53,7 +54,7 @@ def _recommended(folder: Path, settings: PullSettings) -> reference.Reference | 
     disk = hardware.free_disk(folder)
     chosen = catalogue.recommend(catalogue.entries(), hardware.look(), disk, language, settings.n_ctx)
     console.say(chosen.reason)
-    if not console.ask(f"Fetch {chosen.entry.name}?", settings.yes):
+    if not console.ask(_("Fetch {name}?").format(name=chosen.entry.name), settings.yes):
         return None
     return reference.Reference(chosen.entry.repo, chosen.quant, entry=chosen.entry)
 
@@ -64,9 +65,11 @@ def _install(hub: Hub, request: install.Request, settings: PullSettings) -> int:
     def consents(choice: install.Choice) -> bool:
         name, licence = choice.variant.name, choice.licence
         if not settings.quiet:
-            text = f"{name}: {size(choice.variant.size)}, fits: {choice.fit}; licence: {licence.name}"
+            text = _("{name}: {size}, fits: {fit}; licence: {licence}").format(
+                name=name, size=size(choice.variant.size), fit=_(choice.fit), licence=licence.name
+            )
             console.say(f"{text} {licence.url}".rstrip())
-        question = f"Do you agree to the {licence.name}?"
+        question = _("Do you agree to the {name}?").format(name=licence.name)
         return not choice.asks_consent or console.ask(question, settings.yes, default=False)
 
     face = install.Face(consents, remarks(settings.quiet), lambda: watch(settings.quiet))
@@ -74,7 +77,7 @@ def _install(hub: Hub, request: install.Request, settings: PullSettings) -> int:
     if path is None:
         return ExitStatus.OK
     if not settings.quiet:
-        console.say(f"Talk to it: llamachat serve {_name_for_serve(path)} --chat")
+        console.say(_("Talk to it: llamachat serve {model} --chat").format(model=_name_for_serve(path)))
     sys.stdout.write(f"{path}\n")
     return ExitStatus.OK
 
@@ -93,26 +96,41 @@ def _list(hub: Hub, wanted: reference.Reference, settings: PullSettings) -> int:
 
     n_ctx, watcher = settings.n_ctx, remarks(settings.quiet)
     if wanted.url:
-        raise UsageError(f"{wanted} is not a repository.", "Give OWNER/REPO, or a name of the catalogue.")
+        raise UsageError(
+            _("{wanted} is not a repository.").format(wanted=wanted),
+            _("Give OWNER/REPO, or a name of the catalogue."),
+        )
     repository, first = install.find(hub, reference.Reference(wanted.repo, revision=wanted.revision), n_ctx)
     with tempfile.TemporaryDirectory() as folder:
         try:
             shape = estimate.shape_of(hub.header(repository.variants[0].files[0], Path(folder), watcher))
         except FileChanged as change:
-            raise NetworkError(f"{repository.id} has just changed ({change}).", "Try again.") from change
+            raise NetworkError(
+                _("{repository} has just changed ({change}).").format(
+                    repository=repository.id, change=change
+                ),
+                _("Try again."),
+            ) from change
     here = hardware.look()
     table = Table(
-        title=f"{escape(repository.id)}, n_ctx {n_ctx}, {size(here.memory)} of memory here", box=None
+        title=_("{name}, n_ctx {n_ctx}, {memory} of memory here").format(
+            name=escape(repository.id), n_ctx=n_ctx, memory=size(here.memory)
+        ),
+        box=None,
     )
-    for column in ("quantisation", "size", "memory", "weights + KV + buffers", "fits", "file"):
-        right = column in ("size", "memory", "weights + KV + buffers")
-        table.add_column(column, justify="right" if right else "left")
+    table.add_column(_("quantisation"))
+    for column in (_("size"), _("memory"), _("weights + KV + buffers")):
+        table.add_column(column, justify="right")
+    table.add_column(_("fits"))
+    table.add_column(_("file"))
     for variant in repository.variants:
         need = estimate.estimate_shape(shape, variant.size, n_ctx)
         parts = " + ".join(size(part) for part in (need.weights, need.kv_cache, need.buffers))
-        name = variant.name + (f" ({len(variant.files)} parts)" if len(variant.files) > 1 else "")
+        name = variant.name + (
+            _(" ({count} parts)").format(count=len(variant.files)) if len(variant.files) > 1 else ""
+        )
         mark = " *" if variant is first else ""
         sizes = (size(variant.size), size(need.total))
-        table.add_row(variant.quant + mark, *sizes, parts, here.fit(need.total), escape(name))
+        table.add_row(variant.quant + mark, *sizes, parts, _(here.fit(need.total)), escape(name))
     console.stdout().print(table)
     return ExitStatus.OK

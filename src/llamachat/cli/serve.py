@@ -26,6 +26,7 @@ from llamachat.core.units import size
 from llamachat.errors import ExitStatus, ModelError, UsageError
 from llamachat.hub import estimate, hardware, local_models
 from llamachat.hub.gguf import GGUFHeader
+from llamachat.language import _
 from llamachat.running import RunningServer, announced, network_key
 from llamachat.server import backends, bind, command
 from llamachat.server.child import Child
@@ -40,9 +41,9 @@ from llamachat.settings.web import WebSettings
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_options(parser, ServeSettings)
     parser.add_argument(
-        "positional", nargs="?", metavar="MODEL", help="a GGUF file or a name, as for --model"
+        "positional", nargs="?", metavar="MODEL", help=_("a GGUF file or a name, as for --model")
     )
-    parser.epilog = (
+    parser.epilog = _(
         "Everything after `--` goes to `python -m llama_cpp.server`; the last value of a flag wins."
     )
 
@@ -105,7 +106,10 @@ def _settings(given: dict[str, Any]) -> ServeSettings:
     if named is None:
         return load(ServeSettings, given)
     if given.get("model", named) != named:
-        raise UsageError(f"Two models were given: {named} and {given['model']}.", "Give one.")
+        raise UsageError(
+            _("Two models were given: {named} and {given}.").format(named=named, given=given["model"]),
+            _("Give one."),
+        )
     return load(ServeSettings, given | {"model": named})
 
 
@@ -121,8 +125,12 @@ def prepare(settings: ServeSettings, extra: list[str]) -> Plan:
     if not settings.force and not own_memory:
         _check_memory(model, one.times(parallel))
     if options.n_ctx != settings.n_ctx:
-        rounded = f"{options.n_ctx}, a multiple of {command.N_CTX_STEP}"
-        console.say(f"n_ctx {settings.n_ctx} is rounded up to {rounded}.")
+        rounded = _("{n_ctx}, a multiple of {n_ctx_step}").format(
+            n_ctx=options.n_ctx, n_ctx_step=command.N_CTX_STEP
+        )
+        console.say(
+            _("n_ctx {n_ctx} is rounded up to {rounded}.").format(n_ctx=settings.n_ctx, rounded=rounded)
+        )
     _check_window(header, options.n_ctx)
     key = settings.api_key
     if not key and not bind.is_loopback(settings.host):
@@ -173,7 +181,11 @@ def _park_bytes(plan: Plan) -> int:
 def _check_window(header: GGUFHeader, n_ctx: int) -> None:
     trained = header.n_ctx_train
     if trained and n_ctx > trained:
-        console.say(f"Warning: n_ctx {n_ctx} is more than the {trained} that the model was trained for.")
+        console.say(
+            _("Warning: n_ctx {n_ctx} is more than the {trained} that the model was trained for.").format(
+                n_ctx=n_ctx, trained=trained
+            )
+        )
 
 
 def _parallel(settings: ServeSettings, one: estimate.Estimate, own_memory: bool) -> int:
@@ -189,8 +201,13 @@ def _check_memory(model: local_models.LocalModel, need: estimate.Estimate) -> No
     free = hardware.look().available
     if need.total > free:
         raise ModelError(
-            f"{model.name} needs about {size(need.total)} of memory, and {size(free)} is free.",
-            "Close programs, lower --n-ctx or --parallel, choose a smaller model, or continue with --force.",
+            _("{name} needs about {needed} of memory, and {free} is free.").format(
+                name=model.name, needed=size(need.total), free=size(free)
+            ),
+            _(
+                "Close programs, lower --n-ctx or --parallel, choose a smaller model, "
+                "or continue with --force."
+            ),
         )
 
 
@@ -242,28 +259,43 @@ def _announce(plan: Plan) -> None:
     if plan.base_url == "http://127.0.0.1:8000/v1":
         chat = "llamachat chat"
     parts = (
-        f"Ready at {plan.base_url}",
+        _("Ready at {base_url}").format(base_url=plan.base_url),
         plan.model.name,
         f"n_ctx {options.n_ctx}",
-        f"{options.n_threads} threads",
-        f"{plan.parallel} at once",
-        f"connect: {chat}",
-        f"others: OPENAI_BASE_URL={plan.base_url} OPENAI_API_KEY={key or 'not-needed'}",
+        _("{n_threads} threads").format(n_threads=options.n_threads),
+        _("{parallel} at once").format(parallel=plan.parallel),
+        _("connect: {chat}").format(chat=chat),
+        _("others: OPENAI_BASE_URL={base_url} OPENAI_API_KEY={key}").format(
+            base_url=plan.base_url, key=key or "not-needed"
+        ),
     )
     print(" · ".join(parts), flush=True)  # noqa: T201
     if not bind.is_loopback(options.host):
         url = bind.base_url(options.scheme, bind.outside_host(options.host), options.port)
         chat = f"llamachat chat --base-url {url}"
-        print(f"From another computer: {KEY_VARIABLE}={key} {chat}")  # noqa: T201
-        print(f"    in PowerShell: $env:{KEY_VARIABLE}='{plan.api_key}'; {chat}")  # noqa: T201
-        print(f'    in cmd: set "{KEY_VARIABLE}={plan.api_key}" && {chat}', flush=True)  # noqa: T201
+        print(  # noqa: T201
+            _("From another computer: {key_variable}={key} {chat}").format(
+                key_variable=KEY_VARIABLE, key=key, chat=chat
+            )
+        )
+        print(  # noqa: T201
+            _("    in PowerShell: $env:{key_variable}='{api_key}'; {chat}").format(
+                key_variable=KEY_VARIABLE, api_key=plan.api_key, chat=chat
+            )
+        )
+        print(  # noqa: T201
+            _('    in cmd: set "{key_variable}={api_key}" && {chat}').format(
+                key_variable=KEY_VARIABLE, api_key=plan.api_key, chat=chat
+            ),
+            flush=True,
+        )
 
 
 def _tell_one_lane(plan: Plan) -> None:
     """Say it if the model can't serve as many at once as were asked for."""
     reason = health(plan.endpoint).get("one_lane") if plan.parallel > 1 else None
     if reason:
-        console.say(f"One request at a time: {reason}.")
+        console.say(_("One request at a time: {reason}.").format(reason=reason))
 
 
 def _chat(settings: ChatSettings, supervisor: Supervisor, signals: Signals) -> int:

@@ -8,15 +8,16 @@ from llamachat import paths
 from llamachat.cli import console
 from llamachat.core.presets import Lang
 from llamachat.errors import ExitStatus, UsageError
+from llamachat.language import _
 from llamachat.programs import templates
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", nargs="?", metavar="NAME", help="show this one")
+    parser.add_argument("name", nargs="?", metavar="NAME", help=_("show this one"))
     parser.add_argument(
-        "--lang", choices=("zh", "en", "auto"), default="auto", help="language of the descriptions"
+        "--lang", choices=("zh", "en", "auto"), default="auto", help=_("language of the descriptions")
     )
-    parser.epilog = "Your own templates are .toml files in the folder `templates` beside config.toml."
+    parser.epilog = _("Your own templates are .toml files in the folder `templates` beside config.toml.")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -30,7 +31,9 @@ def run(args: argparse.Namespace) -> int:
         return ExitStatus.OK
     named = next((named for named in every if named.name == args.name), None)
     if named is None:
-        raise UsageError(f"There is no template {args.name!r}.", "`llamachat templates` lists them.")
+        raise UsageError(
+            _("There is no template {name!r}.").format(name=args.name), _("`llamachat templates` lists them.")
+        )
     print(named.content.decode("utf-8", "replace"), end="")  # noqa: T201
     return ExitStatus.OK
 

@@ -15,6 +15,7 @@ from llamachat.cli import console
 from llamachat.cli.chat import conversation_settings
 from llamachat.client import ChatClient, facts
 from llamachat.errors import ExitStatus, Unavailable
+from llamachat.language import _
 from llamachat.server import bind
 from llamachat.server.readiness import POLL_SECONDS
 from llamachat.server.supervisor import Signals
@@ -37,7 +38,7 @@ def web(settings: WebSettings) -> int:
     try:
         facts.fetch(settings.base_url, console.api_key(settings))
     except Unavailable as error:
-        console.say(f"{error} The page waits for it.")
+        console.say(_("{error} The page waits for it.").format(error=error))
     with Signals().caught() as signals, page_served(settings):
         while signals.received is None:
             time.sleep(POLL_SECONDS)
@@ -89,10 +90,10 @@ def page_served(settings: WebSettings) -> Iterator[None]:
 
 def _announce(settings: WebSettings, port: int, key: str) -> None:
     url = f"http://{_written(bind.reachable_host(settings.host))}:{port}/#token={key}"
-    print(f"The page is at {url}", flush=True)  # noqa: T201
+    print(_("The page is at {url}").format(url=url), flush=True)  # noqa: T201
     if not bind.is_loopback(settings.host):
         outside = f"http://{_written(bind.outside_host(settings.host))}:{port}/#token={key}"
-        print(f"From another computer: {outside}", flush=True)  # noqa: T201
+        print(_("From another computer: {outside}").format(outside=outside), flush=True)  # noqa: T201
     if settings.open:
         webbrowser.open(url)
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from llamachat.core import hosts
 from llamachat.core.base_url import checked
 from llamachat.errors import UsageError
+from llamachat.language import _
 
 
 def check(base_url: str) -> str:
@@ -14,7 +15,7 @@ def check(base_url: str) -> str:
     try:
         return checked(base_url)
     except ValueError as error:
-        raise UsageError(f"{base_url!r} is {error}.") from error
+        raise UsageError(_("{base_url!r} is {error}.").format(base_url=base_url, error=error)) from error
 
 
 def root(base_url: str) -> str:

@@ -18,6 +18,7 @@ from llamachat.client.error_translation import broken, from_message, from_status
 from llamachat.core.events import Event
 from llamachat.core.visible import one_line
 from llamachat.errors import LlamachatError, NetworkError
+from llamachat.language import _
 
 _CONNECT_SECONDS = 10.0
 _FETCH_SECONDS = 30.0
@@ -145,5 +146,9 @@ def fetch(url: str, most_bytes: int) -> bytes:
                 if len(data) > most_bytes:
                     break
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        raise NetworkError(f"{one_line(url, 80)} can't be fetched: {one_line(str(error), 80)}.") from error
+        raise NetworkError(
+            _("{url} can't be fetched: {error}.").format(
+                url=one_line(url, 80), error=one_line(str(error), 80)
+            )
+        ) from error
     return bytes(data)

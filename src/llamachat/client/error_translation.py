@@ -17,6 +17,7 @@ from llamachat.errors import (
     ServerError,
     Unavailable,
 )
+from llamachat.language import _
 
 if TYPE_CHECKING:
     from openai import APIStatusError
@@ -47,12 +48,15 @@ def translate(error: Exception, base_url: str, model: str, *, started: bool) -> 
         return _from_status(error, base_url, model)
     if isinstance(error, openai.APIError):
         return from_message(error.message, error.code, error.body)
-    return ServerError(f"What the server sent can't be read: {one_line(str(error), 120)}.")
+    return ServerError(
+        _("What the server sent can't be read: {error}.").format(error=one_line(str(error), 120))
+    )
 
 
 def refused_key() -> AuthError:
     return AuthError(
-        "The server refused the key.", "Give the one it was started with: --api-key or LLAMACHAT_API_KEY."
+        _("The server refused the key."),
+        _("Give the one it was started with: --api-key or LLAMACHAT_API_KEY."),
     )
 
 
@@ -64,23 +68,29 @@ def broken(*, empty: bool) -> BrokenAnswer:
             command_hint="Its window may be full: send less at once, or /clear starts a new conversation.",
             empty=True,
         )
-    return BrokenAnswer("The connection broke off before the answer was complete.", "", empty=False)
+    return BrokenAnswer(_("The connection broke off before the answer was complete."), "", empty=False)
 
 
 def unreachable(base_url: str, error: BaseException) -> ServerError:
     """No connection, with the reason if the user can do something about it."""
     causes = list(_causes(error))
     if any(isinstance(c, socket.gaierror) for c in causes):
-        return ServerError(f"The address of {base_url} is not known.", "Check --base-url.")
+        return ServerError(
+            _("The address of {base_url} is not known.").format(base_url=base_url), _("Check --base-url.")
+        )
     if any(isinstance(c, TimeoutError) or "imeout" in type(c).__name__ for c in causes):
-        return Unavailable(f"The server at {base_url} does not answer in time.", "Check --base-url.")
+        return Unavailable(
+            _("The server at {base_url} does not answer in time.").format(base_url=base_url),
+            _("Check --base-url."),
+        )
     if any("SSL" in type(c).__name__ or "SSL" in str(c) for c in causes):
         return ServerError(
-            f"The TLS connection to {base_url} failed.",
-            "Check its certificate, or use http:// if it has none.",
+            _("The TLS connection to {base_url} failed.").format(base_url=base_url),
+            _("Check its certificate, or use http:// if it has none."),
         )
     return Unavailable(
-        f"No server answers at {base_url}.", "Start one with `llamachat serve` in another terminal."
+        _("No server answers at {base_url}.").format(base_url=base_url),
+        _("Start one with `llamachat serve` in another terminal."),
     )
 
 
@@ -113,16 +123,22 @@ def from_status(
         return refused_key()
     if status == 404:
         if "model" in message.lower():
-            return ModelError(f"The server has no model {model!r}.", "Name another with --model or /model.")
-        return ServerError(f"No chat is served at {base_url}.", "Should --base-url end in /v1?")
+            return ModelError(
+                _("The server has no model {model!r}.").format(model=model),
+                _("Name another with --model or /model."),
+            )
+        return ServerError(
+            _("No chat is served at {base_url}.").format(base_url=base_url),
+            _("Should --base-url end in /v1?"),
+        )
     if status == 503:
         loading = "oading" in message
         why = (
-            "The server is still loading its model."
+            _("The server is still loading its model.")
             if loading
-            else f"The server has no room: {one_line(message).rstrip('.')}."
+            else _("The server has no room: {message}.").format(message=one_line(message).rstrip("."))
         )
-        return Unavailable(why, "Try again in a moment.")
+        return Unavailable(why, _("Try again in a moment."))
     return from_message(message, code, body)
 
 
@@ -130,7 +146,7 @@ def from_message(message: str, code: str | None, body: object) -> LlamachatError
     """The error that a server put into words."""
     text = one_line(message)
     if code != "context_length_exceeded" and not _TOO_LONG.search(message):
-        return ServerError(f"The server answered with an error: {text.rstrip('.')}.")
+        return ServerError(_("The server answered with an error: {text}.").format(text=text.rstrip(".")))
     found = next((m for m in (p.search(message) for p in _SIZES) if m), None)
     said: Mapping[str, Any] = body if isinstance(body, Mapping) else {}
     return ContextExceeded(

@@ -11,6 +11,7 @@ from llamachat.client import http
 from llamachat.client.error_translation import refused_key
 from llamachat.core.visible import one_line
 from llamachat.errors import ServerError
+from llamachat.language import _
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,10 @@ def fetch(base_url: str, api_key: str) -> ServerFacts:
     if status in (401, 403):
         raise refused_key()
     if status == 503:
-        raise ServerError(f"The server at {base_url} is still loading its model.", "Try --wait 60.")
+        raise ServerError(
+            _("The server at {base_url} is still loading its model.").format(base_url=base_url),
+            _("Try --wait 60."),
+        )
     return _read(said)
 
 

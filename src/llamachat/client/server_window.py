@@ -13,6 +13,7 @@ from typing import Any
 from llamachat.client.counting import EstimatingCounter, ServerCounter, TokenCounter, requests
 from llamachat.core.conversation import Message
 from llamachat.errors import CannotCount
+from llamachat.language import _
 
 Call = Callable[[str, Mapping[str, Any] | None], Any]
 """`call(path, body)`: JSON from the server's root, None if it has none; ServerError if none answers."""
@@ -70,11 +71,13 @@ def _vllm(call: Call, model: str) -> ServerWindow:
 
 def _part(answer: Any, key: str) -> Any:
     if not isinstance(answer, Mapping) or key not in answer:
-        raise CannotCount("The server can't count tokens any more.", "Was another one started in its place?")
+        raise CannotCount(
+            _("The server can't count tokens any more."), _("Was another one started in its place?")
+        )
     return answer[key]
 
 
 def _number(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
-        raise CannotCount(f"The server gave {value!r} instead of a number of tokens.")
+        raise CannotCount(_("The server gave {value!r} instead of a number of tokens.").format(value=value))
     return value

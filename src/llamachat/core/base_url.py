@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from llamachat.language import _
+
 
 def checked(base_url: str) -> str:
     """`base_url` without a slash at its end. Raises ValueError if it is not an http address."""
@@ -16,5 +18,5 @@ def checked(base_url: str) -> str:
     except ValueError:
         usable = False
     if not usable:
-        raise ValueError("not an address like http://localhost:8000/v1")
+        raise ValueError(_("not an address like http://localhost:8000/v1"))
     return url

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from llamachat.errors import UsageError
+from llamachat.language import _
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +37,21 @@ class Sampling:
         try:
             value: Any = parse(text)
         except ValueError as error:
-            wanted = "a whole number" if parse is int else "a number"
-            raise UsageError(f"{name} can't be {text!r}: it must be {wanted}.") from error
+            wanted = _("a whole number") if parse is int else _("a number")
+            raise UsageError(
+                _("{name} can't be {text!r}: it must be {wanted}.").format(
+                    name=name, text=text, wanted=wanted
+                )
+            ) from error
         if isinstance(value, (int, float)) and not lowest <= value <= highest:
-            wanted = f"at least {lowest}" if highest == _ANY else f"{lowest} to {highest}"
-            raise UsageError(f"{name} can't be {text}: it must be {wanted}.")
+            wanted = (
+                _("at least {lowest}").format(lowest=lowest)
+                if highest == _ANY
+                else _("{lowest} to {highest}").format(lowest=lowest, highest=highest)
+            )
+            raise UsageError(
+                _("{name} can't be {text}: it must be {wanted}.").format(name=name, text=text, wanted=wanted)
+            )
         return replace(self, **{name: value})
 
     def restored(self, name: str, value: object) -> Sampling:

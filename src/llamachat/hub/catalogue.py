@@ -14,6 +14,7 @@ from llamachat.errors import ModelError
 from llamachat.hub import quants
 from llamachat.hub.estimate import Estimate, Shape, estimate_shape
 from llamachat.hub.hardware import Machine
+from llamachat.language import _
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -115,8 +116,10 @@ def recommend(entries: Sequence[Entry], machine: Machine, disk: int, language: s
     ]
     if not fitting:
         raise ModelError(
-            f"No model of the catalogue fits {size(machine.memory)} of memory and {size(disk)} of free disk.",
-            "Free some space, or use the bundled model: `llamachat serve`.",
+            _("No model of the catalogue fits {memory} of memory and {disk} of free disk.").format(
+                memory=size(machine.memory), disk=size(disk)
+            ),
+            _("Free some space, or use the bundled model: `llamachat serve`."),
         )
     best = max(fitting, key=lambda e: e.rank)
     return Advice(best, best.quant, _reason(best, machine, language, n_ctx))
@@ -124,11 +127,21 @@ def recommend(entries: Sequence[Entry], machine: Machine, disk: int, language: s
 
 def _reason(entry: Entry, machine: Machine, language: str, n_ctx: int) -> str:
     need = entry.estimate(entry.quant, n_ctx).total
-    speaks = {"zh": " and speaks Chinese", "en": ""}.get(language, f" and speaks {language}")
-    return (
-        f"{entry.title} at {entry.quant} needs {size(need)} of {size(machine.memory)} memory, "
-        f"is fast enough for {machine.n_cores} cores and {machine.gpu or 'no GPU'}{speaks}; "
-        f"{size(entry.file_size(entry.quant))} to download."
+    speaks = {"zh": _(" and speaks Chinese"), "en": ""}.get(
+        language, _(" and speaks {language}").format(language=language)
+    )
+    return _(
+        "{title} at {quant} needs {needed} of {memory} memory, is fast enough for {n_cores} cores "
+        "and {gpu}{speaks}; {download} to download."
+    ).format(
+        title=entry.title,
+        quant=entry.quant,
+        needed=size(need),
+        memory=size(machine.memory),
+        n_cores=machine.n_cores,
+        gpu=machine.gpu or _("no GPU"),
+        speaks=speaks,
+        download=size(entry.file_size(entry.quant)),
     )
 
 

@@ -28,6 +28,7 @@ from llamachat.hub import gguf
 from llamachat.hub.http_file import HttpFile, Lost, NoRanges, RemoteFile, TransferOptions
 from llamachat.hub.model_folder import Paths
 from llamachat.hub.segments import Journal, SegmentQueue, Span, total
+from llamachat.language import _, reason
 
 FETCHED_TWICE = 1 << 20
 """The most bytes that a killed process loses, all connections together."""
@@ -77,9 +78,10 @@ def fetch(file: RemoteFile, paths: Paths, transport: Transport) -> str:
     if file.identity.sha256 not in (None, sha256):
         discard(paths)
         raise ModelError(
-            f"{file.name} arrived with sha256 {sha256}, but the hub says {file.identity.sha256}; "
-            "it was deleted.",
-            "Run the same command again, with `--connections 1` if you are behind a proxy.",
+            _("{name} arrived with sha256 {sha256}, but the hub says {expected}; it was deleted.").format(
+                name=file.name, sha256=sha256, expected=file.identity.sha256
+            ),
+            _("Run the same command again, with `--connections 1` if you are behind a proxy."),
         )
     return sha256
 
@@ -121,7 +123,7 @@ def locked(paths: Paths, watcher: Watcher) -> Iterator[None]:
     try:
         lock.acquire(blocking=False)
     except filelock.Timeout:
-        watcher.noted(f"another llamachat is fetching {paths.name}; waiting for it")
+        watcher.noted(_("another llamachat is fetching {name}; waiting for it").format(name=paths.name))
         lock.acquire(poll_interval=0.2)
     try:
         yield
@@ -137,7 +139,9 @@ def locked_at_once(paths: Paths) -> Iterator[None]:
         with filelock.FileLock(paths.lock, blocking=False):
             yield
     except filelock.Timeout as error:
-        raise ModelError(f"{paths.name} is being fetched.", "Stop that first.") from error
+        raise ModelError(
+            _("{name} is being fetched.").format(name=paths.name), _("Stop that first.")
+        ) from error
 
 
 def publish(paths: Paths) -> None:
@@ -168,7 +172,7 @@ def _opened(file: RemoteFile, paths: Paths, watcher: Watcher) -> Iterator[Journa
     journal = Journal(paths.journal, file.identity, psutil.boot_time(), paths.part.stat().st_size)
     try:
         if journal.changed:
-            watcher.noted(f"{file.name} has changed on the hub: starting again")
+            watcher.noted(_("{name} has changed on the hub: starting again").format(name=file.name))
         if not journal.done:
             os.truncate(paths.part, 0)
         yield journal
@@ -190,8 +194,10 @@ def _transfer(file: RemoteFile, part: Path, queue: SegmentQueue, transport: Tran
                 if queue.silence() > options.patience:
                     share = 100 * total(queue.done) // max(1, file.size)
                     raise NetworkError(
-                        f"No byte of {file.name} arrived for {_duration(options.patience)}.",
-                        f"{share} % is here: run the same command again to continue.",
+                        _("No byte of {name} arrived for {duration}.").format(
+                            name=file.name, duration=_duration(options.patience)
+                        ),
+                        _("{share} % is here: run the same command again to continue.").format(share=share),
                     )
             _make_durable(handle, queue)
     finally:
@@ -210,14 +216,20 @@ def _make_durable(handle: BinaryIO, queue: SegmentQueue) -> None:
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds / 60:g} minutes" if seconds >= 120 else f"{seconds:g} seconds"
+    return (
+        _("{minutes:g} minutes").format(minutes=seconds / 60)
+        if seconds >= 120
+        else _("{seconds:g} seconds").format(seconds=seconds)
+    )
 
 
 class _PartTruncated(ModelError):
     """The part file has only `size` bytes, and had more."""
 
     def __init__(self, part: Path, size: int) -> None:
-        super().__init__(f"{part} was truncated by another program.", "Run the same command again.")
+        super().__init__(
+            _("{part} was truncated by another program.").format(part=part), _("Run the same command again.")
+        )
         self.size = size
 
 
@@ -289,7 +301,7 @@ class _Connection(threading.Thread):
                 if whole and writer.at == writer.end:
                     return
         if writer.at < writer.end:
-            raise Lost("the connection was cut")
+            raise Lost(_("the connection was cut"))
 
 
 class _Writer:
@@ -328,8 +340,8 @@ class _Writer:
                 left = left[written:]
         except OSError as error:
             raise ModelError(
-                f"{self._file.name} can't be written: {error.strerror}.",
-                "What has arrived is kept; run the same command again when that is fixed.",
+                _("{name} can't be written: {reason}.").format(name=self._file.name, reason=reason(error)),
+                _("What has arrived is kept; run the same command again when that is fixed."),
             ) from error
         if self.at - self._recorded >= self._step:
             self.close()
@@ -343,10 +355,10 @@ class _Writer:
 
 def _reason(error: Exception, stall_timeout: float) -> str:
     if isinstance(error, httpx2.ReadTimeout):
-        return f"no byte for {stall_timeout:g} s"
+        return _("no byte for {stall_timeout:g} s").format(stall_timeout=stall_timeout)
     if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
-        return "no connection"
-    return str(error) if isinstance(error, Lost) else "the connection was cut"
+        return _("no connection")
+    return str(error) if isinstance(error, Lost) else _("the connection was cut")
 
 
 class _Digest(threading.Thread):

@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from llamachat.errors import ModelError
 from llamachat.hub import file_check
+from llamachat.language import _, reason
 
 MAGIC = b"GGUF"
 CHUNK = 1 << 20
@@ -132,21 +133,29 @@ def read_header(file: BinaryIO, source: str = "", size: int = 0) -> GGUFHeader:
     `source` is the name to use in messages; `size` is that of the whole file, 0 if it is not known. Raises
     TruncatedHeader if the file is too short, ModelError if it is not a GGUF file or is damaged.
     """
-    source = source or str(getattr(file, "name", "the file"))
+    source = source or str(getattr(file, "name", _("the file")))
     reader = _Reader(file, source)
     head = reader.peek(512)
     if head[:4] != MAGIC:
-        raise ModelError(f"{source} is not a GGUF file: {file_check.describe(head)}.", file_check.HINT)
+        raise ModelError(
+            _("{source} is not a GGUF file: {describe}.").format(
+                source=source, describe=file_check.describe(head)
+            ),
+            _(file_check.HINT),
+        )
     reader.skip(4)
     version = reader.scalar("I")
     if version not in (2, 3):
-        raise ModelError(f"{source}: {_explain_version(version)}.", "Look for another conversion.")
-    n_tensors, n_metadata = reader.count("tensors"), reader.count("entries")
+        raise ModelError(
+            _("{source}: {reason}.").format(source=source, reason=_explain_version(version)),
+            _("Look for another conversion."),
+        )
+    n_tensors, n_metadata = reader.count(_("tensors")), reader.count(_("entries"))
     metadata = {reader.string(): reader.value(reader.scalar("I")) for _ in range(n_metadata)}
     tensors = [_read_tensor(reader) for _ in range(n_tensors)]
     alignment = metadata.get("general.alignment", 32)
     if not isinstance(alignment, int) or alignment < 1:
-        raise reader.broken("its alignment is not a number")
+        raise reader.broken(_("its alignment is not a number"))
     data_offset = -(-reader.position // alignment) * alignment
     return GGUFHeader(version, metadata, _sized(tensors, size - data_offset), data_offset)
 
@@ -169,25 +178,30 @@ def open_header(path: Path) -> GGUFHeader:
             size = os.fstat(file.fileno()).st_size
             header = read_header(file, str(path), size)
     except OSError as error:
-        raise ModelError(f"{path} can't be read: {error.strerror}.") from error
+        raise ModelError(
+            _("{path} can't be read: {reason}.").format(path=path, reason=reason(error))
+        ) from error
     if size < header.file_size:
         raise ModelError(
-            f"{path} is truncated: it has {size:,} of at least {header.file_size:,} bytes.", file_check.HINT
+            _("{path} is truncated: it has {size:,} of at least {file_size:,} bytes.").format(
+                path=path, size=size, file_size=header.file_size
+            ),
+            _(file_check.HINT),
         )
     return header
 
 
 def _explain_version(version: int) -> str:
     if version & 0xFFFF == 0:
-        return "a big-endian GGUF file, which this computer can't run"
-    return f"GGUF version {version}, and only 2 and 3 are supported"
+        return _("a big-endian GGUF file, which this computer can't run")
+    return _("GGUF version {version}, and only 2 and 3 are supported").format(version=version)
 
 
 def _read_tensor(reader: _Reader) -> TensorInfo:
     name = reader.string()
     n_dims = reader.scalar("I")
     if n_dims > 8:
-        raise reader.broken(f"tensor {name!r} has {n_dims} dimensions")
+        raise reader.broken(_("tensor {name!r} has {n_dims} dimensions").format(name=name, n_dims=n_dims))
     shape = tuple(reader.scalar("Q") for _ in range(n_dims))
     ggml_type, offset = reader.scalar("I"), reader.scalar("Q")
     block, n_bytes = TYPE_SIZES.get(ggml_type, (1, 0))
@@ -209,7 +223,9 @@ class _Reader:
         return self._before + self._at
 
     def broken(self, why: str) -> ModelError:
-        return ModelError(f"{self._source} is damaged: {why}.", file_check.HINT)
+        return ModelError(
+            _("{source} is damaged: {why}.").format(source=self._source, why=why), _(file_check.HINT)
+        )
 
     def peek(self, n_bytes: int) -> bytes:
         """Up to `n_bytes` of what comes next, fewer only at the end."""
@@ -220,7 +236,9 @@ class _Reader:
             self._before += self._at
             self._buffer, self._at = self._buffer[self._at :] + more, 0
             if self._before > HEADER_LIMIT:
-                raise self.broken(f"its header is longer than {HEADER_LIMIT:,} bytes")
+                raise self.broken(
+                    _("its header is longer than {header_limit:,} bytes").format(header_limit=HEADER_LIMIT)
+                )
         return self._buffer[self._at : self._at + n_bytes]
 
     def skip(self, n_bytes: int) -> None:
@@ -231,9 +249,10 @@ class _Reader:
         taken = self.peek(n_bytes)
         if len(taken) < n_bytes:
             raise TruncatedHeader(
-                f"{self._source} is truncated: it ends within its header, at byte "
-                f"{self.position + len(taken):,}.",
-                file_check.HINT,
+                _("{source} is truncated: it ends within its header, at byte {position:,}.").format(
+                    source=self._source, position=self.position + len(taken)
+                ),
+                _(file_check.HINT),
             )
         self._at += n_bytes
         return taken
@@ -249,7 +268,7 @@ class _Reader:
     def _string_length(self) -> int:
         length = self.scalar("Q")
         if length > LONGEST_STRING:
-            raise self.broken(f"it claims a text of {length:,} bytes")
+            raise self.broken(_("it claims a text of {length:,} bytes").format(length=length))
         return length
 
     def value(self, kind: int) -> Value:
@@ -261,7 +280,7 @@ class _Reader:
 
     def _numbers(self, kind: int, count: int) -> tuple[Value, ...]:
         if kind not in _SCALARS:
-            raise self.broken(f"it has a value of unknown type {kind}")
+            raise self.broken(_("it has a value of unknown type {kind}").format(kind=kind))
         layout = f"<{count}{_SCALARS[kind]}"
         return struct.unpack(layout, self.take(struct.calcsize(layout)))
 
@@ -269,13 +288,17 @@ class _Reader:
         """The number of `what` that follow."""
         number = self.scalar("Q")
         if number > MOST_ENTRIES:
-            raise self.broken(f"it claims {number:,} {what}")
+            raise self.broken(_("it claims {number:,} {what}").format(number=number, what=what))
         return number
 
     def _array(self, kind: int, count: int) -> Value:
         """llama.cpp does not read lists of lists."""
         if count > HEADER_LIMIT or kind == _ARRAY:
-            raise self.broken(f"it claims a list of {count:,} {'lists' if kind == _ARRAY else 'values'}")
+            raise self.broken(
+                _("it claims a list of {count:,} {what}").format(
+                    count=count, what=_("lists") if kind == _ARRAY else _("values")
+                )
+            )
         if count > LONG_ARRAY:
             self._skip_array(kind, count)
             return SkippedArray(count)

@@ -11,12 +11,15 @@ from typing import Literal
 
 import psutil
 
+from llamachat.language import N_
+
 GIB = 1 << 30
 RESERVE = 3 << 29  # 1.5 GiB for the system and its desktop
 COMFORT = 0.6
 CGROUPS = Path("/sys/fs/cgroup")
 
 Fit = Literal["comfortably", "tightly", "no"]
+FITS = (N_("comfortably"), N_("tightly"), N_("no"))
 
 
 @dataclass(frozen=True, slots=True)

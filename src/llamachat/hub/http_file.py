@@ -14,9 +14,10 @@ import httpx2
 
 from llamachat.errors import AuthError, LlamachatError, ModelError, NetworkError
 from llamachat.hub.segments import Identity, Span
+from llamachat.language import N_, _
 
 HUB = "https://huggingface.co"
-LOG_IN = "log in with `hf auth login` or set HF_TOKEN"
+LOG_IN = N_("log in with `hf auth login` or set HF_TOKEN")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +109,10 @@ class HttpFile:
         for answer in response.history:
             etag = answer.headers.get("X-Linked-Etag", "").strip('W/"')
             if self._identity.sha256 and len(etag) == 64 and etag != self._identity.sha256:
-                raise FileChanged(f"its sha256 is {etag} now")
+                raise FileChanged(_("its sha256 is {etag} now").format(etag=etag))
         version, known = version_of(response), self._identity.etag
         if known and version and not self._identity.sha256 and response.is_success and version != known:
-            raise FileChanged(f"its ETag is {version} now")
+            raise FileChanged(_("its ETag is {version} now").format(version=version))
 
     def _check_status(self, response: httpx2.Response, *, redirected: bool) -> None:
         status = response.status_code
@@ -119,18 +120,22 @@ class HttpFile:
             seconds = retry_after(response)
             if seconds > self._patience:
                 raise NetworkError(
-                    f"{response.url.host} answered {status} and asks to wait for {seconds:.0f} s.",
-                    "Run the same command then: it continues from there.",
+                    _("{host} answered {status} and asks to wait for {seconds:.0f} s.").format(
+                        host=response.url.host, status=status, seconds=seconds
+                    ),
+                    _("Run the same command then: it continues from there."),
                 )
             raise Lost(
-                f"the server answered {status}" + (f", wait {seconds:.0f} s" if seconds else ""), seconds
+                _("the server answered {status}").format(status=status)
+                + (_(", wait {seconds:.0f} s").format(seconds=seconds) if seconds else ""),
+                seconds,
             )
         if status not in (200, 206):
             if redirected:
-                raise Lost(f"the address it redirected to answered {status}")
+                raise Lost(_("the address it redirected to answered {status}").format(status=status))
             raise refusal(response)
         if "html" in response.headers.get("Content-Type", ""):
-            raise Lost("a web page came instead of the file (a login page, a proxy?)")
+            raise Lost(_("a web page came instead of the file (a login page, a proxy?)"))
 
     def _check_range(self, response: httpx2.Response, span: Span | None) -> None:
         """Raise for a reply that is not what was asked for, before a byte of it is used."""
@@ -138,12 +143,16 @@ class HttpFile:
         given = response.headers.get("Content-Range", "") if span else f"/{length}"
         of = given.rpartition("/")[2]
         if of.isdigit() and int(of) != size:
-            raise FileChanged(f"it has {int(of):,} bytes now")
+            raise FileChanged(_("it has {size:,} bytes now").format(size=int(of)))
         if span and (
             not given.startswith(f"bytes {span[0]}-{span[1] - 1}/")
             or (length and length != str(span[1] - span[0]))
         ):
-            raise NoRanges(f"asked for bytes {span[0]}-{span[1] - 1}, the server sent {given or 'no range'}")
+            raise NoRanges(
+                _("asked for bytes {first}-{last}, the server sent {given}").format(
+                    first=span[0], last=span[1] - 1, given=given or _("no range")
+                )
+            )
 
 
 def version_of(response: httpx2.Response) -> str | None:
@@ -158,8 +167,10 @@ def origin(url: str) -> tuple[str, str | None, int | None]:
 
 def gated(repo_id: str) -> AuthError:
     return AuthError(
-        f"{repo_id} is gated: its owner asks you to accept the terms first.",
-        f"Accept them at {HUB}/{repo_id}, create a token at {HUB}/settings/tokens, then {LOG_IN}.",
+        _("{repo_id} is gated: its owner asks you to accept the terms first.").format(repo_id=repo_id),
+        _("Accept them at {hub}/{repo_id}, create a token at {hub}/settings/tokens, then {log_in}.").format(
+            hub=HUB, repo_id=repo_id, log_in=_(LOG_IN)
+        ),
     )
 
 
@@ -169,11 +180,20 @@ def refusal(response: httpx2.Response) -> LlamachatError:
     if response.headers.get("X-Error-Code") == "GatedRepo":
         return gated("/".join(urllib.parse.urlsplit(str(url)).path.strip("/").split("/")[:2]))
     if response.status_code in (401, 403):
-        return AuthError(f"{url} was refused ({response.status_code}).", f"You may need to {LOG_IN}.")
+        return AuthError(
+            _("{url} was refused ({status_code}).").format(url=url, status_code=response.status_code),
+            _("You may need to {log_in}.").format(log_in=_(LOG_IN)),
+        )
     if response.status_code in (404, 410):
-        return ModelError(f"There is no file {url}.", "`llamachat pull --list REPO` shows what there is.")
+        return ModelError(
+            _("There is no file {url}.").format(url=url),
+            _("`llamachat pull --list REPO` shows what there is."),
+        )
     return NetworkError(
-        f"{url} answered {response.status_code} {response.reason_phrase}.", "Try again later."
+        _("{url} answered {status_code} {reason_phrase}.").format(
+            url=url, status_code=response.status_code, reason_phrase=response.reason_phrase
+        ),
+        _("Try again later."),
     )
 
 

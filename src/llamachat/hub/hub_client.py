@@ -49,6 +49,7 @@ from llamachat.hub.model_folder import Paths, writing
 from llamachat.hub.reference import Reference
 from llamachat.hub.repository import Repository, Variant
 from llamachat.hub.segments import Identity
+from llamachat.language import _
 
 ATTEMPTS = 5
 ONLY_GET = (403, 405, 501)  # what an address that is signed for GET answers to HEAD
@@ -91,7 +92,8 @@ class Hub:
             return httpx2.Client(follow_redirects=True, timeout=timeout, headers={"User-Agent": agent})
         except (ValueError, ImportError, httpx2.InvalidURL) as error:
             raise NetworkError(
-                f"The proxy can't be used: {error}.", "Check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY."
+                _("The proxy can't be used: {error}.").format(error=error),
+                _("Check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY."),
             ) from error
 
     @property
@@ -132,7 +134,10 @@ class Hub:
         for variant in found.variants:
             if any(file.url == wanted for file in variant.files):
                 return found, variant
-        raise ModelError(f"{repo_id} has no GGUF file {path}.", f"See `llamachat pull --list {repo_id}`.")
+        raise ModelError(
+            _("{repo_id} has no GGUF file {path}.").format(repo_id=repo_id, path=path),
+            _("See `llamachat pull --list {repo_id}`.").format(repo_id=repo_id),
+        )
 
     def plain_url(self, url: str) -> Variant:
         """A file that is not on a hub: name, size and version as its server tells them, and no hash."""
@@ -164,7 +169,7 @@ class Hub:
     def check_online(self) -> None:
         if self.offline:
             raise NetworkError(
-                "HF_HUB_OFFLINE is set, so the hub is not contacted.", "Unset it to fetch models."
+                _("HF_HUB_OFFLINE is set, so the hub is not contacted."), _("Unset it to fetch models.")
             )
 
     def answers(self) -> bool:
@@ -185,33 +190,44 @@ class Hub:
             raise gated(what) from error
         except (RepositoryNotFoundError, RevisionNotFoundError) as error:
             raise ModelError(
-                f"{self.endpoint} has no repository {what}, or it is private.",
-                f"Check the name; if it is private, {LOG_IN}.",
+                _("{endpoint} has no repository {what}, or it is private.").format(
+                    endpoint=self.endpoint, what=what
+                ),
+                _("Check the name; if it is private, {log_in}.").format(log_in=_(LOG_IN)),
             ) from error
         except HFValidationError as error:
-            raise UsageError(f"{what!r} is not the name of a repository.") from error
+            raise UsageError(_("{what!r} is not the name of a repository.").format(what=what)) from error
         except HfHubHTTPError as error:
             raise self._refused(what, error.response) from error
         except httpx2.InvalidURL as error:
-            raise UsageError(f"{what} is not a valid address: {error}.") from error
+            raise UsageError(
+                _("{what} is not a valid address: {error}.").format(what=what, error=error)
+            ) from error
         except (httpx2.HTTPError, TimeoutError, OSError) as error:
             raise self._silent(url or self.endpoint) from error
 
     def _refused(self, what: str, response: httpx2.Response) -> LlamachatError:
-        message = f"{self.endpoint} answered {response.status_code} for {what}."
+        message = _("{endpoint} answered {status_code} for {what}.").format(
+            endpoint=self.endpoint, status_code=response.status_code, what=what
+        )
         if response.status_code in (401, 403):
-            return AuthError(message, f"The token may have expired: {LOG_IN}.")
+            return AuthError(message, _("The token may have expired: {log_in}.").format(log_in=_(LOG_IN)))
         if seconds := retry_after(response):
-            return NetworkError(message, f"It asks to wait for {seconds:.0f} seconds.")
-        return NetworkError(message, "Try again later.")
+            return NetworkError(
+                message, _("It asks to wait for {seconds:.0f} seconds.").format(seconds=seconds)
+            )
+        return NetworkError(message, _("Try again later."))
 
     def _silent(self, url: str) -> NetworkError:
-        server, way = self.endpoint, "or try the mirror hf-mirror.com: --mirror."
+        server, way = self.endpoint, _("or try the mirror hf-mirror.com: --mirror.")
         if origin(url) != origin(self.endpoint):
-            server, way = "://".join(urllib.parse.urlsplit(url)[:2]), "and the address."
+            server, way = "://".join(urllib.parse.urlsplit(url)[:2]), _("and the address.")
         elif self.endpoint == reference.MIRROR:
-            way = "or try without the mirror."
-        return NetworkError(f"{server} does not answer.", f"Check the connection and HTTPS_PROXY, {way}")
+            way = _("or try without the mirror.")
+        return NetworkError(
+            _("{server} does not answer.").format(server=server),
+            _("Check the connection and HTTPS_PROXY, {way}").format(way=way),
+        )
 
     def _patiently(self, call: Callable[[], T]) -> T:
         """`call`'s result; it is called again while the hub is busy, after as long as that says."""
@@ -238,12 +254,13 @@ def _variant(url: str, response: httpx2.Response) -> Variant:
     if response.status_code == 206:
         length = response.headers.get("Content-Range", "").rpartition("/")[2]
     if not length.isdecimal():
-        raise NetworkError(f"{url} does not give its size.", "Fetch it with a browser.")
+        raise NetworkError(_("{url} does not give its size.").format(url=url), _("Fetch it with a browser."))
     names = (address.path.rpartition("/")[2] for address in (response.url, httpx2.URL(url)))
     name = next((n for n in names if n.lower().endswith(".gguf") and repository.is_safe(n)), None)
     if name is None:
         raise UsageError(
-            f"{url} does not name a GGUF file.", "The address should end in a name like MODEL.gguf."
+            _("{url} does not name a GGUF file.").format(url=url),
+            _("The address should end in a name like MODEL.gguf."),
         )
     identity = Identity(int(length), etag=version_of(response))
     return Variant(quants.quant_of(name), (RemoteFile(name, url, identity),))
@@ -255,7 +272,7 @@ def _saved_token() -> str | None:
     with contextlib.suppress(OSError, ValueError):
         token = get_token()
     if token and not (token.isascii() and token.isprintable()):
-        raise AuthError("The token has invalid characters.", "Check HF_TOKEN, or log in again.")
+        raise AuthError(_("The token has invalid characters."), _("Check HF_TOKEN, or log in again."))
     return token
 
 

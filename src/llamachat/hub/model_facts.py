@@ -9,6 +9,7 @@ from llamachat.hub import estimate, gguf, local_models, other_stores, quants
 from llamachat.hub.download import sha256_of
 from llamachat.hub.local_models import LocalModel
 from llamachat.hub.model_folder import read_record
+from llamachat.language import _, reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +60,16 @@ def verify(model: LocalModel) -> str:
         record = read_record(path)
         wanted = record.sha256 if record else other_stores.named_sha256(path)
         if not wanted:
-            return "no hash is known; header and size are right"
+            return _("no hash is known; header and size are right")
         try:
             actual = sha256_of(path)
         except OSError as error:
-            raise ModelError(f"{path} can't be read: {error.strerror}.") from error
+            raise ModelError(
+                _("{path} can't be read: {reason}.").format(path=path, reason=reason(error))
+            ) from error
         if actual != wanted:
-            text = f"{path} has sha256 {actual}, it should be {wanted}."
-            raise ModelError(text, "Remove it and fetch it again.")
+            text = _("{path} has sha256 {actual}, it should be {wanted}.").format(
+                path=path, actual=actual, wanted=wanted
+            )
+            raise ModelError(text, _("Remove it and fetch it again."))
     return ""

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from llamachat.errors import ModelError
+from llamachat.language import _, reason
 
 STATE_FOLDER = ".llamachat"
 PART_SUFFIX = ".part"
@@ -63,7 +64,8 @@ def writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ModelError(
-            f"{folder} can't be written: {error.strerror or error}.", "Choose another folder with `--folder`."
+            _("{folder} can't be written: {reason}.").format(folder=folder, reason=reason(error)),
+            _("Choose another folder with `--folder`."),
         ) from error
 
 

@@ -15,7 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from llamachat.language import N_
+
 Source = Literal["Hugging Face cache", "Ollama", "LM Studio"]
+SOURCES = (N_("Hugging Face cache"), "Ollama", "LM Studio")
 
 _LATER_SHARD = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
 _BLOB = re.compile(r"(?:^|[/\\]|sha256-)([0-9a-f]{64})$", re.MULTILINE)

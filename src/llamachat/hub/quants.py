@@ -9,6 +9,7 @@ from importlib import resources
 from typing import Literal, cast
 
 from llamachat.errors import UsageError
+from llamachat.language import _
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -79,7 +80,8 @@ def explain(text: str, lang: Lang) -> str:
         )
     if not name:
         raise UsageError(
-            f"{text!r} is not the name of a quantisation.", "Try `llamachat models explain Q4_K_M`."
+            _("{text!r} is not the name of a quantisation.").format(text=text),
+            _("Try `llamachat models explain Q4_K_M`."),
         )
     lines = [words["what"].format(name=name), *_parts(name, words)]
     if name in BITS:

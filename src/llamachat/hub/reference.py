@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from llamachat.errors import UsageError
 from llamachat.hub import catalogue, quants
 from llamachat.hub.http_file import HUB
+from llamachat.language import _
 
 MIRROR = "https://hf-mirror.com"
 HUB_HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co")  # names of the hub, whichever mirror is asked
@@ -41,7 +42,7 @@ def parse(text: str, endpoint: str = "") -> Reference:
     """Understand `text`; `endpoint` is the hub in use. Raises UsageError for anything else."""
     if "://" in text or text.startswith(tuple(f"{host}/" for host in (*HUB_HOSTS, *MIRROR_HOSTS))):
         return _parse_url(text if "://" in text else f"https://{text}", endpoint)
-    name, _, quant = text.rpartition(":")
+    name, _colon, quant = text.rpartition(":")
     quant = quants.parse(quant)
     if not (name and quant):
         name, quant = text, ""
@@ -52,7 +53,8 @@ def parse(text: str, endpoint: str = "") -> Reference:
         return Reference(name, quant)
     names = ", ".join(entry.name for entry in catalogue.entries())
     raise UsageError(
-        f"There is no model named {text!r}.", f"Known names: {names}; or give OWNER/REPO or a URL."
+        _("There is no model named {text!r}.").format(text=text),
+        _("Known names: {names}; or give OWNER/REPO or a URL.").format(names=names),
     )
 
 
@@ -72,7 +74,8 @@ def _split(url: str) -> urllib.parse.SplitResult:
         sound = False
     if not sound:
         raise UsageError(
-            f"{url} is not a valid address.", "It should look like https://HOST/…; is it HF_ENDPOINT?"
+            _("{url} is not a valid address.").format(url=url),
+            _("It should look like https://HOST/…; is it HF_ENDPOINT?"),
         )
     return parts
 
@@ -88,10 +91,10 @@ def _parse_url(url: str, endpoint: str) -> Reference:
     path = [urllib.parse.unquote(part) for part in parts.path.strip("/").split("/")]
     if len(path) < 2:
         raise UsageError(
-            f"{url} does not name a repository.",
-            "A model's address looks like https://huggingface.co/OWNER/REPO.",
+            _("{url} does not name a repository.").format(url=url),
+            _("A model's address looks like https://huggingface.co/OWNER/REPO."),
         )
-    name, _, quant = path[1].partition(":")
+    name, _colon, quant = path[1].partition(":")
     repo = f"{path[0]}/{name}"
     if len(path) > 4 and path[2] in ("blob", "resolve", "raw"):
         return Reference(repo, file="/".join(path[4:]), revision=path[3], hub=hub)

@@ -12,6 +12,7 @@ from llamachat.errors import NetworkError
 from llamachat.hub import quants
 from llamachat.hub.http_file import RemoteFile
 from llamachat.hub.segments import Identity
+from llamachat.language import _
 
 _NOT_A_MODEL = re.compile(r"mmproj|imatrix|draft", re.IGNORECASE)
 _SHARD = re.compile(r"-\d{5}-of-(?P<count>\d{5})(?=\.gguf$)", re.IGNORECASE)
@@ -61,8 +62,8 @@ def read(answer: object, endpoint: str) -> Repository:
         return _read(answer, endpoint)
     except (AssertionError, KeyError, TypeError, AttributeError) as error:
         raise NetworkError(
-            f"{endpoint} answered with something that is not a list of files.",
-            "Is there a login page or a proxy in between?",
+            _("{endpoint} answered with something that is not a list of files.").format(endpoint=endpoint),
+            _("Is there a login page or a proxy in between?"),
         ) from error
 
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from llamachat.client.counting import EstimatingCounter
 from llamachat.core.conversation import Message
 from llamachat.errors import BrokenAnswer, LlamachatError, TextTooLong, Unavailable
+from llamachat.language import _
 from llamachat.programs.asking import Answer, Asker, Messages
 from llamachat.programs.batch_journal import fingerprint
 from llamachat.programs.long_texts import Compose, Long, LongText
@@ -98,7 +99,7 @@ def _openai_task(row: Row, question: Question) -> Task:
 
 
 def _unreadable(row: Row, question: Question) -> Task:
-    error = LlamachatError(f"The row can't be read: {row.error}.")
+    error = LlamachatError(_("The row can't be read: {error}.").format(error=row.error))
     return Task(row, fingerprint(row.name, row.error), question, [], error=error)
 
 
@@ -241,4 +242,4 @@ def _length(answer: Answer) -> str | None:
     if answer.finish_reason != "length":
         return None
     tokens = answer.usage.completion_tokens if answer.usage else 0
-    return f"The answer was cut after {tokens} tokens."
+    return _("The answer was cut after {tokens} tokens.").format(tokens=tokens)

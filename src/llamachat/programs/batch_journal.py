@@ -18,6 +18,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from llamachat.errors import UsageError
+from llamachat.language import _
 
 
 def fingerprint(*parts: object) -> str:
@@ -45,7 +46,8 @@ class BatchJournal:
             self._lock.acquire(timeout=0)
         except Timeout as error:
             raise UsageError(
-                f"Another batch is writing {self._output}.", "Wait for it, or name another -o."
+                _("Another batch is writing {output}.").format(output=self._output),
+                _("Wait for it, or name another -o."),
             ) from error
         try:
             if self._restart:
@@ -88,8 +90,10 @@ class BatchJournal:
         began = self._parse(head)
         if began.get("fingerprint") != self._head["fingerprint"]:
             raise UsageError(
-                f"{self._output} was begun with other settings: {self._changes(began)}.",
-                "--restart asks every row again; or name another -o.",
+                _("{output} was begun with other settings: {changes}.").format(
+                    output=self._output, changes=self._changes(began)
+                ),
+                _("--restart asks every row again; or name another -o."),
             )
         for line in records:
             record = self._parse(line)
@@ -101,11 +105,12 @@ class BatchJournal:
             record = json.loads(line)
         except ValueError as error:
             raise UsageError(
-                f"{self.path} is damaged.", "Move it away, or ask every row again with --restart."
+                _("{path} is damaged.").format(path=self.path),
+                _("Move it away, or ask every row again with --restart."),
             ) from error
         return record if isinstance(record, dict) else {}
 
     def _changes(self, began: Mapping[str, Any]) -> str:
         before, now = began.get("configuration") or {}, self._head["configuration"]
         assert isinstance(now, dict)
-        return ", ".join(name for name in now if before.get(name) != now[name]) or "another version"
+        return ", ".join(name for name in now if before.get(name) != now[name]) or _("another version")

@@ -19,6 +19,7 @@ from typing import Any, Literal, get_args
 
 from llamachat.core.conversation import Message
 from llamachat.errors import TextTooLong
+from llamachat.language import _
 from llamachat.programs.asking import Answer, Asker, Show
 from llamachat.programs.questions import Question
 from llamachat.programs.shapes import AnyText, check_quotes
@@ -123,7 +124,7 @@ class LongText:
         answer: Answer | None = None
         parts = cut(text, room, self._count, self._overlap)
         for number, part in enumerate(parts, 1):
-            self._tell(f"part {number} of {len(parts)}")
+            self._tell(_("part {number} of {count}").format(number=number, count=len(parts)))
             before = SO_FAR.format(answer=answer.text.strip()) if answer else ""
             last = number == len(parts)
             answer = self._one(
@@ -144,14 +145,14 @@ class LongText:
             if not self._fits(prompt, self._answer_tokens()):
                 break
             chosen.append(index)
-        self._tell(f"{len(chosen)} of {len(passages)} passages")
+        self._tell(_("{chosen} of {total} passages").format(chosen=len(chosen), total=len(passages)))
         excerpts = _excerpts(text, [passages[i] for i in sorted(chosen)])
         return self._one(self._compose(PASSAGES + excerpts), show)
 
     def _answers(self, text: str, tokens: int, show: Show | None, before: str = "") -> Iterator[Answer]:
         parts = cut(text, tokens, self._count, self._overlap)
         for number, part in enumerate(parts, 1):
-            self._tell(f"part {number} of {len(parts)}")
+            self._tell(_("part {number} of {count}").format(number=number, count=len(parts)))
             yield self._one(self._compose(before + text[part.start : part.end]), show)
 
     def _one(self, prompt: str, show: Show | None, max_tokens: int | None = None) -> Answer:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from types import TracebackType
 
 from llamachat.errors import ExitStatus, LlamachatError, ModelError, ServerError, UsageError
+from llamachat.language import _
 
 _READY = re.compile(r"^Ready at (?P<url>\S+)")
 _KEY = re.compile(r"OPENAI_API_KEY=(?P<key>\S+)")
@@ -79,7 +80,9 @@ class OwnServer:
 def _error(status: int, said: list[str]) -> LlamachatError:
     """What `serve` said last, with its exit status."""
     line = next((text for text in reversed(said) if text.startswith("llamachat: ")), "")
-    message = line.removeprefix("llamachat: ").strip() or f"The server ended with status {status}."
+    message = line.removeprefix("llamachat: ").strip() or _("The server ended with status {status}.").format(
+        status=status
+    )
     kinds: dict[int, type[LlamachatError]] = {ExitStatus.MODEL: ModelError, ExitStatus.USAGE: UsageError}
     return kinds.get(status, ServerError)(message)
 

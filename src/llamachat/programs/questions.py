@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llamachat.errors import UsageError
+from llamachat.language import _
 from llamachat.programs.shapes import AnyText, Shape
 
 SAMPLING: Mapping[str, Any] = {"temperature": 0.0, "repeat_penalty": 1.0, "seed": 0}
@@ -61,8 +62,11 @@ def fill(template: str, values: Mapping[str, Any], *, partly: bool = False) -> s
             return match[0]
         if name is None:
             return match[0][0]
-        known = ", ".join(values) or "none"
-        raise UsageError(f"The prompt names {{{name}}}, which is not there.", f"There are: {known}.")
+        known = ", ".join(values) or _("none")
+        raise UsageError(
+            _("The prompt names {{{name}}}, which is not there.").format(name=name),
+            _("There are: {known}.").format(known=known),
+        )
 
     return _PLACEHOLDER.sub(value, template)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from llamachat.errors import UsageError
+from llamachat.language import _
 
 Format = Literal["csv", "tsv", "jsonl", "openai"]
 Decode = Callable[[Path], str]
@@ -51,7 +52,9 @@ def read(path: Path, decode: Decode) -> Table:
         return _read_csv(text, "tsv" if kind == ".tsv" else "csv", path)
     if kind in (".jsonl", ".ndjson"):
         return _read_jsonl(text, path)
-    raise UsageError(f"{path} is not a .csv, .tsv or .jsonl file.", "Name it by what it is.")
+    raise UsageError(
+        _("{path} is not a .csv, .tsv or .jsonl file.").format(path=path), _("Name it by what it is.")
+    )
 
 
 def from_values(values: Iterable[Mapping[str, Any] | str]) -> Table:
@@ -67,17 +70,26 @@ def _read_csv(text: str, kind: Literal["csv", "tsv"], path: Path) -> Table:
     try:
         return _read_records(reader, kind, path)
     except csv.Error as error:
-        raise UsageError(f"{path}, line {reader.line_num}: {error}.", "Check the quotes.") from error
+        raise UsageError(
+            _("{path}, line {line_num}: {error}.").format(path=path, line_num=reader.line_num, error=error),
+            _("Check the quotes."),
+        ) from error
 
 
 def _read_records(reader: csv.DictReader[str], kind: Literal["csv", "tsv"], path: Path) -> Table:
     columns = tuple(reader.fieldnames or ())
     if not columns or len(set(columns)) < len(columns):
-        raise UsageError(f"{path} needs a first line that names each column once.")
+        raise UsageError(_("{path} needs a first line that names each column once.").format(path=path))
     rows = []
     for number, record in enumerate(reader, 1):
         extra = record.pop(None, None)
-        error = f"it has {len(columns) + len(extra)} columns, not {len(columns)}" if extra else None
+        error = (
+            _("it has {found} columns, not {expected}").format(
+                found=len(columns) + len(extra), expected=len(columns)
+            )
+            if extra
+            else None
+        )
         rows.append(Row(number, record, error=error))
     return Table(rows, kind, columns)
 
@@ -88,7 +100,7 @@ def _read_jsonl(text: str, path: Path) -> Table:
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
-            rows.append(Row(number, error=f"it is not valid JSON: {error}"))
+            rows.append(Row(number, error=_("it is not valid JSON: {error}").format(error=error)))
             continue
         if isinstance(record, dict) and {"custom_id", "body"} <= record.keys():
             rows.append(_openai_row(number, record))
@@ -100,7 +112,10 @@ def _read_jsonl(text: str, path: Path) -> Table:
         seen: set[str] = set()
         for row in rows:
             if row.name in seen:
-                raise UsageError(f"{path} has the custom_id {row.name!r} twice.", "Each must be another.")
+                raise UsageError(
+                    _("{path} has the custom_id {name!r} twice.").format(path=path, name=row.name),
+                    _("Each must be another."),
+                )
             seen.add(row.name)
         return Table(rows, "openai")
     columns = dict.fromkeys(name for row in rows for name in row.columns)
@@ -112,11 +127,11 @@ def _openai_row(number: int, record: Mapping[str, Any]) -> Row:
     messages = body.get("messages") if isinstance(body, dict) else None
     error = None
     if url != CHAT_URL:
-        error = f"its url is {url!r}, and only {CHAT_URL} is served"
+        error = _("its url is {url!r}, and only {chat_url} is served").format(url=url, chat_url=CHAT_URL)
     elif not isinstance(messages, list) or not messages:
-        error = "its body has no messages"
+        error = _("its body has no messages")
     elif not all(isinstance(m, dict) and {"role", "content"} <= m.keys() for m in messages):
-        error = "a message in its body has no role or no content"
+        error = _("a message in its body has no role or no content")
     return Row(number, {}, str(record["custom_id"]), body if isinstance(body, dict) else {}, error)
 
 
@@ -125,13 +140,17 @@ def format_of(path: Path, table: Table) -> Format:
     kind = path.suffix.lower().removeprefix(".")
     if table.format == "openai":
         if kind not in ("jsonl", "ndjson"):
-            raise UsageError(f"{path}: OpenAI's batch output is JSONL.", "Name it OUT.jsonl.")
+            raise UsageError(
+                _("{path}: OpenAI's batch output is JSONL.").format(path=path), _("Name it OUT.jsonl.")
+            )
         return "openai"
     if kind in ("csv", "tsv"):
         return "tsv" if kind == "tsv" else "csv"
     if kind in ("jsonl", "ndjson"):
         return "jsonl"
-    raise UsageError(f"{path} must end in .csv, .tsv or .jsonl.", "Its name says how it is written.")
+    raise UsageError(
+        _("{path} must end in .csv, .tsv or .jsonl.").format(path=path), _("Its name says how it is written.")
+    )
 
 
 def write(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from llamachat.errors import ShapeError, UsageError
+from llamachat.language import _, reason
 from llamachat.texts.code_blocks import code_blocks
 
 if TYPE_CHECKING:
@@ -98,7 +99,8 @@ class Json:
             value = json.loads(text, parse_constant=_not_json)
         except ValueError as error:
             raise ShapeError(
-                f"The answer is not valid JSON: {error}.", "Try again, or ask for less."
+                _("The answer is not valid JSON: {error}.").format(error=error),
+                _("Try again, or ask for less."),
             ) from error
         if self.model is not None:
             return _validated(self.model, value)
@@ -108,7 +110,11 @@ class Json:
         errors = validator(self.schema, format_checker=validator.FORMAT_CHECKER).iter_errors(value)
         wrong = jsonschema.exceptions.best_match(errors)
         if wrong is not None:
-            raise ShapeError(f"The answer does not fit the schema: {wrong.json_path}: {wrong.message}.")
+            raise ShapeError(
+                _("The answer does not fit the schema: {json_path}: {message}.").format(
+                    json_path=wrong.json_path, message=wrong.message
+                )
+            )
         return value
 
 
@@ -134,7 +140,11 @@ class Choices:
         for label in self.labels:
             if said == label or said.casefold() == label.casefold():
                 return label
-        raise ShapeError(f"The answer {said[:60]!r} is not one of {', '.join(self.labels)}.")
+        raise ShapeError(
+            _("The answer {answer!r} is not one of {names}.").format(
+                answer=said[:60], names=", ".join(self.labels)
+            )
+        )
 
 
 def check_quotes(value: Any, source: str) -> None:
@@ -144,7 +154,9 @@ def check_quotes(value: Any, source: str) -> None:
     words = " ".join(source.split())
     for quote in _quotes(value):
         if " ".join(quote.split()) not in words:
-            raise ShapeError(f"The answer quotes {quote[:60]!r}, which is not in the text.")
+            raise ShapeError(
+                _("The answer quotes {quote!r}, which is not in the text.").format(quote=quote[:60])
+            )
 
 
 def _quotes(value: Any) -> Iterator[str]:
@@ -174,7 +186,9 @@ def from_schema(given: str) -> Json:
         try:
             return Json(_parsed(path.read_text(encoding="utf-8"), str(path)))
         except OSError as error:
-            raise UsageError(f"The schema {path} can't be read: {error.strerror}.") from error
+            raise UsageError(
+                _("The schema {path} can't be read: {reason}.").format(path=path, reason=reason(error))
+            ) from error
     return Json(from_short_form(text))
 
 
@@ -187,7 +201,7 @@ def from_choices(given: str | Sequence[str]) -> Choices:
     parts = given.split(",") if isinstance(given, str) else given
     labels = tuple(dict.fromkeys(label.strip() for label in parts if label.strip()))
     if len(labels) < 2:
-        raise UsageError("--choices needs at least two labels.", "For example --choices yes,no")
+        raise UsageError(_("--choices needs at least two labels."), _("For example --choices yes,no"))
     return Choices(labels)
 
 
@@ -217,8 +231,10 @@ def from_short_form(text: str) -> dict[str, Any]:
         kind = match["type"] or "str" if match else ""
         if match is None or kind not in TYPES:
             raise UsageError(
-                f"--schema: {part!r} is not a field.",
-                f"A field is a name and a type, one of {', '.join(TYPES)}: 'name, age int, until date?'.",
+                _("--schema: {part!r} is not a field.").format(part=part),
+                _("A field is a name and a type, one of {names}: 'name, age int, until date?'.").format(
+                    names=", ".join(TYPES)
+                ),
             )
         field = dict(TYPES[kind])
         if match["optional"]:
@@ -227,7 +243,7 @@ def from_short_form(text: str) -> dict[str, Any]:
             field["description"] = match["about"].strip()
         properties[match["name"]] = field
     if not properties:
-        raise UsageError("--schema is empty.", "For example --schema 'name, age int'")
+        raise UsageError(_("--schema is empty."), _("For example --schema 'name, age int'"))
     return {
         "type": "object",
         "properties": properties,
@@ -240,17 +256,21 @@ def _parsed(text: str, where: str) -> Schema:
     try:
         schema = json.loads(text)
     except ValueError as error:
-        raise UsageError(f"{where} is not valid JSON: {error}.") from error
+        raise UsageError(_("{where} is not valid JSON: {error}.").format(where=where, error=error)) from error
     import jsonschema
 
     if not isinstance(schema, dict):
-        raise UsageError(f"{where} is not a JSON Schema: it must be an object.")
+        raise UsageError(_("{where} is not a JSON Schema: it must be an object.").format(where=where))
     try:
         jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator).check_schema(
             schema
         )
     except jsonschema.exceptions.SchemaError as error:
-        raise UsageError(f"{where} is not a JSON Schema: {error.json_path}: {error.message}.") from error
+        raise UsageError(
+            _("{where} is not a JSON Schema: {json_path}: {message}.").format(
+                where=where, json_path=error.json_path, message=error.message
+            )
+        ) from error
     return schema
 
 
@@ -264,12 +284,13 @@ def _model(text: str) -> type[BaseModel]:
         model = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise UsageError(
-            f"--schema {text}: {error}.", "It names a module and a pydantic model in it."
+            _("--schema {text}: {error}.").format(text=text, error=error),
+            _("It names a module and a pydantic model in it."),
         ) from error
     finally:
         sys.path.remove(here)
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
-        raise UsageError(f"--schema {text}: {name} is not a pydantic model.")
+        raise UsageError(_("--schema {text}: {name} is not a pydantic model.").format(text=text, name=name))
     return model
 
 
@@ -280,9 +301,13 @@ def _validated(model: type[BaseModel], value: Any) -> BaseModel:
         return model.model_validate(value)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the answer"
-        raise ShapeError(f"The answer does not fit the schema: {where}: {first['msg']}.") from error
+        where = ".".join(map(str, first["loc"])) or _("the answer")
+        raise ShapeError(
+            _("The answer does not fit the schema: {where}: {message}.").format(
+                where=where, message=first["msg"]
+            )
+        ) from error
 
 
 def _not_json(constant: str) -> Any:
-    raise ValueError(f"{constant} is not valid JSON")
+    raise ValueError(_("{constant} is not valid JSON").format(constant=constant))

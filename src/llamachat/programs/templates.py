@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from llamachat.core.presets import Lang
 from llamachat.errors import UsageError
+from llamachat.language import _
 from llamachat.programs.long_texts import Long
 from llamachat.programs.questions import fill, placeholders
 
@@ -75,7 +76,10 @@ def find(name: str, folder: Path) -> Template:
         return _load(path.read_bytes(), str(path))
     every = {named.name: named for named in reversed(available(folder))}
     if name not in every:
-        raise UsageError(f"There is no template {name!r}.", f"There are: {', '.join(sorted(every))}.")
+        raise UsageError(
+            _("There is no template {name!r}.").format(name=name),
+            _("There are: {names}.").format(names=", ".join(sorted(every))),
+        )
     return every[name].template
 
 
@@ -95,12 +99,16 @@ def compose(words: Words, params: Mapping[str, str], given: Mapping[str, str]) -
     wanted = [n for n in placeholders(words.prompt + words.system) if n not in (INPUT, QUESTION)]
     for name in given:
         if name not in wanted:
-            known = ", ".join(wanted) or "none"
-            raise UsageError(f"This template has no parameter {name!r}.", f"It has: {known}.")
+            known = ", ".join(wanted) or _("none")
+            raise UsageError(
+                _("This template has no parameter {name!r}.").format(name=name),
+                _("It has: {known}.").format(known=known),
+            )
     missing = next((n for n in wanted if n not in params and n not in given), None)
     if missing:
         raise UsageError(
-            f"This template needs the parameter {missing!r}.", f"Give it with -p {missing} VALUE."
+            _("This template needs the parameter {missing!r}.").format(missing=missing),
+            _("Give it with -p {missing} VALUE.").format(missing=missing),
         )
     values = {**params, **given}
     return words.model_copy(
@@ -122,4 +130,6 @@ def _load(data: bytes, where: str) -> Template:
         if isinstance(error, ValidationError):
             first = error.errors(include_url=False)[0]
             reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise UsageError(f"The template {where} can't be read: {reason}.") from error
+        raise UsageError(
+            _("The template {where} can't be read: {reason}.").format(where=where, reason=reason)
+        ) from error

@@ -10,6 +10,7 @@ import socket
 import psutil
 
 from llamachat.errors import AddressError
+from llamachat.language import _, reason
 
 
 def is_loopback(host: str) -> bool:
@@ -51,8 +52,10 @@ def claim(host: str, port: int) -> int:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError) as error:
-        raise AddressError(f"Unknown host {host!r}.", "Use --host 127.0.0.1 or 0.0.0.0.") from error
-    for family, kind, protocol, _, address in found:
+        raise AddressError(
+            _("Unknown host {host!r}.").format(host=host), _("Use --host 127.0.0.1 or 0.0.0.0.")
+        ) from error
+    for family, kind, protocol, _name, address in found:
         port = _try_bind(family, kind, protocol, (address[0], port, *address[2:]), host)
     if _answers(reachable_host(host), port):
         raise in_use(port)
@@ -76,11 +79,18 @@ def _translate(error: OSError, host: str, port: int) -> AddressError:
         return in_use(port)
     if error.errno == errno.EADDRNOTAVAIL:
         return AddressError(
-            f"{host} is not an address of this computer.", "Use --host 127.0.0.1, or 0.0.0.0 for the network."
+            _("{host} is not an address of this computer.").format(host=host),
+            _("Use --host 127.0.0.1, or 0.0.0.0 for the network."),
         )
     if error.errno == errno.EACCES:
-        return AddressError(f"This account may not use port {port}.", "Choose another, like --port 8001.")
-    return AddressError(f"Cannot listen on {host}:{port}: {error.strerror}.", "Try another --host or --port.")
+        return AddressError(
+            _("This account may not use port {port}.").format(port=port),
+            _("Choose another, like --port 8001."),
+        )
+    return AddressError(
+        _("Cannot listen on {host}:{port}: {reason}.").format(host=host, port=port, reason=reason(error)),
+        _("Try another --host or --port."),
+    )
 
 
 def _answers(host: str, port: int) -> bool:
@@ -95,9 +105,10 @@ def _answers(host: str, port: int) -> bool:
 def in_use(port: int) -> AddressError:
     """An error that says which process uses `port`, if that can be found out, and which port is free."""
     owner = _owner(port)
-    by = f" by {owner}" if owner else ""
+    by = _(" by {owner}").format(owner=owner) if owner else ""
     return AddressError(
-        f"Port {port} is in use{by}.", f"Stop that, or choose another: --port {_next_free(port)}."
+        _("Port {port} is in use{by}.").format(port=port, by=by),
+        _("Stop that, or choose another: --port {port}.").format(port=_next_free(port)),
     )
 
 
@@ -109,7 +120,9 @@ def _owner(port: int) -> str:
             return ""
         process = psutil.Process(pids[0])
         ours = any("llamachat.engine" in part or "llama_cpp.server" in part for part in process.cmdline())
-        return f"{'a llama server' if ours else process.name()} (process {process.pid})"
+        return _("{name} (process {pid})").format(
+            name=_("a llama server") if ours else process.name(), pid=process.pid
+        )
     except (psutil.Error, OSError):
         return ""
 

@@ -6,6 +6,8 @@ import re
 import signal
 from collections.abc import Sequence
 
+from llamachat.language import N_, _
+
 _TELLING = (
     re.compile(r"^llamachat: (?P<why>.+)"),
     re.compile(r"error loading model: (?P<why>.+)"),
@@ -16,13 +18,13 @@ _TELLING = (
 )
 _VALIDATION = re.compile(r"^\d+ validation errors? for ")
 _WINDOWS = {
-    0xC0000005: "an access violation",
-    0xC000001D: "an illegal instruction",
-    0xC00000FD: "a stack overflow",
+    0xC0000005: N_("an access violation"),
+    0xC000001D: N_("an illegal instruction"),
+    0xC00000FD: N_("a stack overflow"),
 }
 _HINTS = {
-    "SIGKILL": ", as the system does when memory runs out",
-    "SIGILL": ": llama.cpp was built for another CPU",
+    "SIGKILL": N_(", as the system does when memory runs out"),
+    "SIGILL": N_(": llama.cpp was built for another CPU"),
 }
 
 
@@ -30,18 +32,18 @@ def explain(returncode: int, log: Sequence[str]) -> str:
     """`returncode` as subprocess gives it: negative for a signal."""
     if returncode < 0:
         name = signal_name(-returncode)
-        return f"killed by {name}{_HINTS.get(name, '')}"
+        return _("killed by {name}{hint}").format(name=name, hint=_(_HINTS.get(name, "")))
     if returncode & 0xFFFFFFFF in _WINDOWS:
-        return f"ended by {_WINDOWS[returncode & 0xFFFFFFFF]}"
+        return _("ended by {cause}").format(cause=_(_WINDOWS[returncode & 0xFFFFFFFF]))
     said = last_words(log)
-    return f"ended with status {returncode}" + (f": {said}" if said else "")
+    return _("ended with status {returncode}").format(returncode=returncode) + (f": {said}" if said else "")
 
 
 def signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:
-        return f"signal {number}"
+        return _("signal {number}").format(number=number)
 
 
 def last_words(log: Sequence[str]) -> str:

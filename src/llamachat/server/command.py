@@ -13,6 +13,7 @@ from pathlib import Path
 
 from llamachat.core.engine_options import ENVIRONMENT_VARIABLE, EngineOptions
 from llamachat.errors import UsageError
+from llamachat.language import VARIABLE, _
 
 N_CTX_STEP = 256
 CPU_UBATCH = 256
@@ -101,6 +102,7 @@ def child_env(
     """`environ` without variables that reconfigure the server, and with the key, which `ps` must not show."""
     env = {name: value for name, value in environ.items() if name.lower() not in SERVER_VARIABLES}
     env.pop(ENVIRONMENT_VARIABLE, None)
+    env[VARIABLE] = "en"  # what an API answers is the same everywhere
     env["PYTHONUTF8"] = "1"
     env["PYTHONUNBUFFERED"] = "1"
     if api_key:
@@ -124,7 +126,7 @@ def split_extra(extra: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     try:
         own, rest = parser.parse_known_args(list(extra))
     except argparse.ArgumentError as error:
-        raise UsageError(f"After `--`: {error}.") from error
+        raise UsageError(_("After `--`: {error}.").format(error=error)) from error
     for name in (part.removeprefix("--").split("=")[0] for part in rest if part.startswith("--")):
         _check_name(name)
     return vars(own), rest
@@ -132,8 +134,13 @@ def split_extra(extra: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 
 def _check_name(name: str) -> None:
     if name == "config_file":
-        raise UsageError("--config_file would replace everything that `llamachat serve` sets.", "Remove it.")
+        raise UsageError(
+            _("--config_file would replace everything that `llamachat serve` sets."), _("Remove it.")
+        )
     # The server accepts abbreviations: `--por 9` would move it to a port that serve does not know.
     meant = [own for own in (*_OWN_FLAGS, "config_file") if name and own.startswith(name)]
     if meant and name not in SERVER_VARIABLES:
-        raise UsageError(f"--{name} is an abbreviated option.", f"Use --{meant[0]}.")
+        raise UsageError(
+            _("--{name} is an abbreviated option.").format(name=name),
+            _("Use --{meant}.").format(meant=meant[0]),
+        )

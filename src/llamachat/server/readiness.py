@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llamachat.errors import ServerError
+from llamachat.language import _
 from llamachat.server import bind
 from llamachat.server.child import Child
 
@@ -43,7 +44,8 @@ def wait_until_ready(child: Child, endpoint: Endpoint, tick: Callable[[], bool])
             if listens(endpoint):
                 raise bind.in_use(endpoint.port)
             raise ServerError(
-                f"The server did not start: {child.cause_of_death()}.", "--verbose shows its log."
+                _("The server did not start: {cause}.").format(cause=child.cause_of_death()),
+                _("--verbose shows its log."),
             )
         if not tick():
             return False
@@ -62,10 +64,14 @@ def _first_token(child: Child, endpoint: Endpoint, tick: Callable[[], bool]) -> 
     # A crash closes the connection before the system reports the death.
     if not child.alive or (errors[0] and child.dies_within(DEATH_SECONDS)):
         raise ServerError(
-            f"The server died at its first token: {child.cause_of_death()}.", "--verbose shows its log."
+            _("The server died at its first token: {cause}.").format(cause=child.cause_of_death()),
+            _("--verbose shows its log."),
         )
     if errors[0]:
-        raise ServerError(f"The server could not generate a token: {errors[0]}.", "--verbose shows its log.")
+        raise ServerError(
+            _("The server could not generate a token: {error}.").format(error=errors[0]),
+            _("--verbose shows its log."),
+        )
     return True
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 from llamachat.errors import AddressError, ServerError
+from llamachat.language import _
 from llamachat.server.child import Child
 from llamachat.server.readiness import (
     POLL_SECONDS,
@@ -133,24 +134,28 @@ class Supervisor:
         told = False
         while not is_drained(self._endpoint) and time.monotonic() < deadline and not hurried():
             if not told:
-                self._say(f"Stopping: running requests have {seconds:g} s to finish, new ones are refused.")
+                self._say(
+                    _(
+                        "Stopping: running requests have {seconds:g} s to finish, new ones are refused."
+                    ).format(seconds=seconds)
+                )
                 told = True
             time.sleep(POLL_SECONDS)
 
     def _restart(self, why: str, stopped: Callable[[], bool]) -> None:
         while not stopped():
             self._count_restart(why)
-            self._say(f"The server died: {why}. Restarting it.")
+            self._say(_("The server died: {why}. Restarting it.").format(why=why))
             try:
                 if self.start(lambda _: not stopped()):
-                    self._say("The server is back.")
+                    self._say(_("The server is back."))
                 return
             except (ServerError, AddressError) as error:
                 why = error.message.rstrip(".")
                 if self.child is not None:
                     self.child.stop()
                 if isinstance(error, AddressError):
-                    self._say(f"{error.message} Waiting for it to be free.")
+                    self._say(_("{message} Waiting for it to be free.").format(message=error.message))
                     self._wait_for_port(stopped)
 
     def _wait_for_port(self, stopped: Callable[[], bool]) -> None:
@@ -164,7 +169,9 @@ class Supervisor:
             self._restarts.popleft()
         if len(self._restarts) >= MOST_RESTARTS:
             raise ServerError(
-                f"The server died {MOST_RESTARTS + 1} times within a minute, the last time: {why}.",
-                "--verbose shows its log.",
+                _("The server died {count} times within a minute, the last time: {why}.").format(
+                    count=MOST_RESTARTS + 1, why=why
+                ),
+                _("--verbose shows its log."),
             )
         self._restarts.append(now)

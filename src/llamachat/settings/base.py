@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, 
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -27,6 +28,7 @@ from pydantic_settings import (
 from llamachat import paths
 from llamachat.core.sampling import BOUNDS
 from llamachat.errors import UsageError
+from llamachat.language import N_, _
 
 ENV_PREFIX = "LLAMACHAT_"
 SECTIONS = ("serve", "chat", "ask", "batch", "pull", "models", "doctor", "history", "web")
@@ -44,12 +46,27 @@ StrList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 def _sendable(key: str) -> str:
     if not key.isascii() or not key.isprintable() or key != key.strip():
         raise ValueError(
-            "a key is sent in an HTTP header, so it must be plain ASCII without spaces around it"
+            _("a key is sent in an HTTP header, so it must be plain ASCII without spaces around it")
         )
     return key
 
 
 ApiKey = Annotated[str, AfterValidator(_sendable)]
+
+
+PYDANTIC = {
+    "bool_parsing": N_("Input should be a valid boolean, unable to interpret input"),
+    "byte_size": N_("could not parse value and unit from byte string"),
+    "float_parsing": N_("Input should be a valid number, unable to parse string as a number"),
+    "greater_than": N_("Input should be greater than {gt}"),
+    "greater_than_equal": N_("Input should be greater than or equal to {ge}"),
+    "int_parsing": N_("Input should be a valid integer, unable to parse string as an integer"),
+    "less_than_equal": N_("Input should be less than or equal to {le}"),
+    "literal_error": N_("Input should be {expected}"),
+    "string_pattern_mismatch": N_("String should match pattern '{pattern}'"),
+    "string_too_short": N_("String should have at least {min_length} characters"),
+}
+"""What pydantic says of these errors; a test compares it."""
 
 
 def option(
@@ -129,9 +146,9 @@ def load(options: type[OptionsT], given: Mapping[str, Any]) -> OptionsT:
 def _add_option(parser: argparse.ArgumentParser, name: str, field: FieldInfo) -> None:
     extra = field.json_schema_extra
     assert isinstance(extra, dict), f"{name} is not declared with option()"
-    text = (field.description or "").replace("%", "%%")
+    text = _(str(field.description)).replace("%", "%%")
     if not isinstance(field.default, (bool, tuple)) and field.default not in (None, ""):
-        text += f" (default: {field.default})"
+        text += _(" (default: {default})").format(default=field.default)
     kind = _plain_type(field.annotation)
     arguments: dict[str, Any] = {"help": text, "default": argparse.SUPPRESS, "metavar": extra["metavar"]}
     flags = extra["flags"]
@@ -193,16 +210,22 @@ def _config_table(options: type[BaseSettings], section: str) -> dict[str, Any]:
     path = config_path()
     try:
         if os.environ.get(ENV_PREFIX + "CONFIG") and not path.is_file():
-            raise UsageError(f"{path} does not exist; LLAMACHAT_CONFIG names it.")
+            raise UsageError(_("{path} does not exist; LLAMACHAT_CONFIG names it.").format(path=path))
         tables = TomlConfigSettingsSource(options, path).toml_data
     except (OSError, ValueError) as error:
-        raise UsageError(f"{path} can't be read: {error}.", "Correct it, or set LLAMACHAT_CONFIG.") from error
+        raise UsageError(
+            _("{path} can't be read: {error}.").format(path=path, error=error),
+            _("Correct it, or set LLAMACHAT_CONFIG."),
+        ) from error
     if unknown := set(tables) - set(SECTIONS):
         there = ", ".join(f"[{name}]" for name in SECTIONS)
-        raise UsageError(f"{path}: unknown section [{min(unknown)}].", f"There are {there}.")
+        raise UsageError(
+            _("{path}: unknown section [{section}].").format(path=path, section=min(unknown)),
+            _("There are {there}.").format(there=there),
+        )
     table = tables.get(section, {})
     if not isinstance(table, dict):
-        raise UsageError(f"{path}: [{section}] must be a table.")
+        raise UsageError(_("{path}: [{section}] must be a table.").format(path=path, section=section))
     fields = options.model_fields
     others = {_formerly(field): name for name, field in fields.items()} | {n.rstrip("_"): n for n in fields}
     names = ((key.replace("-", "_"), value) for key, value in table.items())
@@ -215,9 +238,22 @@ def _explain(options: type[Options], error: ValidationError, given: Mapping[str,
     name = str(first["loc"][0]) if first["loc"] else ""
     if first["type"] == "extra_forbidden":
         known = ", ".join(field.rstrip("_") for field in options.model_fields)
-        return f"{config_path()}: [{options.section}] has no option {name!r}; the options are {known}."
-    reason = str(first["msg"]).removeprefix("Value error, ").rstrip(".")
-    return f"{_where(options, name, given)}: {first['input']!r}: {reason[:1].lower()}{reason[1:]}."
+        return _("{path}: [{section}] has no option {name!r}; the options are {known}.").format(
+            path=config_path(), section=options.section, name=name, known=known
+        )
+    reason = _reason(first).rstrip(".")
+    return _("{where}: {value!r}: {reason}.").format(
+        where=_where(options, name, given), value=first["input"], reason=reason[:1].lower() + reason[1:]
+    )
+
+
+def _reason(first: ErrorDetails) -> str:
+    """pydantic's words, in the user's language where they are known."""
+    known = PYDANTIC.get(first["type"])
+    if known:
+        context = first.get("ctx", {})
+        return _(known).format(**{k: f"{v:g}" if isinstance(v, float) else v for k, v in context.items()})
+    return first["msg"].removeprefix("Value error, ")
 
 
 def _where(options: type[Options], name: str, given: Mapping[str, Any]) -> str:

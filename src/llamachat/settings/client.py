@@ -10,6 +10,7 @@ from typing_extensions import Self
 
 from llamachat.core.base_url import checked
 from llamachat.errors import UsageError
+from llamachat.language import _, reason
 from llamachat.settings.base import ApiKey, Options, option
 
 
@@ -26,12 +27,14 @@ class ClientOptions(Options):
     def _read_system_file(self) -> Self:
         path = self.system_file
         if path is not None and "system" in self.model_fields_set:
-            raise UsageError("--system and --system-file exclude each other.", "Give one of them.")
+            raise UsageError(_("--system and --system-file exclude each other."), _("Give one of them."))
         if path is not None:
             try:
                 self.system = path.expanduser().read_text(encoding="utf-8-sig").strip()
             except OSError as error:
-                raise UsageError(f"{path} can't be read: {error.strerror}.") from error
+                raise UsageError(
+                    _("{path} can't be read: {reason}.").format(path=path, reason=reason(error))
+                ) from error
             except UnicodeDecodeError as error:
-                raise UsageError(f"{path} is not text in UTF-8.") from error
+                raise UsageError(_("{path} is not text in UTF-8.").format(path=path)) from error
         return self

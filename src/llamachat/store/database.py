@@ -12,13 +12,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from llamachat.errors import DamagedError, GoneError, StoreError
+from llamachat.language import N_, _, reason
 from llamachat.store import index, migrations
 
 Report = Callable[[StoreError], None]
 """Takes what the user should be told although the work goes on."""
 
 
-_ELSEWHERE = "Check its permissions, or name another file with --transcripts."
+_ELSEWHERE = N_("Check its permissions, or name another file with --transcripts.")
 _DAMAGE = (
     "not a database",
     "malformed",
@@ -43,7 +44,13 @@ def connect(path: Path, report: Report, *, patience: float, check: bool) -> sqli
         return _connect(path, patience, check)
     except DamagedError as error:
         aside = put_aside(path)
-        report(StoreError(f"{error.message} It was put aside as {aside.name}, and a new file begun."))
+        report(
+            StoreError(
+                _("{message} It was put aside as {name}, and a new file begun.").format(
+                    message=error.message, name=aside.name
+                )
+            )
+        )
         return _connect(path, patience, check)
 
 
@@ -61,7 +68,9 @@ def put_aside(path: Path) -> Path:
             with suppress(FileNotFoundError):
                 os.rename(f"{path}{ending}", f"{aside}{ending}")
     except OSError as error:
-        raise StoreError(f"{path} is damaged and can't be renamed: {error.strerror}.") from error
+        raise StoreError(
+            _("{path} is damaged and can't be renamed: {reason}.").format(path=path, reason=reason(error))
+        ) from error
     return aside
 
 
@@ -81,14 +90,16 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.IntegrityError as error:
         if "FOREIGN KEY" in str(error):
-            raise GoneError(f"The conversation is no longer in {path}.") from error
+            raise GoneError(_("The conversation is no longer in {path}.").format(path=path)) from error
         raise _damaged(path, error) from error
     except sqlite3.Error as error:
         raise _explain(path, error) from error
     except ValueError as error:
         raise _damaged(path, error) from error
     except OSError as error:
-        raise StoreError(f"{path} can't be opened: {error.strerror}.", _ELSEWHERE) from error
+        raise StoreError(
+            _("{path} can't be opened: {reason}.").format(path=path, reason=reason(error)), _(_ELSEWHERE)
+        ) from error
 
 
 @contextmanager
@@ -134,7 +145,7 @@ def _make_private(path: Path) -> None:
 
 def _prepare(connection: sqlite3.Connection, path: Path, patience: float, check: bool) -> None:
     if check and connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-        raise DamagedError(f"{path} is damaged.")
+        raise DamagedError(_("{path} is damaged.").format(path=path))
     migrations.refuse_newer(connection, path)
     _use_wal(connection, patience)
     # FULL: a commit is on the disk when it returns, so a power cut takes nothing that was committed.
@@ -159,7 +170,10 @@ def _use_wal(connection: sqlite3.Connection, patience: float) -> None:
 
 
 def _damaged(path: Path, error: Exception) -> DamagedError:
-    return DamagedError(f"{path} is damaged ({error}).", f"`sqlite3 {path} .recover` may save what is in it.")
+    return DamagedError(
+        _("{path} is damaged ({error}).").format(path=path, error=error),
+        _("`sqlite3 {path} .recover` may save what is in it.").format(path=path),
+    )
 
 
 def _explain(path: Path, error: sqlite3.Error) -> StoreError:
@@ -167,12 +181,15 @@ def _explain(path: Path, error: sqlite3.Error) -> StoreError:
     if any(sign in text for sign in _DAMAGE):
         return _damaged(path, error)
     if "locked" in text:
-        return StoreError(f"{path} is locked by another program.", "Try again when that has finished.")
+        return StoreError(
+            _("{path} is locked by another program.").format(path=path),
+            _("Try again when that has finished."),
+        )
     if "full" in text or ("I/O" in text and _is_full(path)):
-        return StoreError(f"The disk is full: {path} can't grow.", "Make room.")
+        return StoreError(_("The disk is full: {path} can't grow.").format(path=path), _("Make room."))
     if "readonly" in text:
-        return StoreError(f"{path} can't be written to.", _ELSEWHERE)
-    return StoreError(f"{path} can't be used: {text}.")
+        return StoreError(_("{path} can't be written to.").format(path=path), _(_ELSEWHERE))
+    return StoreError(_("{path} can't be used: {text}.").format(path=path, text=text))
 
 
 def _is_full(path: Path) -> bool:

@@ -20,6 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from llamachat.core.conversation import Message, Node, Role
 from llamachat.errors import StoreError, UsageError
+from llamachat.language import _, reason
 from llamachat.store.records import (
     MESSAGE_COLUMNS,
     Heading,
@@ -74,13 +75,17 @@ def read(text: str, now: float) -> list[Tree]:
         known = isinstance(value, dict) and value.get("format") == _FORMAT
         if known and value.get("version") != _VERSION:
             raise StoreError(
-                f"The file has version {value.get('version')!r}; this llamachat knows version {_VERSION}."
+                _("The file has version {value!r}; this llamachat knows version {version}.").format(
+                    value=value.get("version"), version=_VERSION
+                )
             )
         conversations = value.get("conversations") if known else [value]
         if not isinstance(conversations, list):
-            raise StoreError("The file has no list of conversations.")
+            raise StoreError(_("The file has no list of conversations."))
         for conversation in conversations:
-            trees.append(_read_tree(conversation, f"Conversation {len(trees) + 1}", now))
+            trees.append(
+                _read_tree(conversation, _("Conversation {count}").format(count=len(trees) + 1), now)
+            )
     return trees
 
 
@@ -104,9 +109,12 @@ def write_new(path: Path, text: str) -> None:
             path.unlink()
             raise
     except FileExistsError as error:
-        raise UsageError(f"{path} already exists.", "Choose another name.") from error
+        raise UsageError(_("{path} already exists.").format(path=path), _("Choose another name.")) from error
     except OSError as error:
-        raise StoreError(f"{path} can't be written: {error.strerror}.", "Choose another name.") from error
+        raise StoreError(
+            _("{path} can't be written: {reason}.").format(path=path, reason=reason(error)),
+            _("Choose another name."),
+        ) from error
 
 
 def message_value(message: Message) -> dict[str, Any]:
@@ -136,7 +144,7 @@ def _values(text: str) -> list[Any]:
     except json.JSONDecodeError as error:
         return _lines(text, error)
     except (RecursionError, ValueError) as error:
-        raise StoreError(f"The file can't be read: {error}.") from error
+        raise StoreError(_("The file can't be read: {error}.").format(error=error)) from error
 
 
 def _lines(text: str, error: json.JSONDecodeError) -> list[Any]:
@@ -146,12 +154,20 @@ def _lines(text: str, error: json.JSONDecodeError) -> list[Any]:
         try:
             values += [json.loads(line)] if line.strip() else []
         except json.JSONDecodeError:
-            place = f"line {error.lineno}: {error.msg}" if number == 1 else f"line {number}"
-            raise StoreError(f"The file is neither JSON nor JSONL ({place}).") from error
+            place = (
+                _("line {lineno}: {msg}").format(lineno=error.lineno, msg=error.msg)
+                if number == 1
+                else _("line {number}").format(number=number)
+            )
+            raise StoreError(
+                _("The file is neither JSON nor JSONL ({place}).").format(place=place)
+            ) from error
         except (RecursionError, ValueError) as other:
-            raise StoreError(f"Line {number} of the file can't be read: {other}.") from other
+            raise StoreError(
+                _("Line {number} of the file can't be read: {other}.").format(number=number, other=other)
+            ) from other
     if not values:
-        raise StoreError("The file is empty.")
+        raise StoreError(_("The file is empty."))
     return values
 
 
@@ -159,7 +175,7 @@ def _read_tree(value: Any, where: str, now: float) -> Tree:
     if isinstance(value, list):
         value = {"messages": value}
     if not isinstance(value, dict) or not isinstance(value.get("messages"), list):
-        raise StoreError(f"{where} has no list of messages.")
+        raise StoreError(_("{where} has no list of messages.").format(where=where))
     try:
         given = _Conversation.model_validate(value)
     except ValidationError as error:
@@ -200,7 +216,7 @@ def _explain(error: ValidationError, where: str) -> str:
     place = [where]
     for part in first["loc"]:
         if isinstance(part, int):
-            place[-1] = f"message {part + 1}"
+            place[-1] = _("message {part}").format(part=part + 1)
         else:
             place.append(part)
     return f"{', '.join(place)}: {first['msg'].removeprefix('Value error, ')}."
@@ -212,7 +228,7 @@ def _text(content: Any) -> Any:
         return content
     texts = [part.get("text") if isinstance(part, dict) else None for part in content]
     if not all(isinstance(text, str) for text in texts):
-        raise ValueError("only text can be kept")
+        raise ValueError(_("only text can be kept"))
     return "\n".join(map(str, texts))
 
 
@@ -224,7 +240,7 @@ def _seconds(value: Any) -> Any:
             to_iso(seconds)
             return float(seconds)
     except (OverflowError, OSError, ValueError) as error:
-        raise ValueError(f"{value!r:.40} is not a time") from error
+        raise ValueError(_("{value!r:.40} is not a time").format(value=value)) from error
     return value
 
 

@@ -31,6 +31,7 @@ from typing import Any
 
 from llamachat.core.conversation import Conversation
 from llamachat.errors import StoreError
+from llamachat.language import _
 from llamachat.store.database import Report
 from llamachat.store.records import Heading, Stored, title_from
 from llamachat.store.transcripts import Transcripts
@@ -67,11 +68,11 @@ class NoJournal:
 
     def name(self, name: str) -> None:
         """Give the conversation a name. Raises StoreError if it is taken or nothing was said yet."""
-        raise StoreError("This chat keeps nothing.", "Start it without --no-store.")
+        raise StoreError(_("This chat keeps nothing."), _("Start it without --no-store."))
 
     def resume(self, reference: str | None = None) -> Stored:
         """Go on with the conversation of that id or name, or with the last one."""
-        raise StoreError("This chat keeps nothing.", "Start it without --no-store.")
+        raise StoreError(_("This chat keeps nothing."), _("Start it without --no-store."))
 
     def close(self) -> None:
         """Write what is left; say what could not be written."""
@@ -138,7 +139,9 @@ class Journal(NoJournal):
     def name(self, name: str) -> None:
         self._flush()
         if self._kept.saved.id is None:
-            raise self._writer.trouble or StoreError("There is nothing to name yet.", "Say something first.")
+            raise self._writer.trouble or StoreError(
+                _("There is nothing to name yet."), _("Say something first.")
+            )
         with self._reading() as transcripts:
             transcripts.name(self._kept.saved.id, name)
         with self._lock:
@@ -167,9 +170,17 @@ class Journal(NoJournal):
         if not self._writer.unsaved:
             self._tell()
             return
-        reason = self._writer.trouble or StoreError(f"{self.path} does not take them in time.")
+        reason = self._writer.trouble or StoreError(
+            _("{path} does not take them in time.").format(path=self.path)
+        )
         count = self._writer.unsaved
-        self._report(StoreError(f"Messages that could not be stored: {count}. {reason.message}"))
+        self._report(
+            StoreError(
+                _("Messages that could not be stored: {count}. {message}").format(
+                    count=count, message=reason.message
+                )
+            )
+        )
 
     def _go_to(self, kept: Kept) -> None:
         with self._lock:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from llamachat.errors import StoreError
+from llamachat.language import _
 from llamachat.store import index
 
 Step = str | Callable[[sqlite3.Connection], None]
@@ -78,8 +79,10 @@ def refuse_newer(connection: sqlite3.Connection, path: Path) -> None:
     found = version(connection)
     if found > CURRENT:
         raise StoreError(
-            f"{path} was written by a newer llamachat (schema {found}, this one knows {CURRENT}).",
-            "Update llamachat, or name another file with --transcripts.",
+            _("{path} was written by a newer llamachat (schema {found}, this one knows {current}).").format(
+                path=path, found=found, current=CURRENT
+            ),
+            _("Update llamachat, or name another file with --transcripts."),
         )
 
 

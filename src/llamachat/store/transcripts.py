@@ -10,6 +10,7 @@ from pathlib import Path
 
 from llamachat.core.conversation import Conversation, Message, Node
 from llamachat.errors import GoneError, NotFoundError, StoreError
+from llamachat.language import _
 from llamachat.store import index, segment
 from llamachat.store.database import Report, connect, transaction, translated
 from llamachat.store.records import (
@@ -124,7 +125,7 @@ class Transcripts:
 
     def _must_be_there(self, cursor: sqlite3.Cursor) -> None:
         if cursor.rowcount == 0:
-            raise GoneError(f"The conversation is no longer in {self.path}.")
+            raise GoneError(_("The conversation is no longer in {path}.").format(path=self.path))
 
     def _holder(self, name: str) -> int | None:
         row = self._connection.execute("SELECT id FROM conversation WHERE name = ?", (name,)).fetchone()
@@ -179,7 +180,11 @@ class Transcripts:
         with translated(self.path):
             row = self._connection.execute(f"SELECT id FROM conversation WHERE {where}", values).fetchone()
         if row is None:
-            told = "There is no conversation yet." if reference is None else f"No conversation {reference!r}."
+            told = (
+                _("There is no conversation yet.")
+                if reference is None
+                else _("No conversation {reference!r}.").format(reference=reference)
+            )
             raise NotFoundError(told)
         return int(row[0])
 
@@ -190,7 +195,11 @@ class Transcripts:
         end = heading.head_id if branch_id is None else branch_id
         if end not in by_id:
             if branch_id is not None:
-                raise StoreError(f"Conversation {conversation_id} has no branch {branch_id}.")
+                raise StoreError(
+                    _("Conversation {conversation_id} has no branch {branch_id}.").format(
+                        conversation_id=conversation_id, branch_id=branch_id
+                    )
+                )
             end = None
         return Stored(conversation_id, heading, Conversation(by_id, end))
 
@@ -206,7 +215,9 @@ class Transcripts:
                 (conversation_id,),
             ).fetchall()
             if row is None:
-                raise NotFoundError(f"No conversation {conversation_id}.")
+                raise NotFoundError(
+                    _("No conversation {conversation_id}.").format(conversation_id=conversation_id)
+                )
             heading = Heading(**{c: from_column(c, v) for c, v in zip(HEADING_COLUMNS, row, strict=True)})
             return heading, [_node(values) for values in rows]
 
@@ -231,11 +242,17 @@ class Transcripts:
 
     def name(self, conversation_id: int, name: str) -> None:
         if not name.strip() or name.isdecimal():
-            raise StoreError(f"{name!r} can't be a name: it is empty or looks like an id.", "Choose another.")
+            raise StoreError(
+                _("{name!r} can't be a name: it is empty or looks like an id.").format(name=name),
+                _("Choose another."),
+            )
         with self.changes():
             holder = self._holder(name)
             if holder not in (None, conversation_id):
-                raise StoreError(f"The name {name!r} belongs to conversation {holder}.", "Choose another.")
+                raise StoreError(
+                    _("The name {name!r} belongs to conversation {holder}.").format(name=name, holder=holder),
+                    _("Choose another."),
+                )
             self._update("conversation", conversation_id, {"name": name})
 
     def remove(self, conversation_ids: Sequence[int]) -> None:

@@ -12,6 +12,7 @@ from queue import Empty, SimpleQueue
 
 from llamachat.core.conversation import Conversation, Node
 from llamachat.errors import DamagedError, GoneError, StoreError
+from llamachat.language import _
 from llamachat.store.database import identity
 from llamachat.store.records import Heading, Stored, title_from
 from llamachat.store.transcripts import Transcripts
@@ -194,7 +195,7 @@ class Writer:
                 self._begin_anew()
             if error.message != self._told:
                 self._told = error.message
-                self._say(StoreError(error.message, "The chat goes on, and is stored once that is fixed."))
+                self._say(StoreError(error.message, _("The chat goes on, and is stored once that is fixed.")))
         else:
             self.trouble, self._told = None, ""
 
@@ -272,6 +273,9 @@ class _File:
         if self._transcripts is None or identity(self._path) == self._identity:
             return False
         self._say(
-            StoreError(f"{self._path} was moved or removed.", "This conversation goes whole into a new one.")
+            StoreError(
+                _("{path} was moved or removed.").format(path=self._path),
+                _("This conversation goes whole into a new one."),
+            )
         )
         return True

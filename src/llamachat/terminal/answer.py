@@ -9,6 +9,7 @@ from typing import Protocol
 
 from llamachat.core.events import Event, Progress, Queued, TextDelta, ThinkingDelta
 from llamachat.core.visible import VisibleStream
+from llamachat.language import _
 from llamachat.terminal.options import DisplayOptions
 from llamachat.terminal.screen import Screen
 
@@ -116,7 +117,7 @@ class Answer:
             self._write_thought(self._thought.finish())
             self._screen.write("\n" if self._thought_ends_line else "\n\n")
         elif self._think == "fold":
-            self._screen.write(f"(thought for {seconds:.0f} s)\n", "dim")
+            self._screen.write(_("(thought for {seconds:.0f} s)").format(seconds=seconds) + "\n", "dim")
 
     def _stop_waiting(self) -> None:
         if self._waiting:

@@ -10,6 +10,7 @@ from typing import TextIO
 
 from llamachat.core.visible import visible
 from llamachat.errors import UsageError
+from llamachat.language import _
 from llamachat.terminal.answer import Answer, drawing
 from llamachat.terminal.options import CommandHint, DisplayOptions
 from llamachat.terminal.screen import Screen
@@ -123,7 +124,10 @@ class InteractiveTerminal:
     def copy(self, text: str) -> None:
         data = text.encode()
         if len(data) > _CLIPBOARD_LIMIT:
-            raise UsageError(f"{len(data)} bytes are more than terminals take at once.", "Copy a code block.")
+            raise UsageError(
+                _("{count} bytes are more than terminals take at once.").format(count=len(data)),
+                _("Copy a code block."),
+            )
         self._screen.write(f"\033]52;c;{base64.b64encode(data).decode()}\a")
         self._screen.flush()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from llamachat.language import _
+
 _MOST_LINES = 50
 _MOST_CHARACTERS = 2000
 """What is longer would push what was said before it off the screen."""
@@ -44,10 +46,14 @@ class Pastes:
 
     def _mark(self, text: str) -> str:
         lines = text.count("\n") + 1
-        size = f"{lines} lines" if lines > 1 else f"{len(text)} characters"
-        mark, number = f"[{size} pasted]", 1
+        size = (
+            _("{lines} lines").format(lines=lines)
+            if lines > 1
+            else _("{count} characters").format(count=len(text))
+        )
+        mark, number = _("[{size} pasted]").format(size=size), 1
         while self._texts.get(mark, text) != text:
             number += 1
-            mark = f"[{size} pasted, no. {number}]"
+            mark = _("[{size} pasted, no. {number}]").format(size=size, number=number)
         self._texts[mark] = text
         return mark

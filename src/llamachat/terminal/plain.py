@@ -9,6 +9,7 @@ from typing import TextIO
 
 from llamachat.core.visible import visible
 from llamachat.errors import UsageError
+from llamachat.language import _
 from llamachat.terminal.answer import Answer, drawing
 from llamachat.terminal.blocks import in_block, unwrap
 from llamachat.terminal.options import DisplayOptions
@@ -86,7 +87,7 @@ class PlainTerminal:
         pass
 
     def copy(self, text: str) -> None:
-        raise UsageError("A pipe has no clipboard.", "Copy in a chat in a terminal.")
+        raise UsageError(_("A pipe has no clipboard."), _("Copy in a chat in a terminal."))
 
 
 def use_utf8(*streams: TextIO) -> None:

@@ -8,6 +8,7 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from llamachat.core.events import Progress, Queued, ThinkingDelta
+from llamachat.language import _
 from llamachat.terminal.screen import Screen
 
 _LEAST_FOR_BAR = 64
@@ -46,9 +47,15 @@ class WaitingLine:
             self._bars.update(self._task, description=_queue(event.position), total=None)
         elif isinstance(event, ThinkingDelta):
             self._thought += 1
-            self._bars.update(self._task, description=f"thinking, {self._thought} tokens", total=None)
+            self._bars.update(
+                self._task,
+                description=_("thinking, {thought} tokens").format(thought=self._thought),
+                total=None,
+            )
         elif event.total - event.cache >= _LEAST_FOR_BAR:
-            text = f"reading {event.processed - event.cache}/{event.total - event.cache} tokens"
+            text = _("reading {processed}/{total} tokens").format(
+                processed=event.processed - event.cache, total=event.total - event.cache
+            )
             done = event.processed - event.cache
             self._bars.update(self._task, description=text, total=event.total - event.cache, completed=done)
 
@@ -71,4 +78,4 @@ class _Seconds(ProgressColumn):
 
 
 def _queue(position: int) -> str:
-    return "waiting in the queue" + (f", {position} ahead" if position else "")
+    return _("waiting in the queue") + (_(", {position} ahead").format(position=position) if position else "")

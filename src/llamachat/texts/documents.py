@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from llamachat.errors import UsageError
+from llamachat.language import _, reason
 from llamachat.texts import encodings
 
 MOST_BYTES = 64 * 2**20
@@ -40,32 +41,44 @@ def text_of(path: Path, data: bytes) -> str:
 def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
     try:
         if not path.is_file():
-            raise UsageError(f"{path} is not a file." if path.exists() else f"There is no file {path}.")
+            raise UsageError(
+                _("{path} is not a file.").format(path=path)
+                if path.exists()
+                else _("There is no file {path}.").format(path=path)
+            )
         if path.stat().st_size > most:
-            raise UsageError(f"{path} is larger than {most // 2**20} MiB.")
+            raise UsageError(_("{path} is larger than {most} MiB.").format(path=path, most=most // 2**20))
         return path.read_bytes()
     except OSError as error:
-        raise UsageError(f"{path} can't be read: {error.strerror}.") from error
+        raise UsageError(
+            _("{path} can't be read: {reason}.").format(path=path, reason=reason(error))
+        ) from error
 
 
 def picture_url(data: bytes, name: str) -> str:
     """A picture as a `data:` URL. Raises UsageError if the bytes are not a picture that models take."""
     if len(data) > MOST_PICTURE_BYTES:
-        raise UsageError(f"{name} is larger than {MOST_PICTURE_BYTES // 2**20} MiB.", "Make it smaller.")
+        raise UsageError(
+            _("{name} is larger than {most} MiB.").format(name=name, most=MOST_PICTURE_BYTES // 2**20),
+            _("Make it smaller."),
+        )
     kind = next((kind for mark, kind in _PICTURES if data.startswith(mark)), None)
     if kind is None and data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         raise UsageError(
-            f"{name} is a WebP picture, which the engine can't read.", "Convert it to PNG or JPEG."
+            _("{name} is a WebP picture, which the engine can't read.").format(name=name),
+            _("Convert it to PNG or JPEG."),
         )
     if kind is None:
-        raise UsageError(f"{name} is not a picture.", "PNG, JPEG, GIF and BMP can be sent.")
+        raise UsageError(
+            _("{name} is not a picture.").format(name=name), _("PNG, JPEG, GIF and BMP can be sent.")
+        )
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def _plain(path: Path, data: bytes) -> str:
     text = encodings.decode(data)
     if text is None:
-        raise UsageError(f"{path} is not a text file.")
+        raise UsageError(_("{path} is not a text file.").format(path=path))
     return text
 
 
@@ -74,7 +87,8 @@ def _library(name: str, path: Path) -> ModuleType:
         return importlib.import_module(name)
     except ImportError as error:
         raise UsageError(
-            f"Reading {path} needs the package {name}.", "Install it with: pip install 'llamachat[files]'"
+            _("Reading {path} needs the package {name}.").format(path=path, name=name),
+            _("Install it with: pip install 'llamachat[files]'"),
         ) from error
 
 
@@ -85,10 +99,15 @@ def _pdf(path: Path, data: bytes) -> str:
     try:
         pages = [page.extract_text() for page in pypdf.PdfReader(io.BytesIO(data)).pages]
     except Exception as error:
-        raise UsageError(f"{path} is not a PDF that can be read: {error}.") from error
+        raise UsageError(
+            _("{path} is not a PDF that can be read: {error}.").format(path=path, error=error)
+        ) from error
     text = "\n\n".join(pages)
     if not text.strip():
-        raise UsageError(f"{path} holds no text.", "It may be a scan: send its pages as pictures with -a.")
+        raise UsageError(
+            _("{path} holds no text.").format(path=path),
+            _("It may be a scan: send its pages as pictures with -a."),
+        )
     return text
 
 
@@ -99,7 +118,9 @@ def _docx(path: Path, data: bytes) -> str:
     try:
         return str(mammoth.extract_raw_text(io.BytesIO(data)).value)
     except Exception as error:
-        raise UsageError(f"{path} is not a Word document that can be read: {error}.") from error
+        raise UsageError(
+            _("{path} is not a Word document that can be read: {error}.").format(path=path, error=error)
+        ) from error
 
 
 def _html(path: Path, data: bytes) -> str:
@@ -116,7 +137,9 @@ def _subtitles(path: Path, data: bytes) -> str:
     try:
         lines = pysubs2.SSAFile.from_string(_plain(path, data))
     except Exception as error:
-        raise UsageError(f"{path} is not a subtitle file that can be read: {error}.") from error
+        raise UsageError(
+            _("{path} is not a subtitle file that can be read: {error}.").format(path=path, error=error)
+        ) from error
     return "\n".join(line.plaintext for line in lines)
 
 
