@@ -67,12 +67,15 @@ class LlamachatError(Exception):
 
     def __str__(self) -> str:
         """Message and hint as the single line that is shown."""
-        gap = "" if self.message.endswith(("。", "？")) else " "
-        return " ".join(f"{self.message}{gap}{self.hint}".split())
+        return self._line(self.hint)
 
     def with_commands(self) -> str:
         """The same where slash commands can be typed."""
-        return " ".join(f"{self.message} {self.command_hint or self.hint}".split())
+        return self._line(self.command_hint or self.hint)
+
+    def _line(self, hint: str) -> str:
+        gap = "" if self.message.endswith(("。", "？")) else " "
+        return " ".join(f"{self.message}{gap}{hint}".split())
 
 
 class MessageTooLarge(LlamachatError):

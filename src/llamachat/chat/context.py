@@ -229,11 +229,15 @@ def _advise(error: MessageTooLarge, last: Message) -> None:
         error.message = _("The question and this answer fill the whole window.")
         error.hint = _("Ask for the rest in a new message, or start the server with a larger --n-ctx.")
     elif error.tokens > error.limit // 2:
-        error.hint = "Start the server with a larger --n-ctx, send a part, or split it."
-        error.command_hint = error.hint.replace("send a part", "send a part (/file PATH:FROM-TO)")
+        error.hint = _("Start the server with a larger --n-ctx, send a part, or split it.")
+        error.command_hint = _(
+            "Start the server with a larger --n-ctx, send a part (/file PATH:FROM-TO), or split it."
+        )
     else:
-        error.hint = "Pinned messages and the system message take the rest."
-        error.command_hint = f"{error.hint[:-1]}: /context lists them, /pin N unpins one."
+        error.hint = _("Pinned messages and the system message take the rest.")
+        error.command_hint = _(
+            "Pinned messages and the system message take the rest: /context lists them, /pin N unpins one."
+        )
 
 
 def _language(conversation: Conversation) -> Lang:

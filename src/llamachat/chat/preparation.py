@@ -83,9 +83,9 @@ def _get_consent(session: Session, face: Face, prepared: Prepared) -> None:
     turns = len(_going(session, prepared))
     if turns and session.settings.on_full == "stop":
         error = WindowFull(turns)
-        if not face.ask(f"{error.message} Send it?"):
-            error.hint = "Decide: on-full drop or summarise, or a new conversation."
-            error.command_hint = (
+        if not face.ask(_("{message} Send it?").format(message=error.message)):
+            error.hint = _("Decide: on-full drop or summarise, or a new conversation.")
+            error.command_hint = _(
                 "Decide: /set on-full drop (or summarise), /undo, or /clear; /context shows what is there."
             )
             raise error
@@ -100,9 +100,13 @@ def _tell_what_goes(session: Session, face: Face, prepared: Prepared) -> None:
     if len(excerpt) > EXCERPT:
         excerpt = excerpt[:EXCERPT] + "…"
     turns = len(going)
-    what = f"1 turn goes out: “{excerpt}”" if turns == 1 else f"{turns} turns go out, from “{excerpt}” on"
-    more = "; /context shows what the model sees" if face.commands else ""
-    face.tell(f"[the window is full: {what}{more}]")
+    what = (
+        _("1 turn goes out: “{excerpt}”").format(excerpt=excerpt)
+        if turns == 1
+        else _("{turns} turns go out, from “{excerpt}” on").format(turns=turns, excerpt=excerpt)
+    )
+    more = _("; /context shows what the model sees") if face.commands else ""
+    face.tell(_("[the window is full: {what}{more}]").format(what=what, more=more))
 
 
 def _summed_up(

@@ -64,9 +64,9 @@ class Repl:
         if not reply.text.strip():
             self.terminal.tell(_("[the model has nothing to add]"))
         elif reply.done.finish_reason == "interrupted":
-            self._tell_end("stopped")
+            self._tell_end(_("stopped"))
         elif reply.done.finish_reason == "length":
-            self._tell_end("cut at its greatest length")
+            self._tell_end(_("cut at its greatest length"))
         if self.show_stats and self.stats:
             self.terminal.tell(self.stats)
 
@@ -86,7 +86,7 @@ class Repl:
             self._tell_of_cut(None)
             self._say(error)
         except KeyboardInterrupt:
-            self.terminal.tell("Stopped.")
+            self.terminal.tell(_("Stopped."))
 
     def _attempt(self, text: str) -> None:
         """Do what was typed; whatever fails, the text comes back for editing."""
@@ -103,14 +103,14 @@ class Repl:
             if not self.terminal.interactive:
                 raise
             self.draft = text
-            self.terminal.tell("Stopped.")
+            self.terminal.tell(_("Stopped."))
 
     def _tell_of_cut(self, before: Message | None) -> None:
         if self.session.cut_answer not in (None, before):
-            self._tell_end("broken off")
+            self._tell_end(_("broken off"))
 
     def _tell_end(self, how: str) -> None:
-        more = ": /continue goes on from there" if self.terminal.commands else ""
+        more = _(": /continue goes on from there") if self.terminal.commands else ""
         self.terminal.tell(f"[{how}{more}]")
 
     def _say(self, error: LlamachatError) -> None:

@@ -210,7 +210,7 @@ def _no_answer(finish_reason: str) -> LlamachatError:
     if finish_reason == "interrupted":
         return Stopped(_("Stopped before an answer came."))
     if finish_reason == "length":
-        error = ServerError("There was no room for an answer.", "--max-tokens gives it more.")
-        error.command_hint = "/set max_tokens gives it more."
+        error = ServerError(_("There was no room for an answer."), _("--max-tokens gives it more."))
+        error.command_hint = _("/set max_tokens gives it more.")
         return error
-    return ServerError("The model gave an empty answer.", "Send the message again, or change it.")
+    return ServerError(_("The model gave an empty answer."), _("Send the message again, or change it."))

@@ -63,9 +63,9 @@ def refused_key() -> AuthError:
 def broken(*, empty: bool) -> BrokenAnswer:
     if empty:
         return BrokenAnswer(
-            "The server ended the stream without a word.",
-            "Its window may be full: send less at once, or start a new conversation.",
-            command_hint="Its window may be full: send less at once, or /clear starts a new conversation.",
+            _("The server ended the stream without a word."),
+            _("Its window may be full: send less at once, or start a new conversation."),
+            command_hint=_("Its window may be full: send less at once, or /clear starts a new conversation."),
             empty=True,
         )
     return BrokenAnswer(_("The connection broke off before the answer was complete."), "", empty=False)
@@ -150,9 +150,9 @@ def from_message(message: str, code: str | None, body: object) -> LlamachatError
     found = next((m for m in (p.search(message) for p in _SIZES) if m), None)
     said: Mapping[str, Any] = body if isinstance(body, Mapping) else {}
     return ContextExceeded(
-        f"The conversation is larger than the model's window: {text.rstrip('.')}.",
-        "Start a new one; `llamachat serve --n-ctx` makes the window larger.",
-        command_hint="/clear starts a new one; `llamachat serve --n-ctx` makes the window larger.",
+        _("The conversation is larger than the model's window: {text}.").format(text=text.rstrip(".")),
+        _("Start a new one; `llamachat serve --n-ctx` makes the window larger."),
+        command_hint=_("/clear starts a new one; `llamachat serve --n-ctx` makes the window larger."),
         prompt_tokens=int(found["prompt"]) if found else _number(said.get("n_prompt_tokens")),
         n_ctx=int(found["n_ctx"]) if found else _number(said.get("n_ctx")),
     )
