@@ -33,6 +33,7 @@ from llamachat import paths
 from llamachat.chat import turn
 from llamachat.chat.session import Session, Settings
 from llamachat.client import ChatClient
+from llamachat.core import presets
 from llamachat.core.events import Event, TextDelta
 from llamachat.core.sampling import Sampling
 from llamachat.errors import LlamachatError, Unavailable
@@ -77,7 +78,7 @@ def ask(
     long: Long = "error",
     base_url: str | None = None,
     api_key: str | None = None,
-    model: str = "local-model",
+    model: str = presets.MODEL,
     **sampling: Any,
 ) -> Any:
     """The answer to `prompt`, asked about `text` if there is one; `text` may be `long`er than the window.
@@ -107,7 +108,7 @@ def batch(
     journal: str | Path | None = None,
     base_url: str | None = None,
     api_key: str | None = None,
-    model: str = "local-model",
+    model: str = presets.MODEL,
     **sampling: Any,
 ) -> Iterator[RowAnswer]:
     """The rows with their answers, in their order, as soon as they are there.
@@ -152,7 +153,7 @@ class Chat:
         system: str = "",
         base_url: str | None = None,
         api_key: str | None = None,
-        model: str = "local-model",
+        model: str = presets.MODEL,
         transcripts: str | Path | None = None,
         **sampling: Any,
     ) -> None:

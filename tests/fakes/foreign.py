@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, ClassVar
 
-from tests.fakes.server import Handler, serve, tokens
+from tests.fakes.server import Handler, Play, both, serve, tokens
 
 N_CTX = 512
 MODEL = "big"
@@ -33,17 +33,49 @@ class LlamaServer(Handler):
 
 
 class Vllm(Handler):
-    health: ClassVar[dict[str, Any]] = {}
+    """As vLLM's documentation shows its answers: it checks the model's name, and `/health` is empty."""
+
+    def do_GET(self) -> None:
+        if self.path == "/health":
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        elif self.path == "/v1/models":
+            card = {"id": MODEL, "object": "model", "created": 1705334400, "owned_by": "vllm", "root": MODEL}
+            self.json(200, {"object": "list", "data": [{**card, "parent": None, "max_model_len": N_CTX}]})
+        else:
+            super().do_GET()
 
     def reply(self, body: dict[str, Any]) -> None:
+        asked = tokens(body)
         if body["model"] != MODEL:
-            self.json(404, {"error": {"message": f"The model `{body['model']}` does not exist."}})
+            self.refuse(404, "NotFoundError", f"The model `{body['model']}` does not exist.")
         elif self.path == "/tokenize":
-            self.json(200, {"count": tokens(body), "max_model_len": N_CTX, "tokens": []})
-        elif self.path.endswith("/chat/completions"):
+            self.json(200, {"count": asked, "max_model_len": N_CTX, "tokens": [0] * asked})
+        elif not self.path.endswith("/chat/completions"):
+            self.json(404, {"detail": "Not Found"})
+        elif asked >= N_CTX:
+            length = f"This model's maximum context length is {N_CTX} tokens"
+            self.refuse(400, "BadRequestError", f"{length}. However, your request has {asked} input tokens.")
+        elif body.get("stream"):
             super().reply(body)
         else:
-            self.json(404, {"detail": "Not Found"})
+            self.whole(body)
+
+    def refuse(self, status: int, kind: str, message: str) -> None:
+        self.json(status, {"error": {"message": message, "type": kind, "param": None, "code": status}})
+
+    def whole(self, body: dict[str, Any]) -> None:
+        chunks = list(self._scene(body["messages"][-1]["content"], body))
+        said = "".join(c["delta"].get("content", "") for chunk in chunks for c in chunk["choices"])
+        message: dict[str, Any] = {"role": "assistant", "content": said, "tool_calls": []}
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+        usage = {"prompt_tokens": tokens(body), "completion_tokens": 7, "total_tokens": tokens(body) + 7}
+        head = {"id": "chatcmpl-1", "object": "chat.completion", "created": 0, "model": MODEL}
+        self.json(200, {**head, "choices": [choice], "usage": usage})
+
+    def _scene(self, asked: str, body: dict[str, Any]) -> Play:
+        return both('{"n": 7}')() if "response_format" in body else super()._scene(asked, body)
 
 
 def main() -> None:

@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx2
 import psutil
 import pytest
 
 from tests import fakes
-from tests.integration.engine_process import Engine, Stream, question, text_of
+from tests.integration.engine_process import Engine, Stream, question, small_model, text_of
 from tests.support import clean_env, free_port, wait_for
+from tests.support import llamachat as run
 
 pytestmark = [
     pytest.mark.slow,
@@ -61,6 +63,18 @@ def health(engine: psutil.Process) -> dict[str, object]:
     port = int(words[words.index("--port") + 1])
     said: dict[str, object] = Engine(port, None, Path()).health()  # type: ignore[arg-type]
     return said
+
+
+def metrics(engine: psutil.Process) -> tuple[float, float]:
+    """Requests that were answered, and prompt tokens that were read."""
+    words = command(engine)
+    url = f"http://127.0.0.1:{words[words.index('--port') + 1]}/metrics"
+    text = httpx2.get(url).text
+    return figure(text, "llamachat_requests_total"), figure(text, "llamachat_prompt_tokens_read_total")
+
+
+def figure(text: str, name: str) -> float:
+    return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name))
 
 
 @pytest.fixture(scope="module")
@@ -129,10 +143,31 @@ def busy(cluster: Cluster, chats: int) -> Iterator[None]:
     assert len(ends) >= chats and set(ends) == {"[DONE]"}
 
 
-def test_a_new_configuration_loses_no_request(cluster: Cluster) -> None:
+def test_another_model_loses_no_request(cluster: Cluster, tmp_path: Path) -> None:
+    other = tmp_path / "other.gguf"
+    other.symlink_to(small_model())
     with busy(cluster, 4):
-        cluster.deploy(replicas="2", n_ctx="1024")
-    assert {health(engine)["n_ctx"] for engine in cluster.engines()} == {1024}
+        cluster.deploy(replicas="2", model=str(other))
+    assert {health(engine)["model"] for engine in cluster.engines()} == {"other"}
+    with busy(cluster, 4):
+        cluster.deploy(replicas="2")
+
+
+def test_a_batch_is_spread_over_the_replicas_and_each_reads_the_prefix_once(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    rows = "\n".join(json.dumps({"text": f"row {n}"}) for n in range(48))
+    (tmp_path / "rows.jsonl").write_text(rows)
+    env = clean_env(tmp_path, LLAMACHAT_BASE_URL=f"http://127.0.0.1:{cluster.gateway.port}/v1")
+    before = {engine.pid: metrics(engine) for engine in cluster.engines()}
+    prompt = "Read this with care. " + "word " * 200 + "{text}"
+    options = ["--prompt", prompt, "--max-tokens", "2", "--parallel", "16"]
+    done = run("batch", "rows.jsonl", "-o", "out.jsonl", *options, env=env, cwd=tmp_path)
+    assert (tmp_path / "out.jsonl").read_text().count("\n") == 48, done.stderr
+    for engine in cluster.engines():
+        requests, read = (now - then for now, then in zip(metrics(engine), before[engine.pid], strict=True))
+        assert requests >= 3
+        assert read < 200 + requests * 60
 
 
 def test_replicas_follow_the_load(cluster: Cluster) -> None:
@@ -147,7 +182,7 @@ def test_replicas_follow_the_load(cluster: Cluster) -> None:
 
 
 def test_a_replica_that_is_killed_takes_its_engine_with_it_and_no_other_stream(cluster: Cluster) -> None:
-    streams = [cluster.ask(session, "Tell me a story.", max_tokens=40) for session in SESSIONS]
+    streams = [cluster.ask(f"{n}", "Tell me a story.", max_tokens=40) for n in range(50)]
     killed, kept = cluster.engines()
     replica = killed.parent()
     assert replica is not None

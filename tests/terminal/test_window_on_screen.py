@@ -320,7 +320,7 @@ def test_a_server_that_says_its_window_is_full_gets_less(env: dict[str, str], sc
 @pytest.mark.parametrize("kind", ["llama-server", "vllm"])
 def test_other_servers_are_asked_for_their_window_and_their_counts(env: dict[str, str], kind: str) -> None:
     with fake_server("--kind", kind, module=foreign.__name__) as server:
-        one = Chat(["--base-url", server.url, "--no-intro", "--model", foreign.MODEL], env, 100, 60)
+        one = Chat(["--base-url", server.url, "--no-intro"], env, 100, 60)
         fill(one)
         assert {row[3] for row in rows(one)[1:]} == {"103 tokens", "106 tokens"}
         one.ask("the next")
@@ -332,7 +332,7 @@ def test_other_servers_are_asked_for_their_window_and_their_counts(env: dict[str
 
 def test_the_window_is_that_of_the_model_that_is_asked_now(env: dict[str, str]) -> None:
     with fake_server("--kind", "vllm", module=foreign.__name__) as server:
-        one = Chat(["--base-url", server.url, "--no-intro"], env, 100, 60)
+        one = Chat(["--base-url", server.url, "--no-intro", "--model", "other"], env, 100, 60)
         one.ask("/show max_tokens")
         one.see("512, a quarter of the window")
         one.ask(f"/model {foreign.MODEL}")

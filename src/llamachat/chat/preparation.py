@@ -129,9 +129,8 @@ def _summed_up(
 
 def _ask(session: Session, face: Face, messages: Sequence[Message], max_tokens: int) -> str:
     """The model's answer, not shown; empty if it failed. Raises Stopped if the user stopped it."""
-    settings = session.settings
-    sampling = settings.sampling.given() | {"temperature": 0.2, "max_tokens": max_tokens}
-    request = Request(requests(messages), settings.model, sampling, session_id=session.id)
+    sampling = session.settings.sampling.given() | {"temperature": 0.2, "max_tokens": max_tokens}
+    request = Request(requests(messages), session.asked_model, sampling, session_id=session.id)
     text = ""
     try:
         with session.client.stream(request) as stream, face.answer(stream.cancel) as view:

@@ -23,7 +23,7 @@ from llamachat.store.journal import NoJournal
 class Settings:
     """What a chat is set to. `system` is the first message of new conversations, None for the language's."""
 
-    model: str = "local-model"
+    model: str = presets.MODEL
     lang: Lang = "zh"
     system: str | None = None
     on_full: OnFull = "drop"
@@ -86,10 +86,15 @@ class Session:
         piped: bool = False,
     ) -> Session:
         """A session at a new conversation; `n_ctx` is the window if the server does not say it."""
-        window = ContextWindow(lambda: client.window(session.settings.model), n_ctx=n_ctx)
+        window = ContextWindow(lambda: client.window(session.asked_model), n_ctx=n_ctx)
         session = cls(client, journal, window, settings, Conversation(), facts, piped=piped)
         session.begin()
         return session
+
+    @property
+    def asked_model(self) -> str:
+        """The model that requests name."""
+        return self.facts.asked(self.settings.model) if self.facts else self.settings.model
 
     @property
     def answering(self) -> str:

@@ -178,7 +178,7 @@ def _send(session: Session, face: Face, prepared: Prepared, reply: Reply) -> Non
 
 
 def _stream(session: Session, face: Face, prepared: Prepared, reply: Reply) -> None:
-    model, fitted = session.settings.model, prepared.fitted
+    model, fitted = session.asked_model, prepared.fitted
     sampling = session.settings.sampling.given() | {"max_tokens": fitted.max_tokens}
     request = Request(requests(fitted.messages), model, sampling, reply.goes_on, session.id)
     parameters = {"model": model, **sampling}

@@ -31,6 +31,8 @@ _SIZES = (
     re.compile(r"context length is (?P<n_ctx>\d+) tokens.*?requested (?P<prompt>\d+) tokens", re.I | re.S),
     # llamachat's engine: "maximum context length is 2048 tokens, but the prompt has 3010 tokens."
     re.compile(r"context length is (?P<n_ctx>\d+) tokens.*?prompt has (?P<prompt>\d+) tokens", re.I | re.S),
+    # Newer vLLM: "maximum context length is 2048 tokens. However, your request has 3010 input tokens."
+    re.compile(r"context length is (?P<n_ctx>\d+) tokens.*?request has (?P<prompt>\d+) input", re.I | re.S),
     # llama-server: "request (3010 tokens) exceeds the available context size (2048 tokens)"
     re.compile(r"request \((?P<prompt>\d+) tokens\) exceeds .*?size \((?P<n_ctx>\d+) tokens\)", re.I | re.S),
     # llama_cpp's own: "Requested tokens (3010) exceed context window of 2048"

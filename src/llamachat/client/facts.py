@@ -9,6 +9,7 @@ from typing import Any
 
 from llamachat.client import http
 from llamachat.client.error_translation import refused_key
+from llamachat.core import presets
 from llamachat.core.visible import one_line
 from llamachat.errors import ServerError
 from llamachat.language import _
@@ -22,6 +23,12 @@ class ServerFacts:
     n_ctx: int | None = None
     lanes: int | None = None
     bundled: bool = False
+    only_model: str | None = None
+    """The one name that requests may give, at a server that has one model and checks names, as vLLM does."""
+
+    def asked(self, named: str) -> str:
+        """The model to ask for: `named`, unless that is the default, which such a server refuses."""
+        return self.only_model if self.only_model and named == presets.MODEL else named
 
 
 def fetch(base_url: str, api_key: str) -> ServerFacts:
@@ -34,6 +41,8 @@ def fetch(base_url: str, api_key: str) -> ServerFacts:
             _("The server at {base_url} is still loading its model.").format(base_url=base_url),
             _("Try --wait 60."),
         )
+    if status == 200 and said is None:  # vLLM: /health is empty
+        return _read_list(http.call(base_url, api_key, "/v1/models")[1])
     return _read(said)
 
 
@@ -69,6 +78,15 @@ def _read(said: Any) -> ServerFacts:
         lanes=_positive(said.get("lanes")),
         bundled=said.get("bundled", said.get("embedded")) is True,
     )
+
+
+def _read_list(said: Any) -> ServerFacts:
+    """Of OpenAI's list of models, with vLLM's `max_model_len`."""
+    models = said.get("data") if isinstance(said, Mapping) else None
+    match models:
+        case [{"id": str(name), **more}]:
+            return ServerFacts(one_line(name, 80), _positive(more.get("max_model_len")), only_model=name)
+    return ServerFacts()
 
 
 def _positive(value: Any) -> int | None:

@@ -13,6 +13,9 @@ from llamachat.core.conversation import Conversation
 
 Lang = Literal["zh", "en"]
 
+MODEL = "local-model"
+"""The model that requests name unless the user names one; llama.cpp's servers take any name."""
+
 SYSTEM: dict[Lang, str] = {
     "zh": "你是一个智能助理，你的回答总是正确的、有用的和内容非常精简.",
     "en": "You are an intelligent assistant. Your answers are always correct, useful and very concise.",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from llamachat.client import ServerWindow
+from llamachat.client import ServerFacts, ServerWindow
 from llamachat.client.completions import Completions
 from llamachat.core.conversation import Message
 from llamachat.core.events import Done, Event, TextDelta, Usage
@@ -57,13 +57,11 @@ class Asker:
     `lanes` is how many requests the server answers at once.
     """
 
-    def __init__(
-        self, completions: Completions, window: ServerWindow, model: str | None = None, lanes: int = 1
-    ) -> None:
+    def __init__(self, completions: Completions, window: ServerWindow, said: ServerFacts) -> None:
         self._completions = completions
         self.window = window
-        self.lanes = lanes
-        self._model = model
+        self.lanes = said.lanes or 1
+        self._said = said
 
     def ask(self, question: Question, messages: Messages, show: Show | None = None) -> Answer:
         """The answer to `messages`; `show` gets the events as they come.
@@ -115,13 +113,15 @@ class Asker:
     def _ask(self, question: Question, messages: Messages, room: int | None, show: Show | None) -> Answer:
         parts: list[str] = []
         done = Done("stop")
-        for event in self._events(question.body(messages, room), show):
+        for event in self._events(
+            question.body(messages, room) | {"model": self._said.asked(question.model)}, show
+        ):
             if isinstance(event, TextDelta):
                 parts.append(event.text)
             elif isinstance(event, Done):
                 done = event
         text = "".join(parts)
-        return Answer(text, text, done.finish_reason, done.usage, done.timings, self._model)
+        return Answer(text, text, done.finish_reason, done.usage, done.timings, self._said.model)
 
     def _events(self, body: Mapping[str, Any], show: Show | None) -> Iterator[Event]:
         events = self._completions.stream(body) if show else self._completions.whole(body)

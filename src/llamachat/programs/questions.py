@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from llamachat.core import presets
 from llamachat.errors import UsageError
 from llamachat.language import _
 from llamachat.programs.shapes import AnyText, Shape
@@ -25,7 +26,7 @@ class Question:
     shape: Shape = field(default_factory=AnyText)
     sampling: Mapping[str, Any] = field(default_factory=lambda: SAMPLING)
     max_tokens: int | None = None
-    model: str = "local-model"
+    model: str = presets.MODEL
 
     def messages(self, prompt: str, images: tuple[str, ...] = ()) -> list[dict[str, Any]]:
         """The messages that ask `prompt`; `images` are URLs. What many requests share comes first."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from llamachat.core import presets
 from llamachat.errors import UsageError
 from llamachat.language import _
 
@@ -199,7 +200,7 @@ def _openai_line(row: Row, answer: Mapping[str, Any]) -> Mapping[str, Any]:
         "id": f"chatcmpl-{row.number}",
         "object": "chat.completion",
         "created": answer.get("created", 0),
-        "model": answer.get("model") or "local-model",
+        "model": answer.get("model") or presets.MODEL,
         "choices": [
             {
                 "index": 0,

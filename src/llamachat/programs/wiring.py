@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from llamachat.client import ServerFacts, facts, http, server_window
 from llamachat.client.completions import Completions
+from llamachat.core import presets
 from llamachat.errors import Unavailable
 from llamachat.programs.asking import Asker
 from llamachat.programs.own_server import OwnServer
@@ -23,7 +24,7 @@ class Server:
     base_url: str
     api_key: str
     named: bool
-    model: str = "local-model"
+    model: str = presets.MODEL
     keep: bool = False
 
 
@@ -46,6 +47,7 @@ def connected(
             own = stack.enter_context(OwnServer("--port=0", keep=server.keep))
             url, key = own.base_url, own.api_key
             said = facts.fetch(url, key)
-        window = server_window(lambda path, body: http.call(url, key, path, body)[1], server.model)
+        model = said.asked(server.model)
+        window = server_window(lambda path, body: http.call(url, key, path, body)[1], model)
         completions = stack.enter_context(Completions(url, key, session, priority))
-        yield Asker(completions, window, said.model, said.lanes or 1), said
+        yield Asker(completions, window, said), said

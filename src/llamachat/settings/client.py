@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, model_validator
 from typing_extensions import Self
 
+from llamachat.core import presets
 from llamachat.core.base_url import checked
 from llamachat.errors import UsageError
 from llamachat.language import _, reason
@@ -19,7 +20,7 @@ class ClientOptions(Options):
         "http://localhost:8000/v1", "address of the server", metavar="URL"
     )
     api_key: ApiKey = option("not-needed", "the server's key", metavar="KEY", min_length=1)
-    model: str = option("local-model", "model name to ask for", flags=("-m",))
+    model: str = option(presets.MODEL, "model name to ask for", flags=("-m",))
     system: str | None = option(None, "the system message", metavar="TEXT", flags=("-s",))
     system_file: Path | None = option(None, "a text file that holds the system message", metavar="FILE")
 
