@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from llamachat import __version__
+from llamachat.cli.help_format import HelpFormatter
 from llamachat.errors import UsageError
 from llamachat.language import N_, _, gettext, ngettext
 
@@ -86,6 +87,9 @@ def build(commands: Collection[Command]) -> argparse.ArgumentParser:
 
 class _Parser(argparse.ArgumentParser):
     """Reports errors in one line, with the nearest valid name; argparse would print the usage too."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(formatter_class=HelpFormatter, **options)
 
     def error(self, message: str) -> NoReturn:
         text = _("{message}.").format(message=message.removeprefix("argument "))

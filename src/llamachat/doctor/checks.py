@@ -146,10 +146,11 @@ def check_terminal() -> list[Finding]:
         if sys.stdout.isatty()
         else _("output goes to a file or pipe")
     )
-    findings = [Finding("terminal", "good", f"TERM={os.environ.get('TERM', '')}, {where}")]
+    text = _("TERM={term}, {where}").format(term=os.environ.get("TERM", ""), where=where)
+    findings = [Finding("terminal", "good", text)]
     if os.environ.get("TERM") == "dumb":
         findings = [Finding("terminal", "warning", _("TERM is dumb"), _("Use a terminal with colours."))]
-    text = f"{sys.stdout.encoding}, LANG={os.environ.get('LANG', '')}"
+    text = _("{encoding}, LANG={lang}").format(encoding=sys.stdout.encoding, lang=os.environ.get("LANG", ""))
     if encoding != "utf8":
         advice = _("Set LANG=C.UTF-8 or PYTHONUTF8=1, or Chinese is garbled.")
         return [*findings, Finding("locale", "warning", text, advice)]
