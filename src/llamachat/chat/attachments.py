@@ -45,11 +45,10 @@ def file(repl: Repl, argument: str) -> None:
     )
     tokens = attach(session, where, path.suffix.removeprefix("."), text)
     about = "" if session.window.counter.exact else _("about ")
-    size = ", ".join(
-        [
-            counted(len(text), "{} character", "{} characters"),
-            about + counted(tokens, "{} token", "{} tokens"),
-        ]
+    size = _("{characters}, {about}{tokens}").format(
+        characters=counted(len(text), "{} character", "{} characters"),
+        about=about,
+        tokens=counted(tokens, "{} token", "{} tokens"),
     )
     repl.terminal.tell(
         _("{where}: {size}, goes out with the next message; /file {detach} detaches it.").format(
