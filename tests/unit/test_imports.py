@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "grammar": {"grammar"},
     "tools": {"tools", "grammar"},
     "texts": {"texts", "errors"},
-    "chat": {"chat", "client", "store", "texts", "core", "errors"},
+    "chat": {"chat", "programs", "client", "store", "texts", "core", "errors"},
     "programs": {"programs", "client", "store", "texts", "core", "errors"},
     "api": {"paths", "running", "programs", "chat", "client", "store", "texts", "core", "errors"},
     "doctor": {"doctor", "hub", "server", "core", "errors"},

@@ -36,7 +36,7 @@ def test_ctrl_c_while_an_error_is_shown_leaves_neither_the_chat_nor_the_text_beh
     terminal = HastyTerminal("/nothing", "bye")
     client = ChatClient("http://127.0.0.1:9/v1", "none")
     session = Session.open(client, NoJournal(), Settings())
-    assert Repl(session, terminal, Path("none.db")).run(intro=False) == ExitStatus.OK
+    assert Repl(session, terminal, Path("none.db"), Path("none")).run(intro=False) == ExitStatus.OK
     assert "There is no command /nothing." in terminal.errors.getvalue()
     assert "/nothing" in terminal.drafts
     client.close()

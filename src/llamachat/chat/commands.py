@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llamachat.chat import attachments, clipboard, inspection, revisions
+from llamachat.chat import attachments, clipboard, inspection, revisions, template_commands
 from llamachat.chat import history_commands as history
 from llamachat.chat import settings_commands as settings
 from llamachat.errors import UsageError
@@ -105,6 +105,13 @@ COMMANDS: tuple[Command, ...] = (
         "PATH[:FROM-TO]",
         N_("attaches a text file, or lines of it, to the next message; `off` detaches"),
         attachments.file,
+    ),
+    Command(
+        "t",
+        "[NAME [TEXT]]",
+        N_("lists the templates, sends TEXT by one, or every message from now on; `off` ends that"),
+        template_commands.use,
+        (template_commands.OFF,),
     ),
     Command(
         "copy", "[N]", N_("copies the last answer, or its N-th code block, to the clipboard"), clipboard.copy

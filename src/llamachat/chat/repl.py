@@ -9,10 +9,12 @@ from llamachat.chat import commands, turn
 from llamachat.chat.face import Terminal
 from llamachat.chat.session import Session
 from llamachat.chat.stats import footer
+from llamachat.chat.template_commands import InUse
 from llamachat.core.conversation import Message
 from llamachat.core.presets import INTRODUCE
 from llamachat.errors import AuthError, ExitStatus, LlamachatError
 from llamachat.language import _
+from llamachat.programs.templates import Words
 
 FAREWELL = "BYE BYE!"
 _LEAVE = ("bye", "quit", "exit")
@@ -23,12 +25,15 @@ class Repl:
     """A session at a terminal. It outlives any turn.
 
     `draft` is given back for editing at the next prompt; `stats` are the numbers of the last answer, and
-    `show_stats` has them shown after each; `transcripts` is the file that other conversations are read from.
+    `show_stats` has them shown after each; `transcripts` is the file that other conversations are read from,
+    `templates` the folder of the user's; `in_use` is the one that messages are put into.
     """
 
     session: Session
     terminal: Terminal
     transcripts: Path
+    templates: Path
+    in_use: InUse | None = None
     show_stats: bool = False
     stats: str = ""
     draft: str = ""
@@ -79,7 +84,8 @@ class Repl:
         """The article's first question. A key that is refused now will always be refused."""
         try:
             with self.terminal.interruptible():
-                self._ask(INTRODUCE[self.session.settings.lang], titled=False)
+                asked = INTRODUCE[self.session.settings.lang]
+                self.after(turn.ask(self.session, self.terminal, asked, titled=False))
         except AuthError:
             raise
         except LlamachatError as error:
@@ -126,7 +132,9 @@ class Repl:
         elif text.startswith("/") and not text.startswith("//"):
             commands.run(self, text)
         else:
-            self._ask(text.removeprefix("/"))
+            self.ask(text.removeprefix("/"), self.in_use.words if self.in_use else None)
 
-    def _ask(self, text: str, *, titled: bool = True) -> None:
-        self.after(turn.ask(self.session, self.terminal, text, titled=titled))
+    def ask(self, text: str, words: Words | None = None) -> None:
+        """Send `text`, put into the `words` of a template, after what is attached."""
+        compose = words.ask if words else turn.behind
+        self.after(turn.ask(self.session, self.terminal, text, compose=compose))

@@ -6,6 +6,7 @@ On any error the conversation stays as it was; what came of the turn is a branch
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from llamachat.chat.face import Face
@@ -86,9 +87,24 @@ class Reply:
         self.conversation = self.conversation.changed(node.id, answer)
 
 
-def ask(session: Session, face: Face, text: str, *, titled: bool = True) -> Reply:
-    """Send `text`, after what is attached. The first `titled` one gives the conversation its title."""
-    question = Message("user", "\n\n".join([*session.attached, text]))
+def behind(attached: str, text: str) -> str:
+    """A message as it is typed."""
+    return "\n\n".join(filter(None, (attached, text)))
+
+
+def ask(
+    session: Session,
+    face: Face,
+    text: str,
+    *,
+    compose: Callable[[str, str], str] = behind,
+    titled: bool = True,
+) -> Reply:
+    """Send what `compose` makes of what is attached and `text`.
+
+    The first `titled` one gives the conversation its title.
+    """
+    question = Message("user", compose("\n\n".join(session.attached), text))
     prepared = prepare(session, face, session.conversation, question)
     # A summary stays, whatever becomes of the question.
     session.conversation = prepared.conversation.without_last()

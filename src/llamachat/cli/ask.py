@@ -19,10 +19,8 @@ from llamachat.core.conversation import Conversation, Message
 from llamachat.core.events import Done, Event, Progress, Queued, TextDelta
 from llamachat.errors import AnswerCut, ExitStatus, UsageError
 from llamachat.language import _
-from llamachat.programs import templates
 from llamachat.programs.asking import Answer, Asker, Show
 from llamachat.programs.long_texts import LongText
-from llamachat.programs.questions import fill
 from llamachat.programs.shapes import AnyText, Shape
 from llamachat.programs.wiring import connected
 from llamachat.settings.ask import AskSettings
@@ -50,13 +48,13 @@ def run(args: argparse.Namespace) -> int:
     if plan.template.picture and not images:
         raise UsageError(_("This template needs a picture."), _("Give it with -a FILE."))
     if settings.continue_last:
-        return _go_on(settings, plan, _prompt(plan.words, text, asked))
+        return _go_on(settings, plan, plan.words.ask(text, asked))
     with connected(programs.server(settings, keep=settings.keep), programs.tell_starting) as (asker, _server):
         view = _View(plan.question.shape, settings)
         answer = _ask(asker, plan, settings, text, asked, images, view.show)
     view.finish(answer)
     if settings.store:
-        _remember(settings, plan, _prompt(plan.words, text, asked), asked, answer)
+        _remember(settings, plan, plan.words.ask(text, asked), asked, answer)
     if answer.finish_reason == "length":
         raise AnswerCut(answer.usage.completion_tokens if answer.usage else 0, answer.text)
     return ExitStatus.OK
@@ -129,7 +127,7 @@ def _ask(
     show: Show,
 ) -> Answer:
     def compose(part: str) -> str:
-        return _prompt(plan.words, part, asked) if text else _prompt(plan.words, asked, "")
+        return plan.words.ask(part, asked) if text else plan.words.ask(asked, "")
 
     if images:
         return asker.ask(plan.question, plan.question.messages(compose(text), images), show)
@@ -137,13 +135,6 @@ def _ask(
     return LongText(asker, plan.question, compose, overlap=settings.overlap, tell=_tell_progress).ask(
         text, long, show
     )
-
-
-def _prompt(words: templates.Words, text: str, asked: str) -> str:
-    """The template with the text, and with the question if it wants one; else that follows the text."""
-    if "{question}" not in words.prompt:
-        text, asked = "\n\n".join(filter(None, (text, asked))), ""
-    return fill(words.prompt, {"input": text, "question": asked}).strip()
 
 
 def _input(settings: AskSettings) -> str:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
 
 from llamachat import paths
 from llamachat.chat import history_commands
@@ -14,13 +17,15 @@ from llamachat.chat.commands import COMMANDS
 from llamachat.chat.face import Terminal
 from llamachat.chat.repl import Repl
 from llamachat.chat.session import Session, Settings
-from llamachat.cli import console
+from llamachat.chat.template_commands import InUse, words_of
+from llamachat.cli import console, programs
 from llamachat.cli.history import LISTED_BY
 from llamachat.client import ChatClient, ServerFacts, facts
 from llamachat.core import presets
 from llamachat.core.sampling import Sampling
 from llamachat.errors import NotFoundError, ServerError
 from llamachat.language import _
+from llamachat.programs.templates import available
 from llamachat.settings import base
 from llamachat.settings.chat import ChatSettings, ConversationOptions
 from llamachat.store.journal import Journal, NoJournal
@@ -30,20 +35,29 @@ from llamachat.terminal.options import CommandHint, DisplayOptions
 from llamachat.terminal.plain import PlainTerminal, use_utf8
 
 
-def command_hints() -> tuple[CommandHint, ...]:
-    return tuple(CommandHint(c.name, c.arguments, _(c.summary), c.values) for c in COMMANDS)
+def command_hints(folder: Path) -> tuple[CommandHint, ...]:
+    """What Tab completes; `folder` has the user's templates."""
+    names = tuple(sorted({named.name for named in available(folder)}))
+    more = {"t": names}
+    return tuple(
+        CommandHint(c.name, c.arguments, _(c.summary), (*more.get(c.name, ()), *c.values)) for c in COMMANDS
+    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     base.add_options(parser, ChatSettings)
+    programs.add_params(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    return chat(base.load(ChatSettings, vars(args)))
+    return chat(base.load(ChatSettings, vars(args)), dict(args.param))
 
 
-def chat(options: ChatSettings) -> int:
-    """A chat with these settings, until the user leaves; the exit status."""
+def chat(options: ChatSettings, params: Mapping[str, str] = MappingProxyType({})) -> int:
+    """A chat with these settings, until the user leaves; the exit status. `params` are the template's."""
+    folder = paths.templates_folder()
+    if options.template:  # what is wrong with it is said before the server is waited for
+        words_of(options.template, params, console.language(options.lang), folder)
     url, api_key = options.base_url, console.api_key(options)
     use_utf8(sys.stdin, sys.stdout, sys.stderr)
     said = facts.wait(url, api_key, options.wait, _tell_waiting)
@@ -54,20 +68,28 @@ def chat(options: ChatSettings) -> int:
                 _banner(terminal, url, options.model, said)
             client.warm_up()
             with closing(_journal(options, terminal)) as journal:
+                settings = conversation_settings(options, said)
+                in_use = None
+                if options.template:
+                    in_use = InUse(words_of(options.template, params, settings.lang, folder), settings.system)
+                    settings = replace(settings, system=in_use.words.system or settings.system)
                 session = Session.open(
                     client,
                     journal,
-                    conversation_settings(options, said),
+                    settings,
                     facts=said,
                     n_ctx=options.n_ctx,
                     piped=not sys.stdin.isatty(),
                 )
                 transcripts = paths.transcripts_file(options.transcripts)
-                one = Repl(session, terminal, transcripts, show_stats=options.stats)
+                one = Repl(session, terminal, transcripts, folder, in_use, show_stats=options.stats)
                 resumed = options.continue_last or options.resume is not None
                 if resumed:
                     _resume(one, options)
-                return one.run(intro=options.intro and terminal.interactive and not resumed)
+                    if in_use and in_use.words.system:
+                        session.set_system(in_use.words.system)
+                introduced = resumed or in_use is not None
+                return one.run(intro=options.intro and terminal.interactive and not introduced)
     finally:
         client.close()
 
@@ -115,7 +137,8 @@ def _terminal(options: ChatSettings) -> Iterator[Terminal]:
     # What is typed becomes messages, so a chat that keeps no messages does not keep that either.
     kept = options.input_history and options.store
     history = paths.input_history_file() if kept else None
-    with open_terminal(sys.stdin, sys.stdout, sys.stderr, display, history, command_hints()) as terminal:
+    commands = command_hints(paths.templates_folder())
+    with open_terminal(sys.stdin, sys.stdout, sys.stderr, display, history, commands) as terminal:
         yield terminal
 
 

@@ -69,13 +69,8 @@ def _shape(settings: ProgramSettings, template: templates.Template) -> shapes.Sh
         return shapes.from_choices(settings.choices)
     if settings.schema_:
         return shapes.from_schema(settings.schema_)
-    if template.choices:
-        return shapes.from_choices(template.choices)
-    if isinstance(template.schema_, dict):
-        return shapes.Json(template.schema_)
-    if template.schema_:
-        return shapes.from_schema(template.schema_)
-    return shapes.Code() if settings.extract or template.extract else shapes.AnyText()
+    shape = template.shape
+    return shapes.Code() if settings.extract and isinstance(shape, shapes.AnyText) else shape
 
 
 def tell_starting() -> None:

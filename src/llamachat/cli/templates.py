@@ -6,7 +6,6 @@ import argparse
 
 from llamachat import paths
 from llamachat.cli import console
-from llamachat.core.presets import Lang
 from llamachat.errors import ExitStatus, UsageError
 from llamachat.language import _
 from llamachat.programs import templates
@@ -22,13 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     lang = console.language(args.lang)
-    every = templates.available(paths.templates_folder())
     if args.name is None:
-        names = {named.name: named for named in reversed(every)}
-        width = max(map(len, names))
-        for name in sorted(names):
-            print(f"{name:{width}}  {_about(names[name], lang)}")  # noqa: T201
+        rows = templates.abouts(paths.templates_folder(), lang)
+        width = max(len(name) for name, _ in rows)
+        for name, about in rows:
+            print(f"{name:{width}}  {about}")  # noqa: T201
         return ExitStatus.OK
+    every = templates.available(paths.templates_folder())
     named = next((named for named in every if named.name == args.name), None)
     if named is None:
         raise UsageError(
@@ -36,10 +35,3 @@ def run(args: argparse.Namespace) -> int:
         )
     print(named.content.decode("utf-8", "replace"), end="")  # noqa: T201
     return ExitStatus.OK
-
-
-def _about(named: templates.Named, lang: Lang) -> str:
-    try:
-        return named.template.words(lang).about
-    except UsageError as error:
-        return str(error)

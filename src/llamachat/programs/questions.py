@@ -58,7 +58,8 @@ def fill(template: str, values: Mapping[str, Any], *, partly: bool = False) -> s
     def value(match: re.Match[str]) -> str:
         name = match["name"]
         if name in values:
-            return "" if values[name] is None else _escaped(str(values[name]), partly)
+            text = "" if values[name] is None else str(values[name])
+            return escaped(text) if partly else text
         if partly:
             return match[0]
         if name is None:
@@ -72,5 +73,6 @@ def fill(template: str, values: Mapping[str, Any], *, partly: bool = False) -> s
     return _PLACEHOLDER.sub(value, template)
 
 
-def _escaped(text: str, escape: bool) -> str:
-    return text.replace("{", "{{").replace("}", "}}") if escape else text
+def escaped(text: str) -> str:
+    """`text` as a template that says it."""
+    return text.replace("{", "{{").replace("}", "}}")

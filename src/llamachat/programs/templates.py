@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from llamachat.core.presets import Lang
 from llamachat.errors import UsageError
 from llamachat.language import _
+from llamachat.programs import shapes
 from llamachat.programs.long_texts import Long
-from llamachat.programs.questions import fill, placeholders
+from llamachat.programs.questions import escaped, fill, placeholders
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -32,6 +33,21 @@ class Words(BaseModel):
     about: str = ""
     system: str = ""
     prompt: str = "{input}"
+
+    @property
+    def wants_question(self) -> bool:
+        return QUESTION in placeholders(self.prompt)
+
+    def with_system_in_prompt(self) -> Words:
+        """The same for one message of a conversation, whose system message stays."""
+        prompt = f"{escaped(self.system)}\n\n{self.prompt}" if self.system else self.prompt
+        return Words(about=self.about, prompt=prompt)
+
+    def ask(self, text: str, question: str) -> str:
+        """The prompt about `text`. A `question` that it has no place for follows the text."""
+        if not self.wants_question:
+            text, question = "\n\n".join(filter(None, (text, question))), ""
+        return fill(self.prompt, {INPUT: text, QUESTION: question}).strip()
 
 
 class Template(BaseModel):
@@ -54,6 +70,17 @@ class Template(BaseModel):
     def words(self, lang: Lang) -> Words:
         return self.zh if lang == "zh" and self.zh else self.en
 
+    @property
+    def shape(self) -> shapes.Shape:
+        """The answer's. Raises UsageError if the schema is not one."""
+        if self.choices:
+            return shapes.from_choices(self.choices)
+        if isinstance(self.schema_, dict):
+            return shapes.Json(self.schema_)
+        if self.schema_:
+            return shapes.from_schema(self.schema_)
+        return shapes.Code() if self.extract else shapes.AnyText()
+
 
 @dataclass(frozen=True, slots=True)
 class Named:
@@ -67,6 +94,12 @@ class Named:
     def template(self) -> Template:
         """Raises UsageError if the file can't be read."""
         return _load(self.content, self.path)
+
+    def about(self, lang: Lang) -> str:
+        try:
+            return self.template.words(lang).about
+        except UsageError as error:
+            return str(error)
 
 
 def find(name: str, folder: Path) -> Template:
@@ -89,6 +122,12 @@ def available(folder: Path) -> Sequence[Named]:
     ours = sorted((resources.files("llamachat.programs") / "templates").iterdir(), key=lambda r: r.name)
     files = [*users, *(r for r in ours if r.name.endswith(".toml"))]
     return [Named(f.name.removesuffix(".toml"), str(f), f.read_bytes()) for f in files]
+
+
+def abouts(folder: Path, lang: Lang) -> list[tuple[str, str]]:
+    """The name of every template and what it is for, or what is wrong with it; sorted."""
+    named = {named.name: named for named in reversed(available(folder))}
+    return [(name, named[name].about(lang)) for name in sorted(named)]
 
 
 def compose(words: Words, params: Mapping[str, str], given: Mapping[str, str]) -> Words:

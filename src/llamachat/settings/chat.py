@@ -39,6 +39,7 @@ class ConversationOptions(ClientOptions):
 class ChatSettings(ConversationOptions):
     section: ClassVar[str] = "chat"
 
+    template: str | None = option(None, "put every message into this template", metavar="NAME", flags=("-t",))
     intro: bool = option(True, "ask the model to introduce itself first")
     color: Literal["auto", "always", "never"] = option(
         "auto", "colours; auto: in a terminal, without NO_COLOR"
