@@ -126,13 +126,16 @@ class Repl:
         if not text.strip():
             return
         if not self.terminal.commands:
-            self._ask(text)
+            self._ask_by_template(text)
         elif text.strip().lower() in _LEAVE:
             self.leaving = True
         elif text.startswith("/") and not text.startswith("//"):
             commands.run(self, text)
         else:
-            self.ask(text.removeprefix("/"), self.in_use.words if self.in_use else None)
+            self._ask_by_template(text.removeprefix("/"))
+
+    def _ask_by_template(self, text: str) -> None:
+        self.ask(text, self.in_use.words if self.in_use else None)
 
     def ask(self, text: str, words: Words | None = None) -> None:
         """Send `text`, put into the `words` of a template, after what is attached."""
