@@ -19,6 +19,7 @@ SAYS_ALL = SAYS_TOOLS + "{% for m in messages %}{{ m.role + ':' + m.content }}" 
 """What makes it a family's is in a comment."""
 MARKS = {
     Family.HERMES: "<tool_call>",
+    Family.QWEN_CODER: "<tool_call> <function=",
     Family.LLAMA: "<|python_tag|>",
     Family.MISTRAL: "[TOOL_CALLS]",
     Family.MISTRAL_ARGS: "[TOOL_CALLS] [ARGS]",

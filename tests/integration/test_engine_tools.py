@@ -50,6 +50,22 @@ def deltas(events: list[Any]) -> list[Any]:
     return [event["choices"][0]["delta"] for event in events if event != "[DONE]" and event.get("choices")]
 
 
+def test_of_allowed_tools_one_is_called_though_all_are_shown(engine: Engine) -> None:
+    allowed = {"mode": "required", "tools": [{"type": "function", "function": {"name": "now"}}]}
+    answer = engine.ask(
+        "POST",
+        "/v1/chat/completions",
+        asked(tool_choice={"type": "allowed_tools", "allowed_tools": allowed}, parallel_tool_calls=False),
+    ).json()
+    (call,) = answer["choices"][0]["message"]["tool_calls"]
+    assert call["function"]["name"] == "now" and json.loads(call["function"]["arguments"]) == {}
+    free = engine.ask("POST", "/v1/chat/completions", asked(tool_choice="required", max_tokens=1)).json()
+    assert answer["usage"]["prompt_tokens"] == free["usage"]["prompt_tokens"]
+    unknown = {"type": "allowed_tools", **allowed, "tools": [{"type": "function", "name": "nobody"}]}
+    refused = engine.ask("POST", "/v1/chat/completions", asked(tool_choice=unknown))
+    assert refused.status == 400 and "'nobody' is not in `tools`" in refused.json()["error"]["message"]
+
+
 @pytest.mark.parametrize("temperature", [0, 1.3])
 def test_a_named_call_has_its_name_and_arguments_that_validate(engine: Engine, temperature: float) -> None:
     got = choice(engine, tool_choice=NAMED, temperature=temperature)

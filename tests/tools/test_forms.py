@@ -14,8 +14,9 @@ from llamachat.grammar.nodes import Grammar, Literal
 from llamachat.grammar.schema import grammar
 from llamachat.tools import forms, request
 from llamachat.tools.answer_parts import Answer
-from llamachat.tools.call_parser import parser
+from llamachat.tools.coder_form import texts_of
 from llamachat.tools.family import Family, of_template
+from llamachat.tools.parsers import parser
 from llamachat.tools.prompt import for_template, without_template
 from llamachat.tools.request import ToolError
 from tests.grammar.sampling import draw
@@ -25,11 +26,30 @@ WEATHER = {
     "properties": {"city": {"type": "string", "maxLength": 5}, "days": {"type": "integer", "maximum": 9}},
     "required": ["city"],
 }
+SEARCH = {
+    "type": "object",
+    "properties": {
+        "kind": {"enum": ["red", "r.e.d\n"]},
+        "code": {"type": "string", "maxLength": 8},
+        "id": {"type": ["string", "null"], "maxLength": 3},
+        "where": {"$ref": "#/$defs/place"},
+    },
+    "required": ["where", "kind"],
+    "$defs": {
+        "place": {"anyOf": [{"type": "boolean"}, {"type": "array", "maxItems": 2, "items": {"type": "null"}}]}
+    },
+}
+EITHER = {
+    "type": "object",
+    "anyOf": [{"properties": {n: {"type": "null"}}, "required": [n]} for n in ("a", "b")],
+}
 TOOLS: list[Any] = [
     {"type": "function", "function": {"name": "get_weather", "parameters": WEATHER}},
+    {"type": "function", "function": {"name": "search", "parameters": SEARCH}},
+    {"type": "function", "function": {"name": "either", "parameters": EITHER}},
     {"type": "function", "function": {"name": "now", "description": "What time it is."}},
 ]
-SCHEMAS: dict[str, Any] = {"get_weather": WEATHER, "now": {"const": {}}}
+SCHEMAS: dict[str, Any] = {"get_weather": WEATHER, "search": SEARCH, "either": EITHER, "now": {"const": {}}}
 
 
 def offer(choice: Any = "required", parallel: bool = True) -> request.Offer:
@@ -59,7 +79,7 @@ def test_what_the_grammar_writes_is_read_back(family: Family, thinks: bool) -> N
     for seed in range(25):
         text = draw(matcher, random.Random(seed), begin)
         assert text is not None
-        reading = parser(family, tuple(SCHEMAS), thinks)
+        reading = parser(family, tuple(SCHEMAS), thinks, texts_of(offer()))
         read = Answer().add([*reading.feed(text.decode()), *reading.finish()])
         assert read.calls, text
         for name, arguments in read.calls:
@@ -103,6 +123,7 @@ def test_an_answer_of_a_schema_may_stand_in_for_a_call() -> None:
     [
         ("{% for m in messages %}{{ m.content }}{% endfor %}", None),
         ("{% if tools %}<tools>{% endif %}<tool_call>", Family.HERMES),
+        ("{% if tools %}<tool_call><function={% endif %}", Family.QWEN_CODER),
         ("{% if tools %}{% endif %}<|start_header_id|>ipython <|python_tag|>", Family.LLAMA),
         ("{% if tools %}[AVAILABLE_TOOLS]{% endif %}[TOOL_CALLS]", Family.MISTRAL),
         ("{% if tools %}{% endif %}[TOOL_CALLS]name[ARGS]", Family.MISTRAL_ARGS),
@@ -142,7 +163,7 @@ def test_a_wrong_offer_is_refused_with_its_field(asked: Any, param: str) -> None
 
 def test_an_offer_says_what_may_be_called() -> None:
     assert request.read(TOOLS, "none") is None and request.read(None, None) is None
-    assert offer("auto").names == ("get_weather", "now") and not offer("auto").needed
+    assert offer("auto").names == tuple(SCHEMAS) and not offer("auto").needed
     named = offer({"type": "function", "function": {"name": "now"}})
     assert named.names == ("now",) and named.needed and not named.parallel
     legacy = request.read(None, None, [{"name": "f"}], {"name": "f"})

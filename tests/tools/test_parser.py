@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llamachat.tools.answer_parts import Answer, Arguments, CallBegins, Event
-from llamachat.tools.call_parser import parser
 from llamachat.tools.family import Family
+from llamachat.tools.parsers import parser
 
 NAMES = ("get_weather", "add", "brave_search", "code_interpreter")
 PARIS = {"city": "Paris", "unit": "celsius"}
@@ -39,6 +39,11 @@ def hermes(name: str, arguments: Any, key: str = "arguments") -> str:
     return f'<tool_call>\n{{"name": "{name}", "{key}": {compact(arguments)}}}\n</tool_call>'
 
 
+def coder(name: str, **arguments: str) -> str:
+    tags = "".join(f"<parameter={key}>\n{value}\n</parameter>\n" for key, value in arguments.items())
+    return f"<tool_call>\n<function={name}>\n{tags}</function>\n</tool_call>"
+
+
 def deepseek(name: str, arguments: Any) -> str:
     head = f"<｜tool▁call▁begin｜>function<｜tool▁sep｜>{name}\n```json\n"
     return head + compact(arguments) + "\n```<｜tool▁call▁end｜>"
@@ -60,6 +65,29 @@ RECORDED = {
     ),
     "qwen, thinking that the prompt opened": Recorded(
         Family.HERMES, f"Hm.</think>\n\n{hermes('add', {})}", [("add", {})], "Hm.</think>", thinks=True
+    ),
+    "qwen coder": Recorded(
+        Family.QWEN_CODER,
+        "I'll look.\n\n"
+        + coder("get_weather", city='Köln </b> "x"\n\n3', days="3", hourly="True", list='["a", 1]')
+        + "\n"
+        + coder("add"),
+        [
+            ("get_weather", {"city": 'Köln </b> "x"\n\n3', "days": 3, "hourly": True, "list": ["a", 1]}),
+            ("add", {}),
+        ],
+        "I'll look.",
+    ),
+    "qwen coder, numbers as text and words without quotes": Recorded(
+        Family.QWEN_CODER,
+        coder("get_weather", city="3", days="soon"),
+        [("get_weather", {"city": "3", "days": "soon"})],
+    ),
+    "qwen coder, an object": Recorded(
+        Family.QWEN_CODER, hermes("get_weather", TRICKY), [("get_weather", TRICKY)]
+    ),
+    "qwen coder, not a call": Recorded(
+        Family.QWEN_CODER, "<tool_call> is <function of", [], "<tool_call> is <function of"
     ),
     "hermes, no arguments": Recorded(Family.HERMES, '<tool_call>{"name": "add"}</tool_call>', [("add", {})]),
     "hermes, a list": Recorded(
@@ -171,7 +199,7 @@ RECORDED = {
 
 
 def read(recorded: Recorded, pieces: list[bytes]) -> tuple[Answer, list[Event]]:
-    reading = parser(recorded.family, NAMES, recorded.thinks)
+    reading = parser(recorded.family, NAMES, recorded.thinks, {"get_weather": frozenset(["city"])})
     decode = codecs.getincrementaldecoder("utf-8")().decode
     events = [event for piece in pieces for event in reading.feed(decode(piece))]
     events += reading.finish()

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from llamachat.engine import request_body
-from llamachat.engine.failures import Refused, refusal
+from llamachat.engine.failures import refusal
 
 
 def chat(**more: Any) -> dict[str, Any]:
@@ -51,12 +51,6 @@ def test_json_schema_becomes_json_object_with_a_schema() -> None:
         "schema": {"type": "object"},
     }
     assert chat(response_format={"type": "text"})["response_format"] == {"type": "text"}
-
-
-@pytest.mark.parametrize("prompt", [["one", "two"], []])
-def test_several_prompts_at_once_are_refused(prompt: list[str]) -> None:
-    with pytest.raises(Refused):
-        request_body.completion({"prompt": prompt})
 
 
 def test_an_overflow_is_told_with_both_numbers() -> None:

@@ -10,9 +10,14 @@ from llamachat.core.engine_options import ENVIRONMENT_VARIABLE, EngineOptions
 from llamachat.engine import amx, parent, surface
 from llamachat.errors import LlamachatError
 
+SWITCH_SECONDS = 0.0002
+"""How long a thread keeps Python for itself while others want it. llama.cpp calls back hundreds of times a
+batch: with Python's own 5 ms, a thread that turns a schema into a grammar holds each of them up so long."""
+
 
 def main() -> int:
     options = EngineOptions.from_json(os.environ.pop(ENVIRONMENT_VARIABLE, "{}"))
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         parent.watch(options)
         surface.check()

@@ -6,8 +6,10 @@ ends the process over some grammars. Here the likeliest tokens are tried, as man
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -29,6 +31,10 @@ RECENT_TOKENS = 64
 """As many as the library's penalties look back on; each may fall behind others."""
 FIRST_TRY = 512
 MANY_BYTES = 64
+ALL_TOKENS = 1_000
+"""Places that take as much memory as a list of the tokens that may come."""
+SECONDS_AT_FIRST, SECONDS_A_TOKEN = 0.5, 0.02
+"""What holding an answer to its grammar may take, of the model's thread: other answers wait for it."""
 ANY_OBJECT = {"type": "object"}
 
 
@@ -79,6 +85,7 @@ class Constraint:
     def __init__(self, rules: Rules, words: Words, wanted: int | None) -> None:
         self._rules, self.words, self._wanted = rules, words, wanted
         self._state: State = rules.matcher.start
+        self._seconds = SECONDS_AT_FIRST
         self._error: Exception | None = None
         self.allowed: list[int] | None = None
         """What the last token was drawn from."""
@@ -86,13 +93,16 @@ class Constraint:
     def __call__(
         self, tokens: npt.NDArray[np.intc], scores: npt.NDArray[np.single]
     ) -> npt.NDArray[np.single]:
+        started = time.thread_time()
         try:
             with self._rules.lock:
-                self._rules.matcher.renew()
+                self._rules.matcher.renew(self._seconds)
                 allowed = self._allowed(scores)
         except Exception as error:  # noqa: BLE001
             self._error = error
             allowed = list(self.words.ends)
+        left = self._seconds - (time.thread_time() - started) + SECONDS_A_TOKEN
+        self._seconds = min(left, SECONDS_AT_FIRST)
         self.allowed = allowed
         result = np.full_like(scores, -np.inf)
         result[allowed] = np.maximum(scores[allowed], np.finfo(np.single).min)
@@ -135,22 +145,17 @@ class Constraint:
         return found
 
     def _likeliest(self, scores: npt.NDArray[np.single], wanted: int) -> list[int]:
-        found: list[int] = []
-        tried = 0
-        for count in (min(max(FIRST_TRY, 2 * wanted), len(scores)), len(scores)):
-            best = np.argpartition(scores, len(scores) - count)[len(scores) - count :]
-            best = best[np.argsort(scores[best])[::-1]]
-            for token in best[tried:].tolist():
-                if self._fits(token):
-                    found.append(token)
-                    if len(found) == wanted:
-                        return found
-            tried = count
-        return found
+        """`wanted` of them, or all where so many are not among the very likeliest."""
+        count = min(max(FIRST_TRY, 2 * wanted), len(scores))
+        best = np.argpartition(scores, -count)[-count:]
+        best = best[np.argsort(scores[best])[::-1]]
+        found = list(itertools.islice(filter(self._fits, best.tolist()), wanted))
+        return found if len(found) == wanted else self._all()
 
     def _fits(self, token: int) -> bool:
         known = self._state.remembered
         if token not in known:
+            self._rules.matcher.count(1)
             if token in self.words.ends:
                 known[token] = self._state.complete
             else:
@@ -163,6 +168,7 @@ class Constraint:
         known = self._state.remembered
         if "all" not in known:
             ends = self.words.ends if self._state.complete else ()
+            self._rules.matcher.count(ALL_TOKENS)
             known["all"] = [*self.words.vocabulary.allowed(self._rules.matcher, self._state), *ends]
         found: Any = known["all"]
         return list(found)

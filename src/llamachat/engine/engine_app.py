@@ -17,6 +17,7 @@ from llamachat.core.engine_options import EngineOptions
 from llamachat.core.hosts import own_names
 from llamachat.engine import parent, routes, surface
 from llamachat.engine.access import LOOPBACK_ORIGIN, AccessMiddleware, Rules
+from llamachat.engine.body_limits import Limits
 from llamachat.engine.failures import answer
 from llamachat.engine.metrics import Metrics
 from llamachat.engine.middleware import RequestMiddleware
@@ -43,7 +44,9 @@ def change(app: FastAPI, options: EngineOptions) -> None:
     routes.free_of_the_lock(app)
     routes.save_at_the_end(app)
     routes.add_routes(app, options)
-    n_lanes = len(routes.the_engine().lanes.views)
+    engine = routes.the_engine()
+    limits = Limits(engine.n_ctx(), engine.n_vocab(), lambda: engine.longest_token)
+    n_lanes = len(engine.lanes.views)
     app.state.queue = queue = RequestQueue(options.max_queue, parent.draining.is_set, n_lanes)
     app.state.metrics = metrics = Metrics(__version__, options.model_name, options.restarts)
     routes.add_gauges(app, metrics)
@@ -51,7 +54,7 @@ def change(app: FastAPI, options: EngineOptions) -> None:
     EventSourceResponse.DEFAULT_PING_INTERVAL = PING_SECONDS
     # Else sse-starlette cuts every stream at the signal, mostly before it can tell why it ends.
     AppStatus.enable_automatic_graceful_drain = False
-    app.add_middleware(RequestMiddleware, queue=queue, metrics=metrics)
+    app.add_middleware(RequestMiddleware, queue=queue, metrics=metrics, limits=limits)
     app.add_exception_handler(HTTPException, lambda _, error: answer(error))
     app.user_middleware[:] = [row for row in app.user_middleware if not _is_cors(row)]
     app.add_middleware(

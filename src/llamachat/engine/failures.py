@@ -36,7 +36,9 @@ def refusal(error: Exception, n_ctx: int | None = None) -> Refused:
     if isinstance(error, Cancelled):  # one that hung up doesn't hear it
         return Refused(503, "The server is stopping.")
     if overflow := OVERFLOW.search(str(error)):
-        return _context_exceeded(int(overflow[1]), n_ctx or int(overflow[2]))
+        return context_exceeded(n_ctx or int(overflow[2]), int(overflow[1]))
+    if isinstance(error, RecursionError):
+        return Refused(400, "The request is nested too deeply.")
     # What the library and chat templates raise on parameters and messages that they can't take.
     if isinstance(error, (ValueError, TypeError)) or type(error).__module__.startswith("jinja2"):
         return Refused(400, str(error) or type(error).__name__)
@@ -49,12 +51,15 @@ def answer(error: AnyHTTPException) -> JSONResponse:
     return JSONResponse({"error": value}, error.status_code, error.headers)
 
 
-def _context_exceeded(prompt_tokens: int, n_ctx: int) -> Refused:
+def context_exceeded(
+    n_ctx: int, prompt_tokens: int, param: str = "messages", *, at_least: bool = False
+) -> Refused:
     return Refused(
         400,
-        f"This model's maximum context length is {n_ctx} tokens, but the prompt has {prompt_tokens} tokens. "
+        f"This model's maximum context length is {n_ctx} tokens, but the prompt has "
+        f"{'at least ' if at_least else ''}{prompt_tokens} tokens. "
         "Shorten the messages, or start the server with a larger n_ctx.",
-        param="messages",
+        param=param,
         code="context_length_exceeded",
         n_prompt_tokens=prompt_tokens,
         n_ctx=n_ctx,

@@ -31,7 +31,10 @@ class Job:
     return_progress: bool = False
     continue_final_message: bool = False
     parallel_tool_calls: bool = True
+    allowed_tools: dict[str, Any] | None = None
     logprobs_of: str = "model"
+    tokens: list[int] | None = None
+    """The prompt of a completion that came as tokens."""
     streams: bool = False
     report: Callable[[dict[str, Any]], None] | None = None
     cancelled: bool = False

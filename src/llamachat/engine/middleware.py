@@ -19,22 +19,24 @@ from sse_starlette.sse import AppStatus
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llamachat.core import shutdown
-from llamachat.engine import constraint, jobs, tool_turn
+from llamachat.engine import constraint, jobs, several, tool_turn
+from llamachat.engine.body_limits import Limits
 from llamachat.engine.failures import Refused, answer, refusal
 from llamachat.engine.metrics import Metrics
-from llamachat.engine.request_body import KINDS, checked, encoded
+from llamachat.engine.request_body import KINDS, Kind, checked, encoded
 from llamachat.engine.request_queue import RequestQueue, Ticket
 
 PRIORITY_HEADER = b"x-llamachat-priority"
 PRIORITIES = 100
+LARGE_BODY_BYTES = 64 * 1024
 MAX_BODY_BYTES = 32 * 1024 * 1024
 
 
 class RequestMiddleware:
     """The only reader of bodies, and the one that notices a client's leaving."""
 
-    def __init__(self, app: ASGIApp, queue: RequestQueue, metrics: Metrics) -> None:
-        self._app, self._queue, self._metrics = app, queue, metrics
+    def __init__(self, app: ASGIApp, queue: RequestQueue, metrics: Metrics, limits: Limits) -> None:
+        self._app, self._queue, self._metrics, self._limits = app, queue, metrics, limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "POST":
@@ -42,32 +44,48 @@ class RequestMiddleware:
         kind = KINDS.get(scope["path"].removeprefix(scope.get("root_path", "")))
         try:
             content = await read_body(scope, receive)
-            body = checked(content, kind) if kind else {}
+            if kind is None:  # not a route: a 404 or 405
+                return await self._app(scope, _replay(content, receive), send)
+            body = await self._checked(content, kind)
             await _check_schemas(body)
-            content = encoded(body) if kind else content
             priority = priority_of(body, scope["headers"])
+            if kind.needs_model:
+                self._check_queue()
         except Refused as error:
             return await answer(error)(scope, receive, send)
         except ConnectionResetError:
             return None
-        if kind is None:  # not a route: a 404 or 405
-            return await self._app(scope, _replay(content, receive), send)
-        scope = {**scope, "headers": _with_length(scope["headers"], len(content))}
-        if not kind.needs_model:
-            return await self._app(scope, _replay(content, receive), send)
-        try:
-            self._check_queue()
-        except Refused as error:
-            self._metrics.refused()
-            return await answer(error)(scope, receive, send)
-        job = job_of(body, self._queue.join(priority), self._metrics.ended)
-        return await self._serve(job, content, scope, receive, send)
+
+        async def serve_one(body: Mapping[str, Any], receive: Receive, send: Send) -> None:
+            try:
+                content = encoded(body)
+            except Refused as error:
+                return await answer(error)(scope, receive, send)
+            if not kind.needs_model:
+                return await self._app(_with_length(scope, len(content)), _replay(content, receive), send)
+            job = job_of(body, self._queue.join(priority), self._metrics.ended)
+            return await self._serve(job, content, scope, receive, send)
+
+        if not kind.has_choices:
+            return await serve_one(body, receive, send)
+        wanted = several.of(body)
+        if len(wanted.bodies) == 1:
+            return await serve_one(wanted.bodies[0], receive, send)
+        return await several.serve(wanted, serve_one, self._queue.lanes, scope, receive, send)
+
+    async def _checked(self, content: bytes, kind: Kind) -> dict[str, Any]:
+        """A large body in a thread, for others are served meanwhile."""
+        if len(content) < LARGE_BODY_BYTES:
+            return checked(content, kind, self._limits)
+        return await asyncio.to_thread(checked, content, kind, self._limits)
 
     def _check_queue(self) -> None:
         """Whoever has another server to ask should hear of it at once, before a stream begins."""
         if self._queue.closed:
+            self._metrics.refused()
             raise Refused(503, "The server is about to stop.", retry_after=1, code="draining")
         if self._queue.full:
+            self._metrics.refused()
             seconds = self._metrics.seconds_for(self._queue.waiting + 1)
             raise Refused(
                 503, "The server is busy, and its queue is full.", retry_after=seconds, code="queue_full"
@@ -84,7 +102,7 @@ class RequestMiddleware:
                         pass
                     job.check()
                     send = _ending(job, send)
-                await self._app(scope, _replay(content, _when(gone)), send)
+                await self._app(_with_length(scope, len(content)), _replay(content, _when(gone)), send)
             except jobs.Cancelled as error:
                 await answer(refusal(error))(scope, receive, send)
             finally:
@@ -111,7 +129,9 @@ def job_of(body: Mapping[str, Any], ticket: Ticket, ended: Callable[[jobs.Job], 
         return_progress=body.get("return_progress") is True,
         continue_final_message=body.get("continue_final_message") is True,
         parallel_tool_calls=body.get("parallel_tool_calls") is not False,
+        allowed_tools=body.get("allowed_tools"),
         logprobs_of=body.get("logprobs_of", "model"),
+        tokens=body.get("tokens"),
         streams=bool(body["stream"]),
     )
 
@@ -184,10 +204,12 @@ def _replay(content: bytes, rest: Receive) -> Receive:
     return receive
 
 
-def _with_length(headers: list[tuple[bytes, bytes]], length: int) -> list[tuple[bytes, bytes]]:
+def _with_length(scope: Scope, length: int) -> Scope:
+    """For a body that we wrote."""
     ours = (b"content-length", b"content-type", b"transfer-encoding")
-    kept = [(name, value) for name, value in headers if name not in ours]
-    return [*kept, (b"content-length", b"%d" % length), (b"content-type", b"application/json")]
+    kept = [(name, value) for name, value in scope["headers"] if name not in ours]
+    said = [(b"content-length", b"%d" % length), (b"content-type", b"application/json")]
+    return {**scope, "headers": [*kept, *said]}
 
 
 async def read_body(scope: Scope, receive: Receive) -> bytes:

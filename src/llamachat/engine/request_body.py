@@ -11,10 +11,16 @@ from typing import Any
 import llama_cpp.server.types as types
 from pydantic import BaseModel, ValidationError
 
+from llamachat.engine import body_limits
+from llamachat.engine.body_limits import Limits
 from llamachat.engine.failures import Refused
 from llamachat.tools.request import NO_PARAMETERS
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+OWN_FIELDS = ("prompts", "tokens", "allowed_tools")
+"""What a body has only between here and the engine."""
+MOST_ANSWERS = 128
+MOST_ANSWERS_IN_ALL = 1024
 MOST_LOGPROBS = 20
 LOGPROBS_OF = ("model", "allowed")
 CONTENT_OPTIONAL = ("assistant", "function")
@@ -22,21 +28,28 @@ CONTENT_OPTIONAL = ("assistant", "function")
 
 @dataclass(frozen=True)
 class Kind:
-    """How one path's body is put into the library's words and checked, and whether it needs the model."""
+    """How one path's body is put into the library's words and checked, and whether it needs the model.
+
+    `has_choices` if it may ask for several answers.
+    """
 
     translate: Callable[[Mapping[str, Any]], dict[str, Any]]
     model: type[BaseModel]
     needs_model: bool = False
+    has_choices: bool = False
 
 
-def checked(content: bytes, kind: Kind) -> dict[str, Any]:
+def checked(content: bytes, kind: Kind, limits: Limits) -> dict[str, Any]:
     """The body in the library's words, checked against the library's own model of it; raises Refused."""
+    body_limits.check_values(content)
     try:
         body = json.loads(content, parse_constant=_not_a_number)
     except (ValueError, RecursionError) as error:
         raise Refused(400, f"The body is not JSON: {error}") from error
     if not isinstance(body, dict):
         raise Refused(400, "The body must be a JSON object.")
+    if kind.has_choices:
+        body_limits.check_body(body, limits)
     wanted = kind.translate(body)
     try:
         valid = kind.model.model_validate(wanted)
@@ -46,7 +59,7 @@ def checked(content: bytes, kind: Kind) -> dict[str, Any]:
     return {**wanted, "stream": getattr(valid, "stream", False)}
 
 
-def encoded(body: dict[str, Any]) -> bytes:
+def encoded(body: Mapping[str, Any]) -> bytes:
     """JSON in UTF-8; raises Refused on half of a surrogate pair, which could not be in an answer either."""
     try:
         return json.dumps(body, ensure_ascii=False).encode()
@@ -67,19 +80,53 @@ def _invalid(error: ValidationError) -> Refused:
 
 
 def completion(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The body of `/v1/completions`: null is the default, and without a seed every reply is another."""
-    wanted = {key: value for key, value in body.items() if value is not None}
-    prompt = wanted.get("prompt")
-    if isinstance(prompt, list) and len(prompt) != 1:
-        raise Refused(400, "Only one prompt at a time.", param="prompt")
+    """The body of `/v1/completions`: in `prompts` all that it asks, for the library takes one text alone."""
+    wanted = _plain(body)
+    wanted["prompts"], wanted["prompt"] = _prompts(wanted.get("prompt", "")), ""
+    wanted["best_of"] = _count(wanted, "best_of", wanted["n"], least=wanted["n"], most=MOST_ANSWERS)
+    if wanted["best_of"] > wanted["n"] and wanted.get("stream"):
+        message = "best_of can't be streamed: which answer is best is known at the end."
+        raise Refused(400, message, param="best_of")
+    if wanted["best_of"] * len(wanted["prompts"]) > MOST_ANSWERS_IN_ALL:
+        raise Refused(400, f"prompt: a request gets up to {MOST_ANSWERS_IN_ALL} answers.", param="prompt")
+    return wanted
+
+
+def _plain(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What chats and completions share: null is the default, and without a seed every reply is another."""
+    wanted = {key: value for key, value in body.items() if value is not None and key not in OWN_FIELDS}
     wanted.setdefault("seed", secrets.randbelow(2**31))
+    wanted["seed"] = _count(wanted, "seed", 0, least=-(2**63), most=2**64)
+    wanted["n"] = _count(wanted, "n", 1, least=1, most=MOST_ANSWERS)
     _check_logprobs(wanted)
     return wanted
 
 
+def _count(wanted: Mapping[str, Any], name: str, default: int, *, least: int, most: int) -> int:
+    value = wanted.get(name, default)
+    if type(value) is not int or not least <= value <= most:
+        raise Refused(400, f"{name} must be a whole number from {least} to {most}.", param=name)
+    return value
+
+
+def _prompts(value: Any) -> list[Any]:
+    """Texts or lists of tokens, from all forms in which OpenAI takes one or several."""
+    found = [value] if isinstance(value, str) or _are_tokens(value) else value
+    if isinstance(found, list) and found:
+        are_texts = all(isinstance(each, str) for each in found)
+        if are_texts or all(_are_tokens(each) for each in found):
+            return found
+    forms = "a text, a list of texts, a list of tokens or a list of such lists"
+    raise Refused(400, f"prompt must be {forms}.", param="prompt")
+
+
+def _are_tokens(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(type(each) is int for each in value)
+
+
 def chat(body: Mapping[str, Any]) -> dict[str, Any]:
     """The body of `/v1/chat/completions`."""
-    wanted = completion(body)
+    wanted = _plain(body)
     wanted["messages"] = messages(wanted.get("messages"))
     _check_continuation(wanted)
     if "max_completion_tokens" in wanted:
@@ -87,6 +134,9 @@ def chat(body: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("tools", "functions"):
         if isinstance(wanted.get(name), list):
             wanted[name] = [_with_parameters(each) for each in wanted[name]]
+    choice = wanted.get("tool_choice")
+    if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
+        wanted["allowed_tools"], wanted["tool_choice"] = choice, "auto"
     if "response_format" in wanted:
         wanted["response_format"] = _response_format(wanted["response_format"])
     return wanted
@@ -95,10 +145,7 @@ def chat(body: Mapping[str, Any]) -> dict[str, Any]:
 def _check_logprobs(wanted: Mapping[str, Any]) -> None:
     """How many tokens are `top_logprobs` of a chat, and `logprobs` of a completion."""
     name = "top_logprobs" if "messages" in wanted else "logprobs"
-    count = wanted.get(name, 0)
-    if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= MOST_LOGPROBS:
-        message = f"{name} must be a whole number from 0 to {MOST_LOGPROBS}."
-        raise Refused(400, message, param=name)
+    _count(wanted, name, 0, least=0, most=MOST_LOGPROBS)
     if name in wanted and "messages" in wanted and wanted.get("logprobs") is not True:
         raise Refused(400, "top_logprobs needs `logprobs: true`.", param=name)
     if "logprobs" in wanted and wanted.get("echo") is True:
@@ -166,10 +213,10 @@ def _response_format(wanted: Any) -> Any:
 
 
 KINDS: Mapping[str, Kind] = {
-    "/v1/chat/completions": Kind(chat, types.CreateChatCompletionRequest, needs_model=True),
-    "/v1/completions": Kind(completion, types.CreateCompletionRequest, needs_model=True),
+    "/v1/chat/completions": Kind(chat, types.CreateChatCompletionRequest, needs_model=True, has_choices=True),
+    "/v1/completions": Kind(completion, types.CreateCompletionRequest, needs_model=True, has_choices=True),
     "/v1/engines/copilot-codex/completions": Kind(
-        completion, types.CreateCompletionRequest, needs_model=True
+        completion, types.CreateCompletionRequest, needs_model=True, has_choices=True
     ),
     "/v1/embeddings": Kind(dict, types.CreateEmbeddingRequest, needs_model=True),
     "/extras/chat/tokenize/count": Kind(chat, types.CreateChatCompletionRequest),

@@ -26,7 +26,7 @@ from llamachat.engine.failures import Refused
 from llamachat.engine.metrics import Metrics
 from llamachat.engine.request_queue import RequestQueue
 
-FOR_THE_TEMPLATE = ("messages", "functions", "function_call", "tools", "tool_choice")
+FOR_THE_TEMPLATE = ("messages", "functions", "function_call", "tools", "tool_choice", "allowed_tools")
 
 
 def free_of_the_lock(app: FastAPI) -> None:
@@ -79,6 +79,12 @@ def add_routes(app: FastAPI, options: EngineOptions) -> None:
         wanted["continue_final_message"] = body.get("continue_final_message") is True
         return {"count": await run_in_threadpool(the_engine().count_chat, **wanted)}
 
+    async def tokenize(request: Request) -> dict[str, Any]:
+        """The library's own lets everybody wait for a large text."""
+        text = types.TokenizeInputRequest.model_validate(await request.json()).input
+        tokens = await run_in_threadpool(the_engine().tokenize, text.encode(), special=True)
+        return {"count": len(tokens)} if request.url.path.endswith("/count") else {"tokens": tokens}
+
     async def detokenize(request: Request) -> dict[str, str]:
         """The library's own dies of a number that is not a token, and answers half a character with a 500."""
         tokens = types.DetokenizeInputRequest.model_validate(await request.json()).tokens
@@ -94,8 +100,9 @@ def add_routes(app: FastAPI, options: EngineOptions) -> None:
         app.add_api_route, methods=["POST"], tags=["Extras"], dependencies=[Depends(server.authenticate)]
     )
     post("/extras/chat/tokenize/count", count, summary="Count the tokens of a message list")
-    post("/extras/detokenize", detokenize, include_in_schema=False)
-    app.router.routes.insert(0, app.router.routes.pop())  # before the library's own, which is described
+    for path, replaced in (("tokenize", tokenize), ("tokenize/count", tokenize), ("detokenize", detokenize)):
+        post(f"/extras/{path}", replaced, include_in_schema=False)
+        app.router.routes.insert(0, app.router.routes.pop())  # before the library's own, which is described
 
 
 def _state(app: FastAPI) -> str:

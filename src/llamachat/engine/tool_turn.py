@@ -12,13 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from llamachat.engine import logprobs
-from llamachat.engine.constraint import Constraint, Rules, Words
+from llamachat.engine.constraint import Constraint, Words
 from llamachat.engine.failures import Refused
 from llamachat.grammar.nodes import Grammar
 from llamachat.tools import forms, request
 from llamachat.tools.answer_parts import Answer, Arguments, CallBegins, Event, Text, Thinking
-from llamachat.tools.call_parser import HarmonyParser, Parser, parser
+from llamachat.tools.call_parser import HarmonyParser, Parser
+from llamachat.tools.coder_form import texts_of
 from llamachat.tools.family import Family
+from llamachat.tools.parsers import parser
 from llamachat.tools.request import Offer, ToolError
 
 ID_LENGTH = 9
@@ -36,7 +38,8 @@ class Turn:
     thinks: bool = False
 
     def parser(self) -> Parser | HarmonyParser:
-        return parser(self.family, self.offer.names if self.offer else (), self.thinks)
+        texts = texts_of(self.offer) if self.family is Family.QWEN_CODER else None
+        return parser(self.family, self.offer.names if self.offer else (), self.thinks, texts)
 
     @property
     def legacy(self) -> bool:
@@ -56,7 +59,7 @@ def offered(body: Mapping[str, Any]) -> Offer | None:
     try:
         return request.read(
             body.get("tools"),
-            body.get("tool_choice"),
+            body.get("allowed_tools") or body.get("tool_choice"),
             body.get("functions"),
             body.get("function_call"),
             body.get("parallel_tool_calls") is not False,
@@ -80,12 +83,11 @@ class CallConstraint:
     def __init__(
         self,
         turn: Turn,
-        rules: Callable[[], Rules],
-        begin: Callable[[Rules], Constraint],
+        begin: Callable[[], Constraint],
         words: Words,
         markers: Mapping[int, bytes],
     ) -> None:
-        self._turn, self._rules, self._begin = turn, rules, begin
+        self._turn, self._begin = turn, begin
         self.words, self._markers = words, markers
         self._text = b""
         self._thinks = turn.thinks
@@ -111,7 +113,7 @@ class CallConstraint:
             self._text += self._markers.get(token, b"") or self.words.vocabulary.pieces[token]
             at = forms.trigger(self._turn.family, self._text, self._thinks)
             if at is not None:
-                held = self._begin(self._rules())
+                held = self._begin()
                 self._held = held if held.feed(self._text[at:]) else None
                 self._text = b""
 

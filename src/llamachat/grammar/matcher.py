@@ -8,6 +8,7 @@ repetition is a counter and not as many copies, and what is too ambiguous ends w
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from llamachat.grammar.nodes import (
@@ -32,9 +33,12 @@ MAX_PLACES = 10_000
 """In one state."""
 MAX_WORK = 400_000
 """Places looked at for one token."""
-MAX_REMEMBERED = 200_000
-"""Places in all states that are remembered."""
+LOOK_EVERY = 5_000
+"""Places after which the time is looked at."""
+MAX_REMEMBERED = 60_000
+"""Places in all states that are remembered, of some 250 bytes each."""
 CALL = -1
+TOO_SLOW = "The grammar takes too long for each token."
 TOO_AMBIGUOUS = "The grammar is too ambiguous: its parts can't be told apart by what was written so far."
 
 
@@ -87,7 +91,7 @@ class Matcher:
         self._frames: dict[tuple[int, int, _Frame | None], _Frame] = {}
         self._states: dict[tuple[frozenset[_Place], bool], State] = {}
         self._remembered = 0
-        self._work = 0
+        self.renew()
         self._return = self._add()
         start = self._close([(self._entry(grammar.root), None)])
         if start is None:
@@ -118,9 +122,10 @@ class Matcher:
         """The tokens that the grammar names here."""
         return {t for at, _ in state.places if (t := self._steps[at].token) is not None}
 
-    def renew(self) -> None:
-        """The next token may take MAX_WORK again."""
-        self._work = 0
+    def renew(self, seconds: float = float("inf")) -> None:
+        """The next token may take MAX_WORK again, and so many seconds of this thread's CPU."""
+        self._work = self._looked = 0
+        self._deadline = time.thread_time() + seconds
 
     def accepts(self, text: bytes) -> bool:
         state: State | None = self.start
@@ -176,6 +181,10 @@ class Matcher:
         self._work += len(seen)
         if self._work > MAX_WORK:
             raise GrammarError(TOO_AMBIGUOUS)
+        if self._work > self._looked + LOOK_EVERY:
+            self._looked = self._work
+            if time.thread_time() > self._deadline:
+                raise GrammarError(TOO_SLOW)
         return self._state(places, complete) if places or complete else None
 
     def _begin_round(self, at: int, count: int, parent: _Frame | None, pending: list[_Place]) -> None:
@@ -199,11 +208,15 @@ class Matcher:
         key = (frozenset(places), complete)
         found = self._states.get(key)
         if found is None:
-            self._remembered += len(places) + 1
-            if self._remembered > MAX_REMEMBERED:
-                self._forget()
+            self.count(len(places) + 1)
             found = self._states[key] = State(tuple(places), complete)
         return found
+
+    def count(self, places: int) -> None:
+        """As much as so many places is remembered from now on."""
+        self._remembered += places
+        if self._remembered > MAX_REMEMBERED:
+            self._forget()
 
     def _forget(self) -> None:
         for state in self._states.values():

@@ -170,6 +170,23 @@ def rules_where(rules: Mapping[str, Node], holds: Callable[[Node, set[str]], boo
     return found
 
 
+def renamed(grammar: Grammar, prefix: str) -> dict[str, Node]:
+    """Its rules under names of their own."""
+    return {f"{prefix}-{name}": _renamed(node, prefix) for name, node in grammar.rules.items()}
+
+
+def _renamed(node: Node, prefix: str) -> Node:
+    if isinstance(node, Rule):
+        return Rule(f"{prefix}-{node.name}")
+    if isinstance(node, Seq):
+        return Seq(tuple(_renamed(part, prefix) for part in node.parts))
+    if isinstance(node, Choice):
+        return Choice(tuple(_renamed(option, prefix) for option in node.options))
+    if isinstance(node, Repeat):
+        return Repeat(_renamed(node.node, prefix), node.low, node.high)
+    return node
+
+
 def _write(node: Node, alone: bool = False) -> str:
     """`alone` if nothing next to it could be read as part of it."""
     if isinstance(node, Literal):

@@ -121,6 +121,12 @@ def grammar(schema: Any) -> Grammar:
     return _Converter(schema).grammar()
 
 
+def texts(schema: Any) -> Dfa | None:
+    """The texts that `schema` allows; None if it allows values of other types. Raises GrammarError."""
+    check_size(schema)
+    return _Converter(schema).texts()
+
+
 @dataclass
 class _Strings:
     """All of these hold."""
@@ -168,6 +174,19 @@ class _Converter:
         if rules["root"] == NEVER:
             raise GrammarError("The schema can't be enforced: #: no value satisfies it.")
         return Grammar(reachable(rules, "root"))
+
+    def texts(self) -> Dfa | None:
+        found = self._all.alternatives([self._all.root])
+        others = dfa.build(dfa.ANY_TEXT)
+        for subs in found:
+            for sub in subs:
+                _check_format(sub)
+            values = values_of(subs)
+            kinds = types_of(subs)[0] if values is None else map(type_of, values)
+            if set(kinds) != {"string"}:
+                return None
+            others &= self._names_of(subs, self._all.root).inverted()
+        return others.inverted() if found else None
 
     def _value(self, subs: Iterable[Sub]) -> Node:
         """A rule for what holds to all of `subs`, which is written later: schemas may hold themselves."""

@@ -43,6 +43,7 @@ _DEEPSEEK = _Form(
 _MISTRAL = _Form(("[TOOL_CALLS]",), (",", "]"), ("{",), "]", _MISTRAL_HEAD)
 FORMS = {
     Family.HERMES: _Form(("<tool_call>",), (",", "]", "</tool_call>"), last="</tool_call>"),
+    Family.QWEN_CODER: _Form(("<tool_call>",), ("</tool_call>",), last="</tool_call>"),
     Family.LLAMA: _Form(("<|python_tag|>",), (";",)),
     Family.MISTRAL: _MISTRAL,
     Family.MISTRAL_ARGS: _MISTRAL,
@@ -54,13 +55,8 @@ BUILT_IN = re.compile(r'([\w.-]+)\.call\((\w+)="(.*)"\)', re.DOTALL)
 INTERPRETERS = ("code_interpreter", "ipython", "python")
 
 
-def parser(family: Family, names: Collection[str], thinks: bool = False) -> Parser | HarmonyParser:
-    """For one answer; `names` are those of the tools, and `thinks` says that the prompt opened `<think>`."""
-    return HarmonyParser() if family is Family.HARMONY else Parser(family, names, thinks)
-
-
 class Parser:
-    """Of all families but gpt-oss's."""
+    """`names` are those of the tools, and `thinks` says that the prompt opened `<think>`."""
 
     def __init__(self, family: Family, names: Collection[str], thinks: bool = False) -> None:
         self._family, self._names, self._form = family, names, FORMS[family]
@@ -112,7 +108,7 @@ class Parser:
             self._tell(self._take(at + len(THINK_END)))
             self._state = "begin"
             return True
-        self._tell(self._take(len(self._held) - _partial(self._held, (THINK_END,))))
+        self._tell(self._take(len(self._held) - partial(self._held, (THINK_END,))))
         return False
 
     def _text(self) -> bool:
@@ -125,7 +121,7 @@ class Parser:
             self._is_bare = False
             self._state = "section"
             return True
-        kept = self._held[: len(self._held) - _partial(self._held, self._form.starts)].rstrip()
+        kept = self._held[: len(self._held) - partial(self._held, self._form.starts)].rstrip()
         self._tell(self._take(len(kept)))
         return False
 
@@ -341,7 +337,7 @@ class HarmonyParser:
         """Behind a call, up to the next head."""
         found = [at for mark in self._HEAD_BEGINS if (at := self._held.find(mark)) >= 0]
         if not found:
-            self._take(len(self._held) - _partial(self._held, self._HEAD_BEGINS))
+            self._take(len(self._held) - partial(self._held, self._HEAD_BEGINS))
             return False
         self._take(min(found))
         self._state = "head"
@@ -350,7 +346,7 @@ class HarmonyParser:
     def _body(self) -> bool:
         found = [(at, mark) for mark in self._BODY_ENDS if (at := self._held.find(mark)) >= 0]
         if not found:
-            self._tell(self._take(len(self._held) - _partial(self._held, self._BODY_ENDS)))
+            self._tell(self._take(len(self._held) - partial(self._held, self._BODY_ENDS)))
             return False
         at, mark = min(found)
         self._tell(self._take(at))
@@ -368,7 +364,7 @@ class HarmonyParser:
         return taken
 
 
-def _partial(text: str, marks: tuple[str, ...]) -> int:
+def partial(text: str, marks: tuple[str, ...]) -> int:
     """How many characters at the end of `text` may be the begin of a mark."""
     longest = min(max(map(len, marks)) - 1, len(text))
     return next((n for n in range(longest, 0, -1) if any(m.startswith(text[-n:]) for m in marks)), 0)

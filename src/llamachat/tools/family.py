@@ -10,6 +10,8 @@ class Family(enum.Enum):
 
     HERMES = "hermes"
     """`<tool_call>{"name": …, "arguments": {…}}</tool_call>`: Hermes, Qwen 2.5 and 3, and our default."""
+    QWEN_CODER = "qwen-coder"
+    """`<tool_call><function=name><parameter=key>…</parameter></function></tool_call>`: Qwen3-Coder."""
     LLAMA = "llama"
     """The whole answer is `{"name": …, "parameters": {…}}`, perhaps behind `<|python_tag|>`: Llama 3.1 on."""
     MISTRAL = "mistral"
@@ -36,6 +38,7 @@ MARKERS: dict[Family, tuple[str, ...]] = {
     Family.HARMONY: ("<|channel|>", "<|message|>", "<|constrain|>", "<|start|>", "<|end|>"),
 }
 """Texts that may be control tokens, which an answer otherwise leaves out."""
+MARKERS[Family.QWEN_CODER] = MARKERS[Family.HERMES]
 MARKERS[Family.DEEPSEEK_PLAIN] = MARKERS[Family.DEEPSEEK]
 
 
@@ -50,7 +53,7 @@ def of_template(template: str | None) -> Family | None:
     if "[TOOL_CALLS]" in template:
         return Family.MISTRAL_ARGS if "[ARGS]" in template else Family.MISTRAL
     if "<tool_call>" in template:
-        return Family.HERMES
+        return Family.QWEN_CODER if "<function=" in template else Family.HERMES
     if "<|python_tag|>" in template or "<|start_header_id|>" in template:
         return Family.LLAMA
     return None

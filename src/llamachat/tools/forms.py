@@ -12,18 +12,18 @@ from llamachat.grammar import schema
 from llamachat.grammar.dfa import ANY_TEXT, build, search
 from llamachat.grammar.nodes import (
     Chars,
-    Choice,
     Grammar,
     GrammarError,
     Literal,
     Node,
     Repeat,
     Rule,
-    Seq,
     choice,
     optional,
+    renamed,
     seq,
 )
+from llamachat.tools import coder_form
 from llamachat.tools.call_parser import THINK, THINK_END
 from llamachat.tools.family import Family
 from llamachat.tools.request import Offer, Tool, ToolError
@@ -34,6 +34,7 @@ MAX_CALLS = 16
 LLAMA_CALL = re.compile(rb'\s*(?:<\|python_tag\|>)?\s*(?=\{\s*"(?:name|type)"\s*:)')
 TRIGGERS = {
     Family.HERMES: b"<tool_call>",
+    Family.QWEN_CODER: b"<tool_call>",
     Family.MISTRAL: b"[TOOL_CALLS]",
     Family.MISTRAL_ARGS: b"[TOOL_CALLS]",
     Family.DEEPSEEK: "<｜tool▁calls▁begin｜>".encode(),
@@ -41,6 +42,8 @@ TRIGGERS = {
     Family.HARMONY: b"to=functions.",
 }
 WS = Rule("ws")
+Named = tuple[Tool, Rule]
+"""A tool, and what its arguments are."""
 
 
 def trigger(family: Family, text: bytes, thinks: bool) -> int | None:
@@ -85,26 +88,30 @@ class Calls:
 
     def whole(self, thinks: bool, content: Grammar | None = None) -> Grammar:
         """An answer that is calls, or `content` where there is one; thinking may be before."""
-        extra = _prefixed(content, "content") if content is not None else {}
+        extra = renamed(content, "content") if content is not None else {}
         thinking = self._thinking(thinks)
 
-        def root(arguments: list[Rule]) -> Node:
+        def root(arguments: list[Named]) -> Node:
             calls = self._from_the_begin(arguments)
             return seq(Rule("thinking"), choice([calls, Rule("content-root")]) if extra else calls)
 
         grammar = self._grammar(root)
         return Grammar({**grammar.rules, **extra, **thinking})
 
-    def _grammar(self, root: Callable[[list[Rule]], Node]) -> Grammar:
+    def _grammar(self, root: Callable[[list[Named]], Node]) -> Grammar:
         rules: dict[str, Node] = {"ws": schema.SHARED["ws"]}
         arguments = []
         for number, tool in enumerate(self.offer.tools):
-            rules |= _prefixed(arguments_of(tool), f"t{number}")
+            rules |= renamed(self._arguments(tool), f"t{number}")
             if len(rules) > MAX_RULES:
                 raise GrammarError("The tools take too many rules.")
-            arguments.append(Rule(f"t{number}-root"))
+            arguments.append((tool, Rule(f"t{number}-root")))
         rules["root"] = root(arguments)
         return Grammar(rules)
+
+    def _arguments(self, tool: Tool) -> Grammar:
+        parameters = coder_form.parameters_of(tool) if self.family is Family.QWEN_CODER else None
+        return arguments_of(tool) if parameters is None else coder_form.grammar(parameters)
 
     def _thinking(self, thinks: bool) -> dict[str, Node]:
         """What may be before the calls."""
@@ -120,7 +127,7 @@ class Calls:
     def _channel(self, name: str) -> Node:
         return seq(self.marker("<|channel|>"), Literal(name), self.marker("<|message|>"))
 
-    def _from_the_begin(self, arguments: list[Rule]) -> Node:
+    def _from_the_begin(self, arguments: list[Named]) -> Node:
         if self.family is Family.LLAMA:
             return self._tail(arguments)
         if self.family is Family.HARMONY:
@@ -130,10 +137,12 @@ class Calls:
             return section
         return seq(section, Repeat(seq(WS, section), 0, MAX_CALLS - 1))
 
-    def _tail(self, arguments: list[Rule]) -> Node:
+    def _tail(self, arguments: list[Named]) -> Node:
         marker, family = self.marker, self.family
         if family is Family.HERMES:
             return seq(WS, self._object(arguments, "arguments"), WS, marker("</tool_call>"))
+        if family is Family.QWEN_CODER:
+            return seq(WS, choice(map(self._tagged, arguments)), WS, marker("</tool_call>"))
         if family is Family.LLAMA:
             return self._several(self._object(arguments, "parameters"), Literal("; "))
         if family is Family.MISTRAL:
@@ -156,37 +165,24 @@ class Calls:
         one = seq(begin, self._named(arguments, sep), end)
         return seq(self._several(one, Literal("")), marker("<｜tool▁calls▁end｜>"))
 
-    def _object(self, arguments: list[Rule], key: str) -> Node:
+    def _object(self, arguments: list[Named], key: str) -> Node:
         kind = seq(Literal('"type":'), WS, Literal('"function",'), WS)
         calls = (
-            seq(Literal(f'"{name}",'), WS, Literal(f'"{key}":'), WS, rule)
-            for name, rule in zip(self.offer.names, arguments, strict=True)
+            seq(Literal(f'"{tool.name}",'), WS, Literal(f'"{key}":'), WS, rule) for tool, rule in arguments
         )
         before = optional(kind) if self.family is Family.LLAMA else Literal("")
         return seq(Literal("{"), WS, before, Literal('"name":'), WS, choice(calls), WS, Literal("}"))
 
-    def _named(self, arguments: list[Rule], between: Node) -> Node:
-        pairs = zip(self.offer.names, arguments, strict=True)
-        return choice(seq(Literal(name), between, rule) for name, rule in pairs)
+    def _named(self, arguments: list[Named], between: Node) -> Node:
+        return choice(seq(Literal(tool.name), between, rule) for tool, rule in arguments)
+
+    def _tagged(self, named: Named) -> Node:
+        tool, rule = named
+        if coder_form.parameters_of(tool) is None:
+            return self._object([named], "arguments")
+        return seq(Literal(f"<function={tool.name}>\n"), rule, Literal(coder_form.FUNCTION_END))
 
     def _several(self, one: Node, between: Node) -> Node:
         if not self.offer.parallel:
             return one
         return seq(one, Repeat(seq(between, one), 0, MAX_CALLS - 1))
-
-
-def _prefixed(grammar: Grammar, prefix: str) -> dict[str, Node]:
-    """Its rules under names of their own."""
-    return {f"{prefix}-{name}": _renamed(node, prefix) for name, node in grammar.rules.items()}
-
-
-def _renamed(node: Node, prefix: str) -> Node:
-    if isinstance(node, Rule):
-        return Rule(f"{prefix}-{node.name}")
-    if isinstance(node, Seq):
-        return Seq(tuple(_renamed(part, prefix) for part in node.parts))
-    if isinstance(node, Choice):
-        return Choice(tuple(_renamed(option, prefix) for option in node.options))
-    if isinstance(node, Repeat):
-        return Repeat(_renamed(node.node, prefix), node.low, node.high)
-    return node

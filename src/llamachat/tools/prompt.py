@@ -63,7 +63,7 @@ def without_template(messages: Sequence[Message], offer: Offer | None) -> list[M
 
 
 def _introduced(messages: list[Message], offer: Offer) -> list[Message]:
-    functions = (json.dumps(tool.as_dict()["function"], ensure_ascii=False) for tool in offer.tools)
+    functions = (json.dumps(tool.as_dict()["function"], ensure_ascii=False) for tool in offer.shown)
     text = INTRODUCTION + "\n".join(functions) + (f"\n{MUST}" if offer.needed else "")
     first = messages[0]
     if first["role"] == "system" and isinstance(first["content"], str):

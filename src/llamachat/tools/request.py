@@ -45,6 +45,12 @@ class Offer:
     parallel: bool = True
     legacy: bool = False
     """Asked and answered as `functions` and `function_call`, one call an answer."""
+    more: tuple[Tool, ...] = ()
+    """All that the model sees, where it may not call each of them."""
+
+    @property
+    def shown(self) -> tuple[Tool, ...]:
+        return self.more or self.tools
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -70,6 +76,8 @@ def read(
         if not found:
             raise ToolError(choice_name, f"`{choice_name}` needs `{where}`.")
         return Offer(found, choice == "required", parallel and not legacy, legacy)
+    if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
+        return _allowed(choice, found, parallel)
     name = _chosen(choice, choice_name, legacy)
     named = tuple(tool for tool in found if tool.name == name)
     if not named:
@@ -77,12 +85,25 @@ def read(
     return Offer(named, needed=True, parallel=False, legacy=legacy)
 
 
+def _allowed(choice: Mapping[str, Any], found: tuple[Tool, ...], parallel: bool) -> Offer:
+    """All are shown: what was read of them serves the next choice, too."""
+    said = choice.get("allowed_tools", choice)  # OpenAI's responses have no object in it
+    mode, given = (said.get("mode"), said.get("tools")) if isinstance(said, dict) else (None, None)
+    if mode not in ("auto", "required") or not isinstance(given, list) or not given:
+        raise ToolError("tool_choice", "allowed_tools needs a `mode`, auto or required, and `tools`.")
+    names = [_chosen(each, "tool_choice", legacy=isinstance(each, dict) and "name" in each) for each in given]
+    tools = tuple(tool for tool in found if tool.name in names)
+    if unknown := [name for name in names if name not in [tool.name for tool in tools]]:
+        raise ToolError("tool_choice", f"tool_choice: {unknown[0]!r} is not in `tools`.")
+    return Offer(tools, mode == "required", parallel, more=found)
+
+
 def _chosen(choice: Any, where: str, legacy: bool) -> Any:
     if isinstance(choice, dict):
         inner = choice if legacy else choice.get("function")
         if isinstance(inner, dict) and (legacy or choice.get("type") == "function"):
             return inner.get("name")
-    raise ToolError(where, f"`{where}` must be none, auto, required or name a function.")
+    raise ToolError(where, f"`{where}` must be none, auto, required, allowed_tools or name a function.")
 
 
 def _tool(value: Any, where: str) -> Tool:
