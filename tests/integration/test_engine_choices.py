@@ -111,6 +111,7 @@ def test_a_stream_echoes_its_prompt(client: openai.OpenAI) -> None:
         ({"prompt": [10**9]}, "prompt"),
         ({"prompt": [[5], [-1]]}, "prompt"),
         ({"prompt": ["a"] * 20, "n": 100}, "prompt"),
+        ({"prompt": [5] * 9000}, "prompt"),
         ({"best_of": 2, "n": 3}, "best_of"),
         ({"best_of": 2, "stream": True}, "best_of"),
     ],

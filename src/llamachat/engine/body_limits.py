@@ -38,7 +38,8 @@ def check_body(body: Mapping[str, Any], limits: Limits) -> None:
         _check_tokens(len(messages), "messages", limits)  # each takes one at least
         contents = (message.get("content") for message in messages if isinstance(message, dict))
         _check_text(sum(map(_length, contents)), "messages", limits)
-    for each in prompt if isinstance(prompt, list) else [prompt]:
+    are_tokens = isinstance(prompt, list) and bool(prompt) and isinstance(prompt[0], int)
+    for each in prompt if isinstance(prompt, list) and not are_tokens else [prompt]:
         _check_text(_length(each), "prompt", limits)
         _check_tokens(len(each) if isinstance(each, list) else 0, "prompt", limits)
     for name in ("tools", "functions"):
