@@ -295,7 +295,7 @@ def _tell_one_lane(plan: Plan) -> None:
     """Say it if the model can't serve as many at once as were asked for."""
     reason = health(plan.endpoint).get("one_lane") if plan.parallel > 1 else None
     if reason:
-        console.say(_("One request at a time: {reason}.").format(reason=reason))
+        console.say(_("One request at a time: {reason}.").format(reason=_(reason)))
 
 
 def _chat(settings: ChatSettings, supervisor: Supervisor, signals: Signals) -> int:

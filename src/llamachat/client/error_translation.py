@@ -148,7 +148,8 @@ def from_message(message: str, code: str | None, body: object) -> LlamachatError
     """The error that a server put into words."""
     text = one_line(message)
     if code != "context_length_exceeded" and not _TOO_LONG.search(message):
-        return ServerError(_("The server answered with an error: {text}.").format(text=text.rstrip(".")))
+        known = _(text).rstrip(".。")  # the engine's own words
+        return ServerError(_("The server answered with an error: {text}.").format(text=known))
     found = next((m for m in (p.search(message) for p in _SIZES) if m), None)
     said: Mapping[str, Any] = body if isinstance(body, Mapping) else {}
     return ContextExceeded(

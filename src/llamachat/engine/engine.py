@@ -30,6 +30,7 @@ from llamachat.engine.logprobs import Recorder
 from llamachat.engine.marks import Marks
 from llamachat.engine.prefill import PrefillClock
 from llamachat.grammar.nodes import Literal, Node, Token
+from llamachat.language import N_
 from llamachat.tools import forms
 from llamachat.tools import prompt as prompts
 from llamachat.tools.call_parser import THINK
@@ -96,7 +97,7 @@ class Engine(llama_cpp.Llama):
         """With `continue_final_message` the last message, the model's own, goes on instead of a new one."""
         job = jobs.current.get()
         if self.chat_handler is None and request_body.has_pictures(messages):
-            raise Refused(400, "This model can't see pictures.", param="messages")
+            raise Refused(400, N_("This model can't see pictures."), param="messages")
         turn = self._turn_of(kwargs)
         tool_turn.current.set(turn)
         top, has_logprobs = kwargs.pop("top_logprobs", None), kwargs.pop("logprobs", None)
@@ -541,19 +542,19 @@ def _wanted(request: Mapping[str, Any]) -> int | None:
 def why_one_lane(settings: Mapping[str, Any]) -> str:
     """Why several requests can't be served at once with these settings, "" where they can."""
     reasons = {
-        "logits_all": "--logits_all keeps the scores of every token",
-        "embedding": "--embedding reads whole inputs",
-        "chat_handler": "images are read into one sequence",
-        "draft_model": "a draft model writes ahead in one sequence",
+        "logits_all": N_("--logits_all keeps the scores of every token"),
+        "embedding": N_("--embedding reads whole inputs"),
+        "chat_handler": N_("images are read into one sequence"),
+        "draft_model": N_("a draft model writes ahead in one sequence"),
     }
     return next((reason for name, reason in reasons.items() if settings.get(name)), "")
 
 
 def why_model_has_one_lane(model: Any) -> str:
     if llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model):
-        return "the model is recurrent, its state can't be cut"
+        return N_("the model is recurrent, its state can't be cut")
     if llama_cpp.llama_model_n_swa(model) > 0:
-        return "the model has a sliding window"
+        return N_("the model has a sliding window")
     return ""
 
 
