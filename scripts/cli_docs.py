@@ -30,9 +30,9 @@ An option can also be set by an environment variable, `LLAMACHAT_` followed by i
 under `[serve]`). That file is in the user's config folder (`~/.config/llamachat` on Linux), or where
 `LLAMACHAT_CONFIG` points. Flags win over the environment, which wins over the file.
 
-`LLAMACHAT_LANG` is the language of all that the program says, `zh` or `en`; without it, that of the locale (`LC_ALL`,
-`LC_MESSAGES`, `LANG`) or, where none is set, of Windows or macOS. It is also what `--lang` is of a command that has it: the
-language of templates, of explanations, and of the messages that a chat begins with.
+`LLAMACHAT_LANG` is the language of all that the program says, `zh` or `en`; without it, that of the locale
+(`LC_ALL`, `LC_MESSAGES`, `LANG`) or, where none is set, of Windows or macOS. It is also what `--lang` is of a
+command that has it: the language of templates, of explanations, and of the messages that a chat begins with.
 
 Everything after `--` in `llamachat serve … -- --n_batch 256` goes to `python -m llama_cpp.server` unchanged.
 The server uses the last of several values, so flags there win over serve's own. Options that serve has too
