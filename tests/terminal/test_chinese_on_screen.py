@@ -36,5 +36,5 @@ def test_an_error_of_the_command_line_is_chinese(env: dict[str, str], tmp_path: 
 def test_doctor_is_chinese(env: dict[str, str], tmp_path: Path) -> None:
     done = llamachat("doctor", "--no-network", "--timeout", "0.1", env={**env, **CHINESE}, cwd=tmp_path)
     levels = {line.split()[0] for line in done.stdout.splitlines()}
-    assert levels <= {"正常", "警告", "故障", "→"}
+    assert levels <= {"正常", "警告", "问题", "→"}
     assert "0.1 秒内没有生成 token" in done.stdout
