@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from llamachat.grammar import schema
 from llamachat.grammar.dfa import ANY_TEXT, build, search
+from llamachat.grammar.json_text import SHARED
 from llamachat.grammar.nodes import (
     Chars,
     Grammar,
@@ -99,7 +100,7 @@ class Calls:
         return Grammar({**grammar.rules, **extra, **thinking})
 
     def _grammar(self, root: Callable[[list[Named]], Node]) -> Grammar:
-        rules: dict[str, Node] = {"ws": schema.SHARED["ws"]}
+        rules: dict[str, Node] = {"ws": SHARED["ws"]}
         arguments = []
         for number, tool in enumerate(self.offer.tools):
             rules |= renamed(self._arguments(tool), f"t{number}")
