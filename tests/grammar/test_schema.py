@@ -142,6 +142,12 @@ def test_a_hostile_schema_is_bounded_in_work(name: str) -> None:
     assert matcher.next_bytes(matcher.start)
 
 
+def test_a_multiple_has_no_more_digits_than_a_double_keeps() -> None:
+    matcher = Matcher(grammar({"type": "number", "multipleOf": 3}))
+    assert matcher.accepts(b"461000600039900022") and matcher.accepts(b"-12.0")
+    assert not matcher.accepts(b"461000600039900022.0") and not matcher.accepts(b"12.5")
+
+
 def test_a_recursive_schema_of_alternatives_ends_when_it_is_too_ambiguous() -> None:
     tree: dict[str, Any] = {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}
     schema = {"anyOf": [{"type": "null"}, {**tree, "properties": {**tree["properties"], "b": {}}}, tree]}

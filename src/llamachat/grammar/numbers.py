@@ -94,10 +94,13 @@ class Numbers:
         if self.integer:
             return whole
         if self.multiples or self.not_multiples:
-            # These count digits too, and both counts together are too many states.
-            behind = seq(Literal("."), Repeat(DIGIT, 1, SIGNIFICANT_DIGITS))
-            nonzero = choice([seq(whole, behind), seq(Literal("-0"), behind)])
-            return choice([whole, nonzero])
+            # These count digits too: all counts of digits on both sides together are too many states.
+            places = max(1, *map(_places, (*self.multiples, *self.not_multiples)))
+            if places >= SIGNIFICANT_DIGITS:
+                raise TooLarge
+            before = seq(chars((49, 57)), Repeat(DIGIT, 0, SIGNIFICANT_DIGITS - places - 1))
+            behind = seq(Literal("."), Repeat(DIGIT, 1, places))
+            return choice([whole, seq(optional(Literal("-")), choice([Literal("0"), before]), behind)])
         zero = seq(Literal("0."), Repeat(chars("0"), 1, SIGNIFICANT_DIGITS))
         return choice([whole, zero, seq(optional(Literal("-")), choice(_decimals()))])
 
