@@ -6,6 +6,8 @@ python scripts/messages.py    then translate what it lists in the .po file, and 
 from __future__ import annotations
 
 import sys
+from datetime import datetime, timezone
+from io import SEEK_END, BytesIO
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
@@ -81,11 +83,16 @@ def main() -> int:
     catalogue = read()
     catalogue.update(extract(), no_fuzzy_matching=True)
     catalogue.obsolete.clear()
-    with PO.open("wb") as file:
-        file.write(HEADER.encode())
-        write_po(file, catalogue, width=110, no_location=True, omit_header=True, sort_output=True)
-    with PO.with_suffix(".mo").open("wb") as file:
-        write_mo(file, catalogue)
+    # The same messages make the same file, whenever and by whomever it is written.
+    catalogue.creation_date = catalogue.revision_date = datetime(2026, 1, 1, tzinfo=timezone.utc)
+    catalogue.project, catalogue.version = "llamachat", ""
+    catalogue.msgid_bugs_address = catalogue.last_translator = catalogue.language_team = ""
+    po, mo = BytesIO(HEADER.encode()), BytesIO()
+    po.seek(0, SEEK_END)
+    write_po(po, catalogue, width=110, no_location=True, omit_header=True, sort_output=True)
+    write_mo(mo, catalogue)
+    PO.write_bytes(po.getvalue())
+    PO.with_suffix(".mo").write_bytes(mo.getvalue())
     missing = untranslated(catalogue)
     for message in missing:
         print(repr(message))
