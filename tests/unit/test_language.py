@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import gettext
 import re
 import string
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from babel.messages.extract import extract_from_file
 from pydantic import BaseModel, ByteSize, Field, TypeAdapter, ValidationError
 
-from llamachat import language
+import llamachat
+from llamachat import errors, language
 from llamachat.cli.parser import COMMANDS, build
 from llamachat.language import counted
 from llamachat.settings import base
@@ -142,3 +145,28 @@ def test_help_has_no_english_left(monkeypatch: pytest.MonkeyPatch) -> None:
     said = [line for line in text.splitlines() if not line.startswith(("用法：", "bash："))]
     assert len(said) > 200
     assert [line for line in said if ENGLISH.search(line)] == []
+
+
+SOURCE = Path(llamachat.__file__).parent
+SPEAKERS = {"ask", "error", "noted", "prompt", "report", "say", "tell", "write"}
+SPEAKERS |= {name for name, kind in vars(errors).items() if isinstance(kind, type)}
+SILENT = {"engine", "grammar", "tools", "ray.py", "web"}
+"""What speaks to programs, or through the page."""
+
+
+def unmarked(path: Path) -> Iterator[str]:
+    """Words that are said or raised without having been marked for translation."""
+    for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(call, ast.Call):
+            continue
+        name = call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")
+        for argument in call.args if name in SPEAKERS else ():
+            parts = argument.values if isinstance(argument, ast.JoinedStr) else [argument]
+            text = "".join(str(part.value) for part in parts if isinstance(part, ast.Constant))
+            if re.search(r"[a-z]{2,} [a-z]{2,}", text):
+                yield f"{path.name}:{call.lineno}: {text}"
+
+
+def test_what_is_said_to_a_user_is_marked_for_translation() -> None:
+    spoken = [path for path in SOURCE.rglob("*.py") if path.relative_to(SOURCE).parts[0] not in SILENT]
+    assert [line for path in spoken for line in unmarked(path)] == []
