@@ -55,7 +55,14 @@ def extra(**fields: object) -> dict[str, Any]:
 
 def end(reason: str = "stop") -> Play:
     yield text("", reason)
-    timings = {"prompt_n": 10, "cache_n": 90, "predicted_n": 7, "predicted_per_second": 42.0}
+    timings = {
+        "prompt_n": 10,
+        "cache_n": 90,
+        "predicted_n": 7,
+        "predicted_per_second": 42.0,
+        "threads": 1.2,
+        "threads_max": 2,
+    }
     yield extra(usage={"prompt_tokens": 100, "completion_tokens": 7, "total_tokens": 107}, timings=timings)
 
 

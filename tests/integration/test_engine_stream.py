@@ -38,6 +38,7 @@ def test_stream_ends_with_usage_and_timings_that_agree(engine: Engine) -> None:
     assert usage["prompt_tokens_details"]["cached_tokens"] == timings["cache_n"]
     assert timings["predicted_n"] >= usage["completion_tokens"] > 0
     assert timings["prompt_per_second"] > 0 and timings["predicted_per_second"] > 0
+    assert 1 <= timings["threads"] <= timings["threads_max"] == 2
 
 
 def test_stream_counts_as_a_whole_reply_does(engine: Engine) -> None:

@@ -274,9 +274,18 @@ def test_doctor_proves_the_engine_with_a_token(run: Runner) -> None:
     findings = {finding["name"]: finding for finding in json.loads(out)}
     assert findings["token"]["level"] == "good", err
     assert "built for the CPU" in findings["engine"]["text"]
-    assert {"python", "memory", "disk", "models", "port", "terminal", "locale", "engine", "gpu"} <= set(
-        findings
-    )
+    assert {
+        "python",
+        "memory",
+        "load",
+        "disk",
+        "models",
+        "port",
+        "terminal",
+        "locale",
+        "engine",
+        "gpu",
+    } <= set(findings)
     assert all(f["advice"] for f in findings.values() if f["level"] != "good")
     assert status == (1 if any(f["level"] == "bad" for f in findings.values()) else 0)
 

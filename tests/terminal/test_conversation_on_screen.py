@@ -226,9 +226,12 @@ def test_another_system_message_holds_for_an_answer_that_broke_off_too(chat: Ope
 
 
 def test_the_numbers_of_an_answer_are_shown_when_they_are_wanted(chat: Open) -> None:
-    one = chat("--stats", columns=120)
+    one = chat("--stats", columns=160)
     one.ask("hello")
-    one.see("read 100 (90 from the cache) · wrote 7 · 42.0 tokens/s · first token after ")
+    one.see(
+        "read 100 (90 from the cache) · wrote 7 · 42.0 tokens/s · 1.2 of 2 threads, other programs "
+        "are busy · first token after "
+    )
 
 
 def test_no_colour_where_it_is_not_wanted(chat: Open) -> None:

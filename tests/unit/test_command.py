@@ -70,7 +70,14 @@ def test_the_environment_loses_what_would_reconfigure_the_server_in_any_case_of_
         "LLAMACHAT_LANG": "en",
         "PYTHONUTF8": "1",
         "PYTHONUNBUFFERED": "1",
+        "GOMP_SPINCOUNT": str(command.SPINS),
     }
+
+
+@pytest.mark.parametrize("own", [{"GOMP_SPINCOUNT": "7"}, {"OMP_WAIT_POLICY": "active"}])
+def test_who_says_how_openmp_waits_is_obeyed(own: dict[str, str]) -> None:
+    env = command.child_env(own, None, None)
+    assert {name: value for name, value in env.items() if "OMP" in name} == own
 
 
 def test_the_key_travels_in_the_environment_only() -> None:

@@ -78,3 +78,35 @@ def test_no_more_memory_is_reported_than_the_limit_allows() -> None:
     here = hardware.look()
     limit = hardware.memory_limit(hardware.cgroup_files())
     assert 0 < here.available <= here.memory <= (limit or psutil.virtual_memory().total)
+
+
+def cpus(folder: Path, speeds: dict[str, list[int]], threads: int = 1) -> Path:
+    """A tree like /sys/devices/system/cpu: the file with each CPU's speed, `threads` CPUs a core."""
+    for name, values in speeds.items():
+        for number, value in enumerate(values):
+            core = number - number % threads
+            for file, text in ((name, value), ("topology/core_cpus_list", f"{core}-{core + threads - 1}")):
+                path = folder / f"cpu{number}" / file
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(f"{text}\n")
+    return folder
+
+
+FREQUENCY = "cpufreq/cpuinfo_max_freq"
+
+
+@pytest.mark.parametrize(
+    ("speeds", "threads", "expected"),
+    [
+        ({}, 1, 0),
+        ({FREQUENCY: [4_000_000] * 4}, 2, 0),
+        ({FREQUENCY: [5_100_000, 5_100_000, 5_300_000, 5_300_000]}, 2, 0),  # two of a kind are chosen ones
+        ({FREQUENCY: [5_100_000] * 8 + [3_900_000] * 4}, 2, 4),
+        ({"cpu_capacity": [380, 380, 380, 380, 1024, 1024]}, 1, 2),
+        ({"cpu_capacity": [1024] * 4, FREQUENCY: [2_400_000, 2_400_000, 1_500_000, 1_500_000]}, 1, 2),
+    ],
+)
+def test_where_some_cores_are_slow_the_fast_ones_count(
+    tmp_path: Path, speeds: dict[str, list[int]], threads: int, expected: int
+) -> None:
+    assert hardware.fast_cores(cpus(tmp_path, speeds, threads)) == expected

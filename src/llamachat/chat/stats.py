@@ -25,6 +25,9 @@ def footer(done: Done, first: float | None, last: float, window: str) -> str:
         speed = (written - 1) / (last - first)
     if speed:
         parts.append(_("{speed:.1f} tokens/s").format(speed=speed))
+    if t.get("threads", 0) < t.get("threads_max", 0):
+        busy = _("{threads:g} of {n_max:g} threads, other programs are busy")
+        parts.append(busy.format(threads=t["threads"], n_max=t["threads_max"]))
     if first is not None:
         parts.append(_("first token after {first:.2f} s").format(first=first))
     if window:

@@ -161,6 +161,7 @@ def _engine_options(plan: Plan, restarts: int) -> EngineOptions:
         host=settings.host,
         model_name=plan.model.name,
         bundled=plan.model.bundled,
+        adapt_threads=settings.n_threads is None,
         parallel=plan.parallel,
         kv_shift=settings.kv_shift,
         kv_park=_park_bytes(plan),

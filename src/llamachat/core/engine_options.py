@@ -15,6 +15,7 @@ ENVIRONMENT_VARIABLE = "LLAMACHAT_ENGINE"
 class EngineOptions:
     """`kv_park`: bytes for parked conversations, 0 for none; the launcher knows what is free.
 
+    `adapt_threads`: fewer threads compute while other programs are busy.
     `parallel`: so many requests are served at once.
     `cache_dir` is the folder where KV state is kept between starts, None for none.
     A request that finds `max_queue` others waiting is refused, None for no limit. `restarts` is how often the
@@ -25,6 +26,7 @@ class EngineOptions:
     host: str = "127.0.0.1"
     model_name: str = ""
     bundled: bool = False
+    adapt_threads: bool = True
     parallel: int = 1
     kv_shift: bool = True
     kv_park: int = 1 << 30

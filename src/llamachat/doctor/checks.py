@@ -21,7 +21,16 @@ from llamachat.server import bind
 Level = Literal["good", "warning", "bad"]
 WORDS = (
     *(N_("good"), N_("warning"), N_("bad")),
-    *(N_("memory"), N_("disk"), N_("models"), N_("port"), N_("terminal"), N_("locale"), N_("engine")),
+    *(
+        N_("memory"),
+        N_("load"),
+        N_("disk"),
+        N_("models"),
+        N_("port"),
+        N_("terminal"),
+        N_("locale"),
+        N_("engine"),
+    ),
 )
 """The levels and names of findings that are said otherwise in another language."""
 GIB = 1 << 30
@@ -69,6 +78,15 @@ def check_memory(here: hardware.Machine) -> Finding:
     if here.available < 2 * GIB:
         return Finding("memory", "warning", text, _("Close other programs before you start a model."))
     return Finding("memory", "good", text)
+
+
+def check_load(busy: float) -> Finding:
+    """So many cores are in use by other programs."""
+    if busy < 0.6:
+        return Finding("load", "good", _("the computer is quiet"))
+    text = _("the computer is busy: programs use {busy:.1f} cores").format(busy=busy)
+    advice = _("A model is slower beside them; `serve` computes with fewer threads meanwhile.")
+    return Finding("load", "warning", text, advice)
 
 
 def check_disk(folder: Path) -> Finding:

@@ -10,6 +10,8 @@ from llamachat.doctor.checks import Finding
 from llamachat.errors import LlamachatError
 from llamachat.hub import hardware, local_models
 
+LOAD_SECONDS = 0.3
+
 
 def examine(*, port: int, network: bool, timeout: float) -> Iterator[Finding]:
     """`port` is the one that `serve` would use; `timeout` in seconds is the engine's for one token."""
@@ -17,6 +19,7 @@ def examine(*, port: int, network: bool, timeout: float) -> Iterator[Finding]:
     where = local_models.places()
     yield checks.check_python()
     yield checks.check_memory(here)
+    yield checks.check_load(hardware.busy_cores(LOAD_SECONDS))
     yield checks.check_disk(where.folders[0])
     yield checks.check_models(where)
     yield checks.check_port(port)

@@ -29,6 +29,7 @@ from llamachat.engine.lanes import Lanes, SequenceContext
 from llamachat.engine.logprobs import Recorder
 from llamachat.engine.marks import Marks
 from llamachat.engine.prefill import PrefillClock
+from llamachat.engine.threads import ThreadCount
 from llamachat.grammar.nodes import Literal, Node, Token
 from llamachat.language import N_
 from llamachat.tools import forms
@@ -71,6 +72,7 @@ class Engine(llama_cpp.Llama):
         """Why one request at a time is served, if several were asked for."""
         with self._several_sequences():
             super().__init__(*args, **kwargs)
+        self.thread_count = ThreadCount(self.ctx, adapts=self.options.adapt_threads)
         n_lanes = llama_cpp.llama_n_seq_max(self.ctx) if not self.context_params.embeddings else 1
         views = [self] if n_lanes == 1 else [self._view(seq) for seq in range(n_lanes)]
         multimodal = kwargs.get("chat_handler") is not None
@@ -263,6 +265,7 @@ class Engine(llama_cpp.Llama):
                 held.accept(token)
             if job is not None:
                 job.wrote(ends=ends)
+                job.count_threads(self.thread_count)
             yield token
             if job is not None:
                 job.check()
@@ -287,6 +290,7 @@ class Engine(llama_cpp.Llama):
             self.lanes.compute(self, tokens)
             return
         for batch in batches(tokens, self.n_batch):
+            self.thread_count.prepare(len(batch))
             if job is not None and reads:
                 self._eval_watched(batch, job)
             else:

@@ -6,9 +6,12 @@ import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llamachat.engine.request_queue import Ticket
+
+if TYPE_CHECKING:
+    from llamachat.engine.threads import ThreadCount
 
 REPORT_SECONDS = 0.5
 
@@ -50,6 +53,8 @@ class Job:
     sampled_tokens: int = 0
     completion_tokens: int = 0
     ended: float | None = None
+    thread_sum: int = 0
+    threads_max: int = 0
     told: float = 0.0
 
     def cancel(self) -> None:
@@ -78,6 +83,11 @@ class Job:
         """A token was sampled; the one that `ends` the reply is not part of it."""
         self.sampled_tokens += 1
         self.completion_tokens += not ends
+
+    def count_threads(self, count: ThreadCount) -> None:
+        """A token was written with so many threads."""
+        self.thread_sum += count.n_threads
+        self.threads_max = count.n_max
 
     def took(self, n_tokens: int) -> None:
         """So many tokens of the prompt were read."""
@@ -108,7 +118,10 @@ class Job:
         }
 
     def timings(self) -> dict[str, float]:
-        """As llama-server names them; `predicted_n` counts the end token too, since it took its time."""
+        """As llama-server names them; `predicted_n` counts the end token too, since it took its time.
+
+        `threads` is how many wrote, on average, of `threads_max`.
+        """
         ended = self.ended or time.monotonic()
         read = self.read or ended
         prompt_ms, predicted_ms = (read - self.started) * 1000, (ended - read) * 1000
@@ -120,6 +133,8 @@ class Job:
             "predicted_n": self.sampled_tokens,
             "predicted_ms": predicted_ms,
             "predicted_per_second": _per_second(self.sampled_tokens, predicted_ms),
+            "threads": round(self.thread_sum / max(self.sampled_tokens, 1), 1),
+            "threads_max": self.threads_max,
         }
 
 

@@ -63,6 +63,7 @@ def add_routes(app: FastAPI, options: EngineOptions) -> None:
             "state": _state(request.app),
             **model,
             **place,
+            **the_engine().thread_count.facts(),
             "one_lane": the_engine().one_lane or None,
         }
 
@@ -127,6 +128,9 @@ def add_gauges(app: FastAPI, metrics: Metrics) -> None:
     metrics.gauge(
         "kv_cells_used", "Tokens that the context holds", lambda: sum(v.n_tokens for v in lanes.views)
     )
+    count = the_engine().thread_count
+    metrics.gauge("threads", "Threads that write", lambda: count.n_threads)
+    metrics.gauge("others_busy_cores", "Cores that other programs use", count.load.others)
     metrics.gauge("kv_parked_bytes", "Memory of parked conversations", lambda: lanes.kv.parked_bytes)
 
 

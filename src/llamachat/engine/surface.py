@@ -20,10 +20,10 @@ SURFACE: Mapping[str, str] = {
     "llama_cpp": """
         LLAMA_TOKEN_ATTR_CONTROL LLAMA_TOKEN_ATTR_LSTRIP LLAMA_TOKEN_ATTR_RSTRIP LLAMA_TOKEN_ATTR_UNKNOWN
         Llama LogitsProcessorList ggml_abort_callback llama_decode llama_get_logits_ith llama_get_memory
-        llama_memory_can_shift
-        llama_memory_seq_add llama_memory_seq_pos_max llama_memory_seq_pos_min llama_memory_seq_rm
-        llama_model_get_vocab llama_model_is_hybrid llama_model_is_recurrent llama_model_n_ctx_train
-        llama_model_n_swa llama_n_ctx_seq llama_n_seq_max llama_set_abort_callback llama_state_seq_get_data
+        llama_memory_can_shift llama_memory_seq_add llama_memory_seq_pos_max llama_memory_seq_pos_min
+        llama_memory_seq_rm llama_model_get_vocab llama_model_is_hybrid llama_model_is_recurrent
+        llama_model_n_ctx_train llama_model_n_swa llama_n_ctx_seq llama_n_seq_max llama_n_threads
+        llama_n_threads_batch llama_set_abort_callback llama_set_n_threads llama_state_seq_get_data
         llama_state_seq_get_size llama_state_seq_set_data llama_synchronize llama_vocab_get_add_bos
         llama_vocab_get_add_eos llama_vocab_get_attr llama_vocab_get_text llama_vocab_is_eog
         llama_vocab_n_tokens

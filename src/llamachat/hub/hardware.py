@@ -17,6 +17,9 @@ GIB = 1 << 30
 RESERVE = 3 << 29  # 1.5 GiB for the system and its desktop
 COMFORT = 0.6
 CGROUPS = Path("/sys/fs/cgroup")
+CPUS = Path("/sys/devices/system/cpu")
+FAST = 0.8
+"""Of the highest speed: from there on, a core is a fast one."""
 
 Fit = Literal["comfortably", "tightly", "no"]
 FITS = (N_("comfortably"), N_("tightly"), N_("no"))
@@ -45,14 +48,40 @@ def look() -> Machine:
 
 
 def physical_cores() -> int:
-    """Cores without hyper-threads, of those that this process may use."""
+    """Cores without hyper-threads, of those that this process may use; where some are slow, the fast ones."""
     affinity = getattr(psutil.Process(), "cpu_affinity", tuple)  # macOS has none
     try:
         allowed = len(affinity())
     except psutil.Error:
         allowed = 0
     physical = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
-    return min(physical, allowed or physical)
+    return min(physical, allowed or physical, fast_cores(CPUS) or physical)
+
+
+def fast_cores(folder: Path) -> int:
+    """Cores of the fast kind, of the CPUs in `folder` (Linux's sysfs); 0 if there are no slow ones.
+
+    All threads wait for the slowest at each barrier. On ARM the kernel gives a capacity, on x86 the highest
+    frequency, which differs by some percent among cores of one kind, too.
+    """
+    for name in ("cpu_capacity", "cpufreq/cpuinfo_max_freq"):
+        speeds = {cpu: int(_said(cpu / name) or 0) for cpu in folder.glob("cpu[0-9]*")}
+        fast = [cpu for cpu, speed in speeds.items() if speed >= FAST * max(speeds.values())]
+        if len(fast) < len(speeds):
+            return len({_said(cpu / "topology/core_cpus_list") or str(cpu) for cpu in fast})
+    return 0
+
+
+def _said(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except OSError:
+        return ""
+
+
+def busy_cores(seconds: float) -> float:
+    """Cores in use by all programs, measured for so long, in which this one only waits."""
+    return psutil.cpu_percent(interval=seconds) / 100 * (psutil.cpu_count() or 1)
 
 
 def find_gpu() -> str:

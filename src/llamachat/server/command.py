@@ -17,6 +17,11 @@ from llamachat.language import VARIABLE, _
 
 N_CTX_STEP = 256
 CPU_UBATCH = 256
+SPINS = 1000
+"""How often GNU's OpenMP looks whether a barrier is passed before it sleeps; its own default is 300,000.
+
+At a barrier that lasts longer, a thread has lost its core: the CPU time of waiting is better spent on that.
+"""
 
 # llama_cpp.server also reads every field of its settings from the environment, without a prefix and in any
 # case; HOST, PORT and CONFIG_FILE even override the command line. A test compares this list with the fields.
@@ -105,6 +110,8 @@ def child_env(
     env[VARIABLE] = "en"  # what an API answers is the same everywhere
     env["PYTHONUTF8"] = "1"
     env["PYTHONUNBUFFERED"] = "1"
+    if "OMP_WAIT_POLICY" not in env:  # who sets it decides how to wait
+        env.setdefault("GOMP_SPINCOUNT", str(SPINS))
     if api_key:
         env["API_KEY"] = api_key
     if engine:

@@ -29,7 +29,12 @@ class ServeSettings(Options):
         flags=("-np",),
         metavar="N",
     )
-    n_threads: int | None = option(None, "threads (default: physical cores)", flags=("--n_threads",), ge=1)
+    n_threads: int | None = option(
+        None,
+        "threads, always so many (default: physical cores, fewer while other programs are busy)",
+        flags=("--n_threads", "--threads"),
+        ge=1,
+    )
     n_gpu_layers: int | None = option(
         None,
         "layers to offload, -1 for all (default: all if the build can, else 0)",
