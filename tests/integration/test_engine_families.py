@@ -58,3 +58,15 @@ def test_a_required_call_is_in_the_familys_form(family: Family, tmp_path: Path) 
     assert whole["finish_reason"] == events[-2]["choices"][0]["finish_reason"] == "tool_calls"
     if family is not Family.HARMONY:
         jsonschema.validate(json.loads(streamed), PARAMETERS)
+
+
+def test_the_middle_is_filled_in_where_the_model_has_tokens_for_it(tmp_path: Path) -> None:
+    marks = ("<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>")
+    model = tiny_models.write_llama(tmp_path / "tiny.gguf", marks)
+    body = {"prompt": "abc", "max_tokens": 2, "echo": True}
+    with running(tmp_path / "log", model=str(model)) as engine:
+        plain, filled = (
+            engine.ask("POST", "/v1/completions", {**body, **more}).json() for more in ({}, {"suffix": "de"})
+        )
+    assert filled["choices"][0]["text"].startswith("abc")
+    assert filled["usage"]["prompt_tokens"] > plain["usage"]["prompt_tokens"] + len(marks)

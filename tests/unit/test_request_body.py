@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from llamachat.engine import request_body
-from llamachat.engine.failures import refusal
+from llamachat.engine.failures import Refused, refusal
 
 
 def chat(**more: Any) -> dict[str, Any]:
@@ -51,6 +51,15 @@ def test_json_schema_becomes_json_object_with_a_schema() -> None:
         "schema": {"type": "object"},
     }
     assert chat(response_format={"type": "text"})["response_format"] == {"type": "text"}
+
+
+@pytest.mark.parametrize(
+    "wanted", [{"audio": {"voice": "a"}}, {"modalities": ["text", "audio"]}, {"web_search_options": {"a": 1}}]
+)
+def test_what_only_others_have_is_refused_by_name(wanted: dict[str, Any]) -> None:
+    with pytest.raises(Refused) as refused:
+        chat(**wanted)
+    assert refused.value.error["param"] in wanted
 
 
 def test_an_overflow_is_told_with_both_numbers() -> None:

@@ -171,10 +171,13 @@ class Engine(llama_cpp.Llama):
             job = jobs.current.get()
             if job is not None and job.tokens is not None:
                 prompt = self._checked_prompt(job.tokens)
+            text = self._as_text(prompt)
             turn = tool_turn.current.get()
-            echo, top = kwargs.pop("echo", False), kwargs.pop("logprobs", None)
+            echo, top, suffix = (kwargs.pop(name, None) for name in ("echo", "logprobs", "suffix"))
             if top is not None:
-                logprobs.current.set(self._recorder(top, prompt))
+                logprobs.current.set(self._recorder(top, text))
+            if suffix:
+                prompt = self._with_suffix(prompt, suffix)
             if turn is not None and turn.offer is not None:
                 kwargs["logits_processor"] = self._held_to_calls(turn, prompt, kwargs)
             if bias := kwargs.pop("logit_bias", None):
@@ -192,7 +195,7 @@ class Engine(llama_cpp.Llama):
             else:
                 answer = model_thread.run(partial(self._complete, prompt, *args, **kwargs))
             answer = logprobs.put(answer, recorder) if top is not None else answer
-            return _echoed(answer, self._as_text(prompt)) if echo else answer
+            return _echoed(answer, text) if echo else answer
         except Exception as error:
             raise refusal(error, self.n_ctx()) from error
 
@@ -419,8 +422,8 @@ class Engine(llama_cpp.Llama):
         """Others may look at the tokens before."""
         return type(self.tokenizer_) is LlamaTokenizer
 
-    def _recorder(self, top: int, prompt: Any = "") -> Recorder:
-        """For the `top` likeliest tokens of each step; `prompt` is the text or the tokens of a completion."""
+    def _recorder(self, top: int, prompt: str = "") -> Recorder:
+        """For the `top` likeliest tokens of each step; `prompt` is the text of a completion."""
         job = jobs.current.get()
         vocab = llama_cpp.llama_model_get_vocab(self.model)
         return Recorder(
@@ -428,7 +431,7 @@ class Engine(llama_cpp.Llama):
             self._shown,
             lambda token: llama_cpp.llama_vocab_get_text(vocab, token) or b"",
             allowed_only=job is not None and job.logprobs_of == "allowed",
-            prompt_characters=len(self._as_text(prompt)),
+            prompt_characters=len(prompt),
         )
 
     def _held_to(self, rules: constraint.Rules, request: Mapping[str, Any]) -> constraint.Processors:
@@ -488,6 +491,18 @@ class Engine(llama_cpp.Llama):
         """The token that `text` is by itself."""
         tokens = super().tokenize(text.encode(), add_bos=False, special=True)
         return tokens[0] if len(tokens) == 1 else None
+
+    def _with_suffix(self, prompt: str | list[int], suffix: str) -> list[int]:
+        """What a model that fills in the middle reads; the library has token 0 for its marks."""
+        vocab = llama_cpp.llama_model_get_vocab(self.model)
+        before = llama_cpp.llama_vocab_fim_pre(vocab)
+        behind = llama_cpp.llama_vocab_fim_suf(vocab)
+        middle = llama_cpp.llama_vocab_fim_mid(vocab)
+        if min(before, behind, middle) < 0:
+            raise Refused(400, "This model has no tokens to fill in the middle.", param="suffix")
+        bos = [self.token_bos()] if llama_cpp.llama_vocab_get_add_bos(vocab) else []
+        tokens = prompt if isinstance(prompt, list) else self.tokenize(prompt.encode(), False, True)
+        return [*bos, before, *tokens, behind, *self.tokenize(suffix.encode(), False), middle]
 
     def _checked_prompt(self, tokens: list[int]) -> list[int]:
         for token in tokens:

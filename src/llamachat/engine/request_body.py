@@ -19,6 +19,7 @@ from llamachat.tools.request import NO_PARAMETERS
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 OWN_FIELDS = ("prompts", "tokens", "allowed_tools")
 """What a body has only between here and the engine."""
+NOT_THERE = {"audio": "audio", "web_search_options": "web search"}
 MOST_ANSWERS = 128
 MOST_ANSWERS_IN_ALL = 1024
 MOST_LOGPROBS = 20
@@ -129,6 +130,12 @@ def chat(body: Mapping[str, Any]) -> dict[str, Any]:
     wanted = _plain(body)
     wanted["messages"] = messages(wanted.get("messages"))
     _check_continuation(wanted)
+    for name, what in NOT_THERE.items():
+        if wanted.get(name):
+            raise Refused(400, f"{name}: this server has no {what}.", param=name)
+    modalities = wanted.get("modalities")
+    if isinstance(modalities, list) and "audio" in modalities:
+        raise Refused(400, "modalities: this server writes text alone.", param="modalities")
     if "max_completion_tokens" in wanted:
         wanted.setdefault("max_tokens", wanted["max_completion_tokens"])
     for name in ("tools", "functions"):
@@ -146,7 +153,7 @@ def _check_logprobs(wanted: Mapping[str, Any]) -> None:
     """How many tokens are `top_logprobs` of a chat, and `logprobs` of a completion."""
     name = "top_logprobs" if "messages" in wanted else "logprobs"
     _count(wanted, name, 0, least=0, most=MOST_LOGPROBS)
-    if name in wanted and "messages" in wanted and wanted.get("logprobs") is not True:
+    if wanted.get(name) and "messages" in wanted and wanted.get("logprobs") is not True:
         raise Refused(400, "top_logprobs needs `logprobs: true`.", param=name)
     if "logprobs" in wanted and wanted.get("echo") is True:
         raise Refused(400, "echo with logprobs: the prompt's tokens have none here.", param="echo")

@@ -24,7 +24,8 @@ SURFACE: Mapping[str, str] = {
         llama_memory_seq_rm llama_model_get_vocab llama_model_is_hybrid llama_model_is_recurrent
         llama_model_n_ctx_train llama_model_n_swa llama_n_ctx_seq llama_n_seq_max llama_n_threads
         llama_n_threads_batch llama_set_abort_callback llama_set_n_threads llama_state_seq_get_data
-        llama_state_seq_get_size llama_state_seq_set_data llama_synchronize llama_vocab_get_add_bos
+        llama_state_seq_get_size llama_state_seq_set_data llama_synchronize llama_vocab_fim_mid
+        llama_vocab_fim_pre llama_vocab_fim_suf llama_vocab_get_add_bos
         llama_vocab_get_add_eos llama_vocab_get_attr llama_vocab_get_text llama_vocab_is_eog
         llama_vocab_n_tokens
     """,
