@@ -135,6 +135,8 @@ class _Merged:
             await self._send({"type": "http.response.body", "body": passed, "more_body": True})
 
     def _event(self, index: int, event: bytes) -> bytes:
+        if self.failed:  # what is told of the others, which end because of it
+            return b""
         if not event.startswith(b"data: {"):
             return event + b"\n\n" if event.startswith(b":") else b""
         chunk = json.loads(event.removeprefix(b"data: "))
