@@ -72,6 +72,13 @@ def test_a_grammar_that_doubles_its_work_ends() -> None:
         matcher.advance(matcher.start, b"a" * 60)
 
 
+def test_a_grammar_ends_when_its_time_for_a_token_is_over() -> None:
+    matcher = Matcher(parsed('root ::= "a" root "b" | "a" root "c" | ""'))
+    matcher.renew(seconds=0)
+    with pytest.raises(GrammarError, match="takes too long"):
+        matcher.advance(matcher.start, b"a" * 60)
+
+
 def test_a_token_is_told_apart_from_its_text() -> None:
     matcher = Matcher(parsed('root ::= "a" <|end|> <[9]>'))
     state = matcher.advance(matcher.start, b"a")
