@@ -171,9 +171,9 @@ class Engine(llama_cpp.Llama):
             job = jobs.current.get()
             if job is not None and job.tokens is not None:
                 prompt = self._checked_prompt(job.tokens)
-            text = self._as_text(prompt)
             turn = tool_turn.current.get()
             echo, top, suffix = (kwargs.pop(name, None) for name in ("echo", "logprobs", "suffix"))
+            text = self._as_text(prompt) if echo or top is not None else ""
             if top is not None:
                 logprobs.current.set(self._recorder(top, text))
             if suffix:
