@@ -55,8 +55,10 @@ find_engine() {
         echo metal
     elif command -v nvcc >/dev/null && nvidia-smi -L 2>/dev/null | grep -q '^GPU'; then
         echo cuda
-    elif has_vulkan_sdk && has_gpu_of 0x1002 0x8086 0x10de; then # AMD, Intel, NVIDIA
-        echo vulkan
+    elif command -v glslc >/dev/null && has_gpu_of 0x1002 0x8086 0x10de; then # AMD, Intel, NVIDIA
+        if has_vulkan_sdk; then echo vulkan && return; fi
+        say "There is a GPU, but the headers of Vulkan are missing or older than 1.3.272 (docs/install.md)."
+        echo cpu
     else
         echo cpu
     fi
@@ -79,7 +81,7 @@ installed_engine() {
 # has_engine NAME: whether the venv has it; where no NAME is given, any will do.
 has_engine() {
     local name=$1
-    if [ "$name" = auto ]; then name=$(find_engine); fi
+    if [ "$name" = auto ]; then name=$(find_engine 2>/dev/null); fi
     [ -z "$name" ] || [ "$(installed_engine)" = "$name" ]
 }
 

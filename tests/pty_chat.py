@@ -6,7 +6,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pexpect
 import pyte
@@ -16,15 +16,25 @@ PATIENCE = 120.0
 
 
 class Chat:
-    """`llamachat chat` in a pty; `raw` is every byte it wrote, `screen` what is to be seen of them."""
+    """`llamachat chat`, or another command, in a pty.
 
-    def __init__(self, arguments: list[str], env: dict[str, str], columns: int = 80, rows: int = 24) -> None:
+    `raw` is every byte it wrote, `screen` what is to be seen of them.
+    """
+
+    def __init__(
+        self,
+        arguments: list[str],
+        env: dict[str, str],
+        columns: int = 80,
+        rows: int = 24,
+        command: Sequence[str] = (sys.executable, "-m", "llamachat", "chat"),
+    ) -> None:
         self.screen = pyte.HistoryScreen(columns, rows, history=2000)
         self._stream = pyte.ByteStream(self.screen)
         self.raw = b""
         self.process = pexpect.spawn(
-            sys.executable,
-            ["-m", "llamachat", "chat", *arguments],
+            command[0],
+            [*command[1:], *arguments],
             env=env,
             dimensions=(rows, columns),
             timeout=PATIENCE,

@@ -5,6 +5,7 @@
     ├── WindowFull              1   the model would forget turns, and the user wants to decide
     ├── Stopped                 1   an answer that was stopped before it began
     ├── UsageError              2   a flag, an environment variable or config.toml is wrong
+    │   ├── NothingThere        2   what was asked for is right, but there is nothing to do it with
     │   ├── ConversationBusy    2   a conversation that another turn is using
     │   └── ConversationChanged 2   a conversation that changed since it was read
     ├── ModelError              3   a model that can't be found, read, trusted or fitted into memory
@@ -109,6 +110,10 @@ class Stopped(LlamachatError):
 
 class UsageError(LlamachatError):
     exit_status = ExitStatus.USAGE
+
+
+class NothingThere(UsageError):
+    """There is nothing yet that the command could be about: typing it otherwise would not help."""
 
 
 class ConversationBusy(UsageError):

@@ -2,7 +2,7 @@
 
 `python -m tests.fakes.server` prints its port and serves until it is killed; `--health JSON` is what it says
 about itself, `--key KEY` the only key it takes, `--takes N` the most messages, `--refuses SCENE` what becomes
-of more, `--summary SCENE` what becomes of a wish for a summary.
+of more, `--summary SCENE` and `--introduction SCENE` what becomes of a wish for one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
+
+from llamachat.core.presets import INTRODUCE
 
 Play = Iterator[dict[str, Any]]
 _ANY = 10_000
@@ -183,6 +185,8 @@ class Handler(BaseHTTPRequestHandler):
     takes = _ANY
     refuses = ""
     summary = ""
+    introduction = ""
+    models: ClassVar[list[str]] = []
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -190,6 +194,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/health" and self.health is not None:
             self.json(200, self.health)
+        elif self.path == "/v1/models" and self.models:
+            self.json(200, {"object": "list", "data": [{"id": name} for name in self.models]})
         else:
             self.json(404, {"detail": "Not Found"})
 
@@ -231,6 +237,8 @@ class Handler(BaseHTTPRequestHandler):
             return SCENES[self.refuses]()
         if self.summary and asked.startswith("Summarise our conversation"):
             return SCENES[self.summary]()
+        if self.introduction and asked in INTRODUCE.values():
+            return SCENES[self.introduction]()
         if asked.endswith("break once"):
             return both(" and the rest")() if body.get("continue_final_message") else say("only a part")
         scene = SCENES.get(asked)
@@ -263,9 +271,12 @@ def main() -> None:
     parser.add_argument("--takes", type=int, default=_ANY)
     parser.add_argument("--refuses", default="")
     parser.add_argument("--summary", default="")
+    parser.add_argument("--introduction", default="")
+    parser.add_argument("--models", nargs="*", default=[])
     args = parser.parse_args()
     Handler.health, Handler.key = args.health, args.key
     Handler.takes, Handler.refuses, Handler.summary = args.takes, args.refuses, args.summary
+    Handler.introduction, Handler.models = args.introduction, args.models
     serve(Handler, args.port)
 
 

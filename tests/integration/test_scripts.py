@@ -207,8 +207,10 @@ class Engine:
         (self.bin / name).write_text(f"#!{shutil.which('bash')}\n{script}\n")
         (self.bin / name).chmod(0o755)
 
-    def install(self, name: str = "") -> subprocess.CompletedProcess[str]:
-        run = f'set -euo pipefail; . "{self.clone}/scripts/lib.sh"; : >"$log"; install_engine "{name}"'
+    def install(self, name: str = "", found: str = "") -> subprocess.CompletedProcess[str]:
+        """`found` is shell that says what this computer has."""
+        begin = f'set -euo pipefail; . "{self.clone}/scripts/lib.sh"; {found}'
+        run = f'{begin}\n: >"$log"; install_engine "{name}"'
         return subprocess.run(
             ["bash", "-c", run], env=self.env, capture_output=True, text=True, timeout=DEADLINE
         )
@@ -269,6 +271,15 @@ def test_the_gpu_that_is_there_is_used(engine: Engine) -> None:
     done = engine.install()
     assert "Engine: llama.cpp for cuda." in done.stderr
     assert "-DGGML_CUDA=ON" in engine.args()
+
+
+def test_where_the_headers_of_vulkan_are_too_old_it_says_so_and_the_cpu_does_it(engine: Engine) -> None:
+    engine.publish()
+    engine.program("glslc", "")
+    done = engine.install(found="has_gpu_of() { true; }; has_vulkan_sdk() { false; }")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("older than 1.3.272") == 1
+    assert "GGML" not in engine.args()
 
 
 def test_where_compiling_for_the_gpu_fails_the_cpu_does_it(engine: Engine) -> None:

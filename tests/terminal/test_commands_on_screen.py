@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.pty_chat import Chat
+from tests.terminal.conftest import fake_server
 
 Open = Callable[..., Chat]
 
@@ -94,6 +95,41 @@ def test_values_system_and_language_travel_with_the_request(chat: Open) -> None:
     one.type("\x15")
     one.ask("/show temperature")
     one.see("0.25")
+
+
+def test_a_model_that_the_server_does_not_have_is_not_chosen(env: dict[str, str]) -> None:
+    with fake_server("--models", "alpha", "/models/beta.gguf") as server:
+        one = Chat(["--base-url", server.url, "--no-intro"], env, columns=120)
+        one.ask("/model nosuch")
+        one.see("The server has no model 'nosuch'. It has alpha, /models/beta.gguf.")
+        one.prompt("/model nosuch")
+        one.type("\x15/set model alpha\r")
+        one.see("model: alpha")
+        one.kill()
+
+
+def test_a_command_that_was_right_does_not_come_back(chat: Open, tmp_path: Path) -> None:
+    one = chat(columns=120)
+    for command, said in (
+        ("/copy", "There is no answer yet."),
+        ("/undo", "Nothing was asked yet."),
+        ("/export", "There is nothing to export yet."),
+    ):
+        one.ask(command)
+        one.see(said)
+        one.prompt()
+    for command, said in (
+        ("/file https://example.com/a.txt", "Download it first"),
+        (f"/file {tmp_path}/none", "There is no file"),
+    ):
+        one.ask(command)
+        one.see(said)
+        one.prompt(command)
+        one.type("\x15")
+    one.ask('/set stop "the end" Q:')
+    one.see('stop: "the end" Q:')
+    one.ask("request")
+    one.see('"stop": ["the end", "Q:"]')
 
 
 def test_an_error_is_broken_between_words(chat: Open) -> None:

@@ -60,6 +60,31 @@ def test_the_introduction_comes_first_and_in_the_language_of_the_model(env: dict
         two.kill()
 
 
+def test_one_can_type_while_the_introduction_comes_and_enter_or_ctrl_c_stops_it(env: dict[str, str]) -> None:
+    with fake_server("--introduction", "endless") as server:
+        one = Chat(["--base-url", server.url], env)
+        one.type("hel")
+        one.see("word30 ")
+        one.prompt("hel")
+        one.type("lo\r")
+        one.see("you said 5: hello")
+        one.prompt()
+        shown = one.text
+        words = re.findall(r"word(\d+)", shown)
+        assert words == [str(number) for number in range(len(words))]
+        assert shown.index("word30 ") < shown.index("[stopped: /continue") < shown.index("\n> hello")
+        assert b"\x1b[0;92;1mword0" in one.raw
+        one.kill()
+        two = Chat(["--base-url", server.url], env)
+        two.type("draft")
+        two.see("word1 ")
+        two.type("\x03")
+        two.see("[stopped: /continue")
+        two.prompt("draft")
+        two.type("\x15bye\r")
+        assert two.wait() == 0
+
+
 def test_an_error_gives_the_typed_text_back_and_leaves_the_conversation_as_it_was(chat: Open) -> None:
     one = chat(columns=160)
     for scene, said in (

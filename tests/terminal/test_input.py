@@ -100,6 +100,19 @@ def test_a_paste_keeps_the_indent_of_its_first_line(chat: Open) -> None:
     one.see("you said 15:     a")
 
 
+def test_a_paste_without_brackets_is_one_message_and_lines_typed_ahead_are_two(chat: Open) -> None:
+    one = chat()
+    one.prompt()
+    one.type("one\rtwo\r\rfour\r")
+    one.see("you said 13: one")
+    one.prompt()
+    one.enter("stutter")
+    one.see("Title")
+    one.type("first\rsecond\r")
+    one.see("you said 5: first")
+    one.see("you said 6: second")
+
+
 def test_several_lines_are_typed_in_four_ways(chat: Open) -> None:
     for typed, length in (("a\nb", 3), ("a\x1b\rb", 3), ("a\\\rb", 3), ('"""\ra\rb"""', 3)):
         one = chat()

@@ -110,6 +110,7 @@ def test_the_introduction_gives_no_title_and_the_first_question_does(
     env: dict[str, str], fake: FakeServer, path: Path
 ) -> None:
     one = Chat(["--base-url", fake.url], env)
+    one.see("you said")
     one.prompt()
     wait_for(lambda: len(rows(path)) == 2, "the introduction")
     assert [row["title"] for row in query(path, "SELECT title FROM conversation")] == [""]
@@ -337,8 +338,7 @@ def test_nothing_is_kept_where_nothing_is_to_be(
     for command in ("/save it", "/export"):
         one.ask(command)
         one.see("--no-store")
-        one.prompt(command)
-        one.type("\x15")
+        one.prompt()
     one.ask("/undo")
     one.ask("/branches")
     one.see("/branches ID goes")

@@ -47,6 +47,18 @@ def test_a_conversation_goes_on_with_its_last_turns_and_its_settings(chat: Open)
     again.see('"alpha"')
 
 
+def test_a_stopped_answer_is_shown_as_stopped_when_it_is_taken_up(chat: Open) -> None:
+    one = chat()
+    one.ask("endless")
+    one.see("word2 ")
+    one.type("\x03")
+    one.see("[stopped: /continue goes on from there]")
+    leave(one)
+    again = chat("--continue")
+    again.see("[stopped: /continue goes on from there]")
+    again.prompt()
+
+
 def test_what_is_taken_up_in_a_pipe_is_not_said_again(
     chat: Open, env: dict[str, str], fake: FakeServer
 ) -> None:
@@ -100,6 +112,17 @@ def test_conversations_are_named_listed_found_loaded_and_exported(chat: Open, tm
     named.see("you said 5: alpha")
     unknown = chat("--resume", "nothing")
     assert unknown.wait() == 8
+
+
+def test_a_conversation_that_cannot_be_kept_can_be_exported(chat: Open, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("where a folder should be")
+    one = chat("--transcripts", str(tmp_path / "file" / "transcripts.db"), columns=160)
+    say(one, "alpha")
+    for ending in ("md", "json", "jsonl"):
+        target = tmp_path / f"it.{ending}"
+        one.ask(f"/export {target}")
+        one.see(f"Written to {target}.")
+        assert "you said 5: alpha" in target.read_text("utf-8")
 
 
 def test_a_hit_is_shown_in_its_line_whatever_its_letters(chat: Open) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 from llamachat.chat.repl import Repl
@@ -22,9 +23,9 @@ class HastyTerminal(PlainTerminal):
         lines_in = io.StringIO("".join(f"{line}\n" for line in lines))
         super().__init__(lines_in, io.StringIO(), self.errors, DisplayOptions(color=False, markdown=False))
 
-    def read_message(self, draft: str = "") -> str:
+    def read_message(self, draft: str = "", meanwhile: Callable[[PlainTerminal], None] | None = None) -> str:
         self.drafts.append(draft)
-        return super().read_message(draft)
+        return super().read_message(draft, meanwhile)
 
     def error(self, text: str) -> None:
         super().error(text)

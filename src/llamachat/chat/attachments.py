@@ -95,6 +95,10 @@ def _fitting(session: Session, where: str, text: str) -> int:
 def _parse(argument: str) -> tuple[Path, int | None, int | None]:
     """The path and the first and last line, None if all are meant."""
     name = argument.strip("\"'") if argument[:1] in "\"'" else argument
+    if re.match(r"https?://", name):
+        raise UsageError(
+            _("/file reads files of this computer, not addresses."), _("Download it first: curl -O ADDRESS")
+        )
     if not name:
         raise UsageError(_("Which file?"), _("/file PATH or /file PATH:10-20"))
     match = _RANGE.match(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llamachat.errors import UsageError
+from llamachat.errors import NothingThere, UsageError
 from llamachat.language import _, counted
 from llamachat.texts.code_blocks import code_blocks
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def copy(repl: Repl, argument: str) -> None:
     answer = repl.session.conversation.last_answer
     if answer is None:
-        raise UsageError(_("There is no answer yet."))
+        raise NothingThere(_("There is no answer yet."))
     text = answer.content if not argument else _block(answer.content, argument)
     repl.terminal.copy(text)
     repl.terminal.tell(
@@ -26,7 +26,7 @@ def copy(repl: Repl, argument: str) -> None:
 def _block(answer: str, argument: str) -> str:
     blocks = code_blocks(answer)
     if not blocks:
-        raise UsageError(_("The last answer has no code block."))
+        raise NothingThere(_("The last answer has no code block."))
     if not argument.isdecimal() or not 1 <= int(argument) <= len(blocks):
         count = (
             _("only 1 code block")

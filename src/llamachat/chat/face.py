@@ -7,6 +7,13 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from llamachat.core.events import Event
+from llamachat.language import N_, _
+
+_ENDS = {
+    "interrupted": N_("stopped"),
+    "length": N_("cut at its greatest length"),
+    "error": N_("broken off"),
+}
 
 
 class AnswerView(Protocol):
@@ -34,13 +41,24 @@ class Face(Protocol):
         """Yes or no. False if nobody can be asked now: then an error says what can be done."""
 
 
-class Terminal(Face, Protocol):
+class Display(Face, Protocol):
+    """A face that shows errors, too."""
+
+    def error(self, text: str) -> None:
+        """One line on stderr."""
+
+
+class Terminal(Display, Protocol):
     """A face that the user types at. `interactive` is a person; otherwise it is lines from a pipe."""
 
     interactive: bool
 
-    def read_message(self, draft: str = "") -> str:
-        """The next message. EOFError at the end of input, KeyboardInterrupt for Ctrl-C on an empty line."""
+    def read_message(self, draft: str = "", meanwhile: Callable[[Display], None] | None = None) -> str:
+        """The next message. EOFError at the end of input, KeyboardInterrupt for Ctrl-C on an empty line.
+
+        `meanwhile` gets a face, and goes on while a person types; sending the message stops its answer.
+        What it raises is raised here.
+        """
 
     def interruptible(self) -> AbstractContextManager[None]:
         """Inside, Ctrl-C raises KeyboardInterrupt. Outside, it is a prompt's key, or nothing."""
@@ -54,9 +72,6 @@ class Terminal(Face, Protocol):
     def listing(self, rows: Iterable[Sequence[str]]) -> None:
         """Rows of one line each, on stdout: the last column is cut where the screen ends."""
 
-    def error(self, text: str) -> None:
-        """One line on stderr."""
-
     def farewell(self, text: str) -> None:
         """The last words to a person; a pipe gets none."""
 
@@ -65,3 +80,11 @@ class Terminal(Face, Protocol):
 
     def copy(self, text: str) -> None:
         """Put `text` on the user's clipboard; UsageError if the terminal can't."""
+
+
+def tell_end(face: Face, finish_reason: str, *, last: bool = True) -> None:
+    """Say of an answer that is not whole how it ended, and if it is the `last`, how it goes on."""
+    how = _ENDS.get(finish_reason)
+    if how:
+        more = _(": /continue goes on from there") if face.commands and last else ""
+        face.tell(f"[{_(how)}{more}]")

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llamachat.chat.face import tell_end
 from llamachat.core.conversation import Conversation
 from llamachat.core.events import Done, TextDelta
 from llamachat.errors import NotFoundError, StoreError, UsageError
@@ -96,18 +97,13 @@ def search(repl: Repl, argument: str) -> None:
 
 def export(repl: Repl, argument: str) -> None:
     """The conversation as a file whose ending names the form: Markdown, JSON or JSONL."""
-    conversation_id = repl.session.journal.conversation_id
-    if conversation_id is None:
-        raise StoreError(
-            _("Nothing of this conversation is kept."), _("Say something first, without --no-store.")
-        )
-    path = Path(argument or f"conversation-{conversation_id}.md").expanduser()
-    with _reading(repl) as transcripts:
-        if path.suffix == ".json":
-            text = exchange.to_json([transcripts.tree(conversation_id)])
-        else:
-            form = exchange.to_jsonl if path.suffix == ".jsonl" else exchange.to_markdown
-            text = form(transcripts.load(conversation_id))
+    stored = repl.session.journal.current()
+    path = Path(argument or f"conversation-{stored.id}.md").expanduser()
+    if path.suffix == ".json":
+        text = exchange.to_json([(stored.heading, tuple(stored.conversation.nodes.values()))])
+    else:
+        form = exchange.to_jsonl if path.suffix == ".jsonl" else exchange.to_markdown
+        text = form(stored)
     exchange.write_new(path, text)
     repl.terminal.tell(_("Written to {path}.").format(path=path))
 
@@ -158,6 +154,7 @@ def _show_last_turns(repl: Repl) -> None:
         with repl.terminal.answer(lambda: None) as view:
             view.show(TextDelta(message.content))
             view.show(Done(message.finish_reason or "stop"))
+        tell_end(repl.terminal, message.cut, last=message is spoken[-1])
 
 
 def _around(hit: Hit) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llamachat.core.visible import one_line
-from llamachat.errors import UsageError
+from llamachat.errors import NothingThere, UsageError
 from llamachat.language import _
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def pin(repl: Repl, argument: str) -> None:
             _("/context lists them."),
         )
     if not argument and not questions:
-        raise UsageError(_("There is nothing to pin yet."))
+        raise NothingThere(_("There is nothing to pin yet."))
     index = int(argument) if argument else questions[-1]
     if index >= len(conversation) or conversation.messages[index].role == "system":
         raise UsageError(

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from llamachat.chat import commands, turn
-from llamachat.chat.face import Terminal
+from llamachat.chat.face import Display, Face, Terminal, tell_end
 from llamachat.chat.session import Session
 from llamachat.chat.stats import footer
 from llamachat.chat.template_commands import InUse
 from llamachat.core.conversation import Message
 from llamachat.core.presets import INTRODUCE
-from llamachat.errors import AuthError, ExitStatus, LlamachatError
+from llamachat.errors import (
+    AuthError,
+    ExitStatus,
+    LlamachatError,
+    NotFoundError,
+    NothingThere,
+    Stopped,
+    StoreError,
+)
 from llamachat.language import _
 from llamachat.programs.templates import Words
 
@@ -42,13 +51,12 @@ class Repl:
 
     def run(self, *, intro: bool) -> ExitStatus:
         """Chat until the user leaves; the status of the last failure if nobody could correct it."""
-        if intro:
-            self._introduce()
+        meanwhile = self._introduce if intro else None
         warned = False
         while not self.leaving:
             try:
-                text = self._read()
-                warned = False
+                text = self._read(meanwhile)
+                meanwhile, warned = None, False
                 self._attempt(text)
             except EOFError:
                 break
@@ -57,70 +65,63 @@ class Repl:
                     raise
                 if warned:
                     break
-                warned = True
+                meanwhile, warned = None, True
                 self.terminal.tell(_("Ctrl-C again leaves, and so does Ctrl-D."))
         self.terminal.farewell(FAREWELL)
         return ExitStatus.OK if self.terminal.interactive else self.exit_status
 
-    def after(self, reply: turn.Reply) -> None:
-        """Say how an answer ended, and what can be typed then."""
+    def after(self, reply: turn.Reply, shown: Face | None = None) -> None:
+        """Say how an answer ended, and what can be typed then: where it was `shown`, or at the terminal."""
         assert reply.done
+        shown = shown or self.terminal
         self.stats = footer(reply.done, reply.first, reply.last, self.session.window.status)
         if not reply.text.strip():
-            self.terminal.tell(_("[the model has nothing to add]"))
-        elif reply.done.finish_reason == "interrupted":
-            self._tell_end(_("stopped"))
-        elif reply.done.finish_reason == "length":
-            self._tell_end(_("cut at its greatest length"))
+            shown.tell(_("[the model has nothing to add]"))
+        else:
+            tell_end(shown, reply.done.finish_reason)
         if self.show_stats and self.stats:
-            self.terminal.tell(self.stats)
+            shown.tell(self.stats)
 
-    def _read(self) -> str:
+    def _read(self, meanwhile: Callable[[Display], None] | None) -> str:
         draft, self.draft = self.draft, ""
         self.terminal.status(self.session.window.status)
-        return self.terminal.read_message(draft)
+        return self.terminal.read_message(draft, meanwhile)
 
-    def _introduce(self) -> None:
+    def _introduce(self, shown: Display) -> None:
         """The article's first question. A key that is refused now will always be refused."""
         try:
-            with self.terminal.interruptible():
-                asked = INTRODUCE[self.session.settings.lang]
-                self.after(turn.ask(self.session, self.terminal, asked, titled=False))
+            question = INTRODUCE[self.session.settings.lang]
+            self.after(turn.ask(self.session, shown, question, titled=False), shown)
+            self.terminal.status(self.session.window.status)
         except AuthError:
             raise
+        except Stopped:
+            pass
         except LlamachatError as error:
-            self._tell_of_cut(None)
-            self._say(error)
-        except KeyboardInterrupt:
-            self.terminal.tell(_("Stopped."))
+            self._report(error, shown, None)
 
     def _attempt(self, text: str) -> None:
-        """Do what was typed; whatever fails, the text comes back for editing."""
+        """Do what was typed. What fails comes back for editing, unless nothing in it can be corrected."""
         cut = self.session.cut_answer
         try:
             with self.terminal.interruptible():
                 self._handle(text)
         except LlamachatError as error:
             # First of all, because who sees the error may press Ctrl-C at once.
-            self.draft, self.exit_status = text, error.exit_status
-            self._tell_of_cut(cut)
-            self._say(error)
+            self.exit_status = error.exit_status
+            if not self._is_command(text) or not _was_right(error):
+                self.draft = text
+            self._report(error, self.terminal, cut)
         except KeyboardInterrupt:
             if not self.terminal.interactive:
                 raise
             self.draft = text
             self.terminal.tell(_("Stopped."))
 
-    def _tell_of_cut(self, before: Message | None) -> None:
-        if self.session.cut_answer not in (None, before):
-            self._tell_end(_("broken off"))
-
-    def _tell_end(self, how: str) -> None:
-        more = _(": /continue goes on from there") if self.terminal.commands else ""
-        self.terminal.tell(f"[{how}{more}]")
-
-    def _say(self, error: LlamachatError) -> None:
-        self.terminal.error(error.with_commands() if self.terminal.commands else str(error))
+    def _report(self, error: LlamachatError, shown: Display, cut_before: Message | None) -> None:
+        if self.session.cut_answer not in (None, cut_before):
+            tell_end(shown, "error")
+        shown.error(error.with_commands() if shown.commands else str(error))
 
     def _handle(self, text: str) -> None:
         if not text.strip():
@@ -129,10 +130,13 @@ class Repl:
             self._ask_by_template(text)
         elif text.strip().lower() in _LEAVE:
             self.leaving = True
-        elif text.startswith("/") and not text.startswith("//"):
+        elif self._is_command(text):
             commands.run(self, text)
         else:
             self._ask_by_template(text.removeprefix("/"))
+
+    def _is_command(self, text: str) -> bool:
+        return self.terminal.commands and text.startswith("/") and not text.startswith("//")
 
     def _ask_by_template(self, text: str) -> None:
         self.ask(text, self.in_use.words if self.in_use else None)
@@ -141,3 +145,8 @@ class Repl:
         """Send `text`, put into the `words` of a template, after what is attached."""
         compose = words.ask if words else turn.behind
         self.after(turn.ask(self.session, self.terminal, text, compose=compose))
+
+
+def _was_right(error: LlamachatError) -> bool:
+    """Whether a command failed that would fail again, however it were typed."""
+    return isinstance(error, (NothingThere, StoreError)) and not isinstance(error, NotFoundError)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from llamachat.chat import turn
 from llamachat.core import presets
 from llamachat.core.conversation import Message
-from llamachat.errors import UsageError
+from llamachat.errors import NothingThere, UsageError
 from llamachat.language import _
 
 if TYPE_CHECKING:
@@ -66,6 +66,6 @@ def _take_back(repl: Repl) -> Message:
     conversation = repl.session.conversation
     question = conversation.last_question
     if question is None:
-        raise UsageError(_("Nothing was asked yet."))
+        raise NothingThere(_("Nothing was asked yet."))
     repl.session.switch_to(conversation.without_last_turn())
     return question

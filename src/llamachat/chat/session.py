@@ -13,8 +13,9 @@ from llamachat.core import presets
 from llamachat.core.conversation import Conversation, Message
 from llamachat.core.presets import Lang
 from llamachat.core.sampling import Sampling
+from llamachat.core.visible import one_line
 from llamachat.core.window import ON_FULL, OnFull
-from llamachat.errors import LlamachatError
+from llamachat.errors import LlamachatError, UsageError
 from llamachat.language import _
 from llamachat.store.journal import NoJournal
 
@@ -148,10 +149,21 @@ class Session:
     def change(self, settings: Settings) -> None:
         """Other settings from now on, and when the conversation is resumed."""
         if settings.model != self.settings.model:
+            self._check_model(settings.model)
             self.window.forget_server()  # another model has another window, and counts otherwise
         self.settings = settings
         self.window.max_tokens = settings.sampling.max_tokens
         self.journal.remember(self._remembered)
+
+    def _check_model(self, name: str) -> None:
+        """Raises UsageError if the server says that it does not have the model."""
+        names = () if name == presets.MODEL else self.client.models()
+        if names and name not in names and f"{name}:latest" not in names:
+            has = ", ".join(one_line(known, 80) for known in names)
+            raise UsageError(
+                _("The server has no model {name!r}.").format(name=name),
+                _("It has {names}.").format(names=has),
+            )
 
     def set_system(self, text: str) -> None:
         """Another system message from here on."""

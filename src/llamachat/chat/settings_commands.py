@@ -29,7 +29,8 @@ def _show_sampling(name: str, session: Session) -> str:
     if name == "max_tokens" and value is None:
         return _("{answer_room}, a quarter of the window").format(answer_room=session.window.answer_room)
     if isinstance(value, tuple):
-        return " ".join(stop.replace("\n", "\\n") for stop in value)
+        shown = (stop.replace("\n", "\\n") for stop in value)
+        return " ".join(f'"{stop}"' if " " in stop else stop for stop in shown)
     return _("the server's default") if value is None else str(value)
 
 

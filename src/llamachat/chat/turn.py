@@ -20,9 +20,9 @@ from llamachat.errors import (
     BrokenAnswer,
     ContextExceeded,
     LlamachatError,
+    NothingThere,
     ServerError,
     Stopped,
-    UsageError,
 )
 from llamachat.language import _
 
@@ -116,7 +116,7 @@ def ask(
 def retry(session: Session, face: Face) -> Reply:
     """Ask the last question again."""
     if session.conversation.last_question is None:
-        raise UsageError(_("Nothing was asked yet."))
+        raise NothingThere(_("Nothing was asked yet."))
     prepared = prepare(session, face, session.conversation.at_last_question())
     try:
         return _answer(session, face, prepared)
@@ -133,7 +133,7 @@ def go_on(session: Session, face: Face) -> Reply:
         system = conversation.system
         conversation = conversation.at(session.cut).with_system(system.content if system else "")
     if not (conversation.last and conversation.last.message.is_answer):
-        raise UsageError(_("There is no answer to continue."))
+        raise NothingThere(_("There is no answer to continue."))
     reply = _answer(session, face, prepare(session, face, conversation), goes_on=True)
     # What was attached to the question is with it in the conversation now.
     asked = session.conversation.last_question

@@ -34,7 +34,13 @@ def stderr() -> Console:
 
 def say(text: str) -> None:
     """Print a remark, which is not a result."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201
+    if sys.stderr.isatty():
+        from llamachat.terminal.display import write_wrapped
+        from llamachat.terminal.screen import Screen
+
+        write_wrapped(Screen(sys.stderr, color=False), text)
+    else:
+        print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def report(error: LlamachatError | str) -> None:

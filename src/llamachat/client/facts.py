@@ -46,6 +46,14 @@ def fetch(base_url: str, api_key: str) -> ServerFacts:
     return _read(said)
 
 
+def models(base_url: str, api_key: str) -> tuple[str, ...]:
+    """The models that the server has; empty if it does not say."""
+    status, said = http.call(base_url, api_key, "/v1/models")
+    rows = said.get("data") if status == 200 and isinstance(said, Mapping) else None
+    names = (row.get("id") for row in rows if isinstance(row, Mapping)) if isinstance(rows, list) else ()
+    return tuple(name for name in names if isinstance(name, str))
+
+
 def wait(
     base_url: str,
     api_key: str,

@@ -139,6 +139,10 @@ class ChatClient:
         """The server's window and a counter for it. Raises ServerError if no server answers."""
         return server_window(lambda path, body: http.call(self.base_url, self.api_key, path, body)[1], model)
 
+    def models(self) -> tuple[str, ...]:
+        """The models that the server has; empty if it does not say."""
+        return facts.models(self.base_url, self.api_key)
+
     def facts(self) -> ServerFacts:
         """What the server says about itself now. Raises ServerError if none answers."""
         return facts.fetch(self.base_url, self.api_key)

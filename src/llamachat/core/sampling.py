@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -65,8 +66,9 @@ class Sampling:
 
 
 def _stops(text: str) -> tuple[str, ...]:
-    """Stop texts, separated by spaces; `\\n` stands for a new line."""
-    return tuple(part.replace("\\n", "\n") for part in text.split())
+    """Stop texts, separated by spaces, or in quotes with spaces in them; `\\n` stands for a new line."""
+    parts = re.findall(r'"([^"]+)"|(\S+)', text)
+    return tuple((quoted or word).replace("\\n", "\n") for quoted, word in parts)
 
 
 _ANY = float("inf")

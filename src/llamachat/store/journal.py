@@ -70,6 +70,13 @@ class NoJournal:
         """Give the conversation a name. Raises StoreError if it is taken or nothing was said yet."""
         raise StoreError(_("This chat keeps nothing."), _("Start it without --no-store."))
 
+    def current(self) -> Stored:
+        """The conversation as it is to be stored, also where that does not work; its id is 0 until it did.
+
+        Raises StoreError if nothing was said yet.
+        """
+        raise StoreError(_("This chat keeps nothing."), _("Start it without --no-store."))
+
     def resume(self, reference: str | None = None) -> Stored:
         """Go on with the conversation of that id or name, or with the last one."""
         raise StoreError(_("This chat keeps nothing."), _("Start it without --no-store."))
@@ -146,6 +153,16 @@ class Journal(NoJournal):
             transcripts.name(self._kept.saved.id, name)
         with self._lock:
             self._kept.heading = replace(self._kept.heading, name=name)
+
+    def current(self) -> Stored:
+        self._flush()
+        with self._lock:
+            self._settle()
+            conversation, saved = self._kept.conversation, self._kept.saved
+            heading = replace(self._kept.heading, head_id=conversation.head)
+        if not any(not node.message.is_system for node in conversation.path):
+            raise StoreError(_("There is nothing to export yet."), _("Say something first."))
+        return Stored(saved.id or 0, heading, conversation)
 
     def resume(self, reference: str | None = None) -> Stored:
         self._flush()

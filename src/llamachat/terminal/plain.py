@@ -35,8 +35,10 @@ class PlainTerminal:
         self._display = display
         self._screen = Screen(stdout, display.color, display.theme)
 
-    def read_message(self, draft: str = "") -> str:
+    def read_message(self, draft: str = "", meanwhile: Callable[[PlainTerminal], None] | None = None) -> str:
         interrupts_raise()
+        if meanwhile:
+            meanwhile(self)
         text = self._read_line("> ") if self.commands else self._stdin.read()
         if not text:
             raise EOFError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from io import StringIO
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Protocol
 
 from llamachat.terminal.theme import DARK, RESET, Style, Theme, sgr
 
@@ -14,10 +14,22 @@ if TYPE_CHECKING:
 _DEFAULT_WIDTH = 80
 
 
+class TextOut(Protocol):
+    """What is needed of a stream that is written to."""
+
+    def write(self, text: str, /) -> object: ...
+
+    def flush(self) -> object: ...
+
+    def fileno(self) -> int: ...
+
+    def isatty(self) -> bool: ...
+
+
 class Screen:
     """Writes text in a base style, with differently styled pieces in between; without `color`, no codes."""
 
-    def __init__(self, stdout: TextIO, color: bool, theme: Theme = DARK) -> None:
+    def __init__(self, stdout: TextOut, color: bool, theme: Theme = DARK) -> None:
         self.stdout = stdout
         self.color = color
         self.theme = theme

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import IO, cast
+
 from rich.console import Console
 from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.progress import Progress as Bars
@@ -20,13 +22,13 @@ class WaitingLine:
 
     def __init__(self, screen: Screen) -> None:
         console = Console(
-            file=screen.stdout,
+            file=cast("IO[str]", screen.stdout),
             force_terminal=True,
             color_system="standard" if screen.color else None,
             no_color=not screen.color,
             legacy_windows=False,
         )
-        self._thought = 0
+        self._words = WaitingWords()
         self._bars = Bars(
             SpinnerColumn("line"),
             TextColumn("{task.description}", style="dim"),
@@ -43,24 +45,36 @@ class WaitingLine:
         self._bars.start()
 
     def show(self, event: Progress | Queued | ThinkingDelta) -> None:
-        if isinstance(event, Queued):
-            self._bars.update(self._task, description=_queue(event.position), total=None)
-        elif isinstance(event, ThinkingDelta):
-            self._thought += 1
-            self._bars.update(
-                self._task,
-                description=_("thinking, {thought} tokens").format(thought=self._thought),
-                total=None,
-            )
-        elif event.total - event.cache >= _LEAST_FOR_BAR:
-            text = _("reading {processed}/{total} tokens").format(
-                processed=event.processed - event.cache, total=event.total - event.cache
-            )
-            done = event.processed - event.cache
-            self._bars.update(self._task, description=text, total=event.total - event.cache, completed=done)
+        words = self._words.of(event)
+        if isinstance(event, Progress) and words:
+            total, done = event.total - event.cache, event.processed - event.cache
+            self._bars.update(self._task, description=words, total=total, completed=done)
+        elif words:
+            self._bars.update(self._task, description=words, total=None)
 
     def stop(self) -> None:
         self._bars.stop()
+
+
+class WaitingWords:
+    """What is waited for, in words."""
+
+    def __init__(self) -> None:
+        self._thought = 0
+
+    def of(self, event: Progress | Queued | ThinkingDelta) -> str:
+        """Empty if it is not worth saying."""
+        if isinstance(event, Queued):
+            ahead = _(", {position} ahead").format(position=event.position) if event.position else ""
+            return _("waiting in the queue") + ahead
+        if isinstance(event, ThinkingDelta):
+            self._thought += 1
+            return _("thinking, {thought} tokens").format(thought=self._thought)
+        if event.total - event.cache < _LEAST_FOR_BAR:
+            return ""
+        return _("reading {processed}/{total} tokens").format(
+            processed=event.processed - event.cache, total=event.total - event.cache
+        )
 
 
 class _KnownBar(BarColumn):
@@ -75,7 +89,3 @@ class _Seconds(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.elapsed or 0:.0f} s", style="dim")
-
-
-def _queue(position: int) -> str:
-    return _("waiting in the queue") + (_(", {position} ahead").format(position=position) if position else "")
