@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from gguf import GGUFWriter, TokenType
+from gguf import GGUFWriter, PoolingType, TokenType
 
 N_EMBD = 64
 N_HEAD = 4
@@ -108,6 +108,57 @@ def write_recurrent(path: Path) -> Path:
         model.writer.add_tensor(f"{block}ssm_d", np.ones(inner, np.float32))
         model.matrix(f"{block}ssm_out", N_EMBD, inner)
     model.save()
+    return path
+
+
+def write_bert(path: Path, n_ctx: int = 512) -> Path:
+    """BERT: reads in both directions, and makes embeddings. A word piece is a letter."""
+    model = GGUFWriter(path, "bert")
+    model.add_context_length(n_ctx)
+    model.add_embedding_length(N_EMBD)
+    model.add_block_count(N_LAYER)
+    model.add_feed_forward_length(N_FF)
+    model.add_head_count(N_HEAD)
+    model.add_layer_norm_eps(1e-12)
+    model.add_causal_attention(False)
+    model.add_pooling_type(PoolingType.MEAN)
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789.,!?"
+    kinds = [TokenType.CONTROL] * len(tokens) + [TokenType.NORMAL] * 2 * len(letters)
+    tokens += [f"▁{letter}" for letter in letters] + list(letters)
+    model.add_tokenizer_model("bert")
+    model.add_token_type_count(2)
+    model.add_token_list(tokens)
+    model.add_token_scores([0.0] * len(tokens))
+    model.add_token_types(kinds)
+    model.add_pad_token_id(0)
+    model.add_unk_token_id(1)
+    model.add_bos_token_id(2)
+    model.add_sep_token_id(3)
+    model.add_mask_token_id(4)
+    random = np.random.default_rng(7)
+
+    def add(name: str, *shape: int) -> None:
+        model.add_tensor(f"{name}.weight", random.normal(0, 0.3, shape).astype(np.float32))
+        if len(shape) == 1 or name.startswith("blk."):
+            model.add_tensor(f"{name}.bias", random.normal(0, 0.3, shape[:1]).astype(np.float32))
+
+    add("token_embd", len(tokens), N_EMBD)
+    add("token_types", 2, N_EMBD)
+    add("position_embd", n_ctx, N_EMBD)
+    add("token_embd_norm", N_EMBD)
+    for layer in range(N_LAYER):
+        block = f"blk.{layer}."
+        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
+            add(block + name, N_EMBD, N_EMBD)
+        add(f"{block}attn_output_norm", N_EMBD)
+        add(f"{block}ffn_up", N_FF, N_EMBD)
+        add(f"{block}ffn_down", N_EMBD, N_FF)
+        add(f"{block}layer_output_norm", N_EMBD)
+    model.write_header_to_file()
+    model.write_kv_data_to_file()
+    model.write_tensors_to_file()
+    model.close()
     return path
 
 

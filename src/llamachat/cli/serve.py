@@ -48,6 +48,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+EMBEDDINGS_N_CTX = 512
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingsModel:
+    """The one beside the model that chats; `n_ctx` is its longest input in tokens."""
+
+    model: local_models.LocalModel
+    n_ctx: int
+    need: estimate.Estimate
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Everything that is decided before anything is started."""
@@ -58,11 +70,13 @@ class Plan:
     api_key: str | None
     parallel: int
     need: estimate.Estimate
+    embeddings: EmbeddingsModel | None = None
 
     @property
     def endpoint(self) -> Endpoint:
         host = bind.reachable_host(self.options.host)
-        return Endpoint(self.options.scheme, host, self.options.port, self.api_key)
+        scheme, port = self.options.scheme, self.options.port
+        return Endpoint(scheme, host, port, self.api_key, embeds=self.options.embedding)
 
     @property
     def base_url(self) -> str:
@@ -89,7 +103,8 @@ def run(args: argparse.Namespace) -> int:
     settings = _settings(given)
     if settings.print_command:
         model = choose(settings.model, local_models.places(settings.folder))
-        print(command.quote(command.plain_command(_options(settings, model, settings.port, extra))))  # noqa: T201
+        options = _options(settings, model, settings.port, extra, local_models.check(model))
+        print(command.quote(command.plain_command(options)))  # noqa: T201
         return ExitStatus.OK
     plan = prepare(settings, extra)
     # Here, so that mistakes in them are reported before the model is loaded.
@@ -118,13 +133,17 @@ def prepare(settings: ServeSettings, extra: list[str]) -> Plan:
     model = choose(settings.model, local_models.places(settings.folder))
     header = local_models.check(model)
     port = bind.claim(settings.host, settings.port)
-    options = _options(settings, model, port, extra)
+    options = _options(settings, model, port, extra, header)
+    embeddings = _embeddings_model(settings)
     one = estimate.estimate(header, options.n_ctx)
     own_memory = bool(options.n_gpu_layers) and sys.platform != "darwin"  # a GPU's, which nobody here can see
     parallel = _parallel(settings, one, own_memory)
+    need = one.times(parallel)
+    if embeddings is not None:
+        need = need.plus(embeddings.need)
     if not settings.force and not own_memory:
-        _check_memory(model, one.times(parallel))
-    if options.n_ctx != settings.n_ctx:
+        _check_memory(model, need)
+    if options.n_ctx > settings.n_ctx:
         rounded = _("{n_ctx}, a multiple of {n_ctx_step}").format(
             n_ctx=options.n_ctx, n_ctx_step=command.N_CTX_STEP
         )
@@ -135,33 +154,59 @@ def prepare(settings: ServeSettings, extra: list[str]) -> Plan:
     key = settings.api_key
     if not key and not bind.is_loopback(settings.host):
         key = network_key(paths.network_key_file())
-    return Plan(model, options, settings, key, parallel, one.times(parallel))
+    return Plan(model, options, settings, key, parallel, need, embeddings)
+
+
+def _embeddings_model(settings: ServeSettings) -> EmbeddingsModel | None:
+    if settings.embeddings is None:
+        return None
+    if settings.plain:
+        raise UsageError(
+            _("--plain runs the bare server, which has no --embeddings."), _("Leave one of them out.")
+        )
+    model = local_models.resolve(settings.embeddings, local_models.places(settings.folder))
+    header = local_models.check(model)
+    n_ctx = min(command.round_n_ctx(settings.n_ctx), header.n_ctx_train or EMBEDDINGS_N_CTX)
+    need = estimate.estimate(header, n_ctx, n_ubatch=n_ctx)
+    return EmbeddingsModel(model, n_ctx, need)
 
 
 def _options(
-    settings: ServeSettings, model: local_models.LocalModel, port: int, extra: list[str]
+    settings: ServeSettings,
+    model: local_models.LocalModel,
+    port: int,
+    extra: list[str],
+    header: GGUFHeader,
 ) -> command.ServerOptions:
     layers = settings.n_gpu_layers
     if layers is None:
         layers = -1 if backends.gpu_backends() else 0
+    n_ctx = command.round_n_ctx(settings.n_ctx)
+    if header.makes_embeddings:  # most have no positions behind those that they were trained for
+        n_ctx = min(n_ctx, header.n_ctx_train or EMBEDDINGS_N_CTX)
     return command.ServerOptions(
         model=model.path,
         host=settings.host,
         port=port,
-        n_ctx=command.round_n_ctx(settings.n_ctx),
+        n_ctx=n_ctx,
         n_threads=settings.n_threads or hardware.physical_cores(),
         n_gpu_layers=layers,
+        embedding=header.makes_embeddings,
         extra=tuple(extra),
     )
 
 
 def _engine_options(plan: Plan, restarts: int) -> EngineOptions:
-    settings = plan.settings
+    settings, beside = plan.settings, plan.embeddings
     return EngineOptions(
         host=settings.host,
         model_name=plan.model.name,
         bundled=plan.model.bundled,
         adapt_threads=settings.n_threads is None,
+        chats=not plan.options.embedding,
+        embeddings=str(beside.model.path) if beside else None,
+        embeddings_name=beside.model.name if beside else "",
+        embeddings_n_ctx=beside.n_ctx if beside else EMBEDDINGS_N_CTX,
         parallel=plan.parallel,
         kv_shift=settings.kv_shift,
         kv_park=_park_bytes(plan),

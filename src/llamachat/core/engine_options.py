@@ -16,6 +16,8 @@ class EngineOptions:
     """`kv_park`: bytes for parked conversations, 0 for none; the launcher knows what is free.
 
     `adapt_threads`: fewer threads compute while other programs are busy.
+    `chats` is false if the model makes embeddings and not text. `embeddings` is the file of another that
+    makes them, and `embeddings_n_ctx` its longest input.
     `parallel`: so many requests are served at once.
     `cache_dir` is the folder where KV state is kept between starts, None for none.
     A request that finds `max_queue` others waiting is refused, None for no limit. `restarts` is how often the
@@ -27,6 +29,10 @@ class EngineOptions:
     model_name: str = ""
     bundled: bool = False
     adapt_threads: bool = True
+    chats: bool = True
+    embeddings: str | None = None
+    embeddings_name: str = ""
+    embeddings_n_ctx: int = 512
     parallel: int = 1
     kv_shift: bool = True
     kv_park: int = 1 << 30

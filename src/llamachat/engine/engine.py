@@ -199,11 +199,6 @@ class Engine(llama_cpp.Llama):
         except Exception as error:
             raise refusal(error, self.n_ctx()) from error
 
-    def create_embedding(self, *args: Any, **kwargs: Any) -> Any:
-        if not self.context_params.embeddings:
-            raise Refused(400, "This server makes no embeddings; start it with `-- --embedding true`.")
-        return model_thread.run(partial(super().create_embedding, *args, **kwargs))
-
     # A reply, token by token, in the model's thread and in a lane.
 
     def _complete(self, prompt: Any, *args: Any, **kwargs: Any) -> Any:

@@ -15,14 +15,15 @@ from starlette.middleware.cors import CORSMiddleware
 from llamachat import __version__
 from llamachat.core.engine_options import EngineOptions
 from llamachat.core.hosts import own_names
-from llamachat.engine import parent, routes, surface
+from llamachat.engine import endpoints, parent, responses_route, routes, surface
 from llamachat.engine.access import LOOPBACK_ORIGIN, AccessMiddleware, Rules
 from llamachat.engine.body_limits import Limits
-from llamachat.engine.failures import answer
 from llamachat.engine.metrics import Metrics
 from llamachat.engine.middleware import RequestMiddleware
 from llamachat.engine.request_body import KINDS
 from llamachat.engine.request_queue import RequestQueue
+from llamachat.engine.response_store import ResponseStore
+from llamachat.engine.responses_route import ResponsesMiddleware
 from llamachat.errors import ServerError
 
 PING_SECONDS = 1
@@ -40,10 +41,11 @@ def changing(create_app: Callable[..., FastAPI], options: EngineOptions) -> Call
 
 
 def change(app: FastAPI, options: EngineOptions) -> None:
-    """Middleware added later is passed earlier: access, CORS, the queue."""
+    """Middleware added later is passed earlier: access, CORS, responses, the queue."""
     routes.free_of_the_lock(app)
     routes.save_at_the_end(app)
-    routes.add_routes(app, options)
+    embedder = routes.embedder_of(options)
+    routes.add_routes(app, options, embedder)
     engine = routes.the_engine()
     limits = Limits(engine.n_ctx(), engine.n_vocab(), lambda: engine.longest_token)
     n_lanes = len(engine.lanes.views)
@@ -54,14 +56,23 @@ def change(app: FastAPI, options: EngineOptions) -> None:
     EventSourceResponse.DEFAULT_PING_INTERVAL = PING_SECONDS
     # Else sse-starlette cuts every stream at the signal, mostly before it can tell why it ends.
     AppStatus.enable_automatic_graceful_drain = False
-    app.add_middleware(RequestMiddleware, queue=queue, metrics=metrics, limits=limits)
-    app.add_exception_handler(HTTPException, lambda _, error: answer(error))
+    model, store = routes.model_name(options), ResponseStore()
+    served = {model: engine.model_path}
+    if embedder is not None:
+        served.setdefault(embedder.name, embedder.llama.model_path)
+    endpoints.add_models(app, [endpoints.ServedModel(name, path) for name, path in served.items()])
+    responses_route.add_routes(app, store)
+    app.add_middleware(
+        RequestMiddleware, queue=queue, metrics=metrics, limits=limits, model=model, chats=options.chats
+    )
+    app.add_middleware(ResponsesMiddleware, store=store, model=model, n_ctx=engine.n_ctx())
+    app.add_exception_handler(HTTPException, endpoints.answer_unknown)
     app.user_middleware[:] = [row for row in app.user_middleware if not _is_cors(row)]
     app.add_middleware(
         CORSMiddleware,
         allow_origins=options.cors_origins,
         allow_origin_regex=LOOPBACK_ORIGIN,
-        allow_methods=("GET", "POST"),
+        allow_methods=("GET", "POST", "DELETE"),
         allow_headers=("*",),
     )
     api_key = next(server.get_server_settings()).api_key  # type: ignore[no-untyped-call]

@@ -35,8 +35,17 @@ MAX_BODY_BYTES = 32 * 1024 * 1024
 class RequestMiddleware:
     """The only reader of bodies, and the one that notices a client's leaving."""
 
-    def __init__(self, app: ASGIApp, queue: RequestQueue, metrics: Metrics, limits: Limits) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        queue: RequestQueue,
+        metrics: Metrics,
+        limits: Limits,
+        model: str,
+        chats: bool = True,
+    ) -> None:
         self._app, self._queue, self._metrics, self._limits = app, queue, metrics, limits
+        self._model, self._chats = model, chats
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "POST":
@@ -45,8 +54,11 @@ class RequestMiddleware:
         try:
             content = await read_body(scope, receive)
             if kind is None:  # not a route: a 404 or 405
-                return await self._app(scope, _replay(content, receive), send)
-            body = await self._checked(content, kind)
+                return await self._app(scope, replay(content, receive), send)
+            if kind.has_choices and not self._chats:
+                message = f"{self._model} makes embeddings and can't write. It serves /v1/embeddings."
+                raise Refused(400, message, param="model")
+            body = {"model": self._model, **await self._checked(content, kind)}
             await _check_schemas(body)
             priority = priority_of(body, scope["headers"])
             if kind.needs_model:
@@ -62,7 +74,7 @@ class RequestMiddleware:
             except Refused as error:
                 return await answer(error)(scope, receive, send)
             if not kind.needs_model:
-                return await self._app(_with_length(scope, len(content)), _replay(content, receive), send)
+                return await self._app(with_length(scope, len(content)), replay(content, receive), send)
             job = job_of(body, self._queue.join(priority), self._metrics.ended)
             return await self._serve(job, content, scope, receive, send)
 
@@ -102,7 +114,7 @@ class RequestMiddleware:
                         pass
                     job.check()
                     send = _ending(job, send)
-                await self._app(_with_length(scope, len(content)), _replay(content, _when(gone)), send)
+                await self._app(with_length(scope, len(content)), replay(content, _when(gone)), send)
             except jobs.Cancelled as error:
                 await answer(refusal(error))(scope, receive, send)
             finally:
@@ -195,7 +207,7 @@ def _ending(job: jobs.Job, send: Send) -> Send:
     return send_behind
 
 
-def _replay(content: bytes, rest: Receive) -> Receive:
+def replay(content: bytes, rest: Receive) -> Receive:
     messages: list[Message] = [{"type": "http.request", "body": content, "more_body": False}]
 
     async def receive() -> Message:
@@ -204,7 +216,7 @@ def _replay(content: bytes, rest: Receive) -> Receive:
     return receive
 
 
-def _with_length(scope: Scope, length: int) -> Scope:
+def with_length(scope: Scope, length: int) -> Scope:
     """For a body that we wrote."""
     ours = (b"content-length", b"content-type", b"transfer-encoding")
     kept = [(name, value) for name, value in scope["headers"] if name not in ours]

@@ -11,7 +11,7 @@ from typing import Any
 import llama_cpp.server.types as types
 from pydantic import BaseModel, ValidationError
 
-from llamachat.engine import body_limits
+from llamachat.engine import body_limits, embeddings
 from llamachat.engine.body_limits import Limits
 from llamachat.engine.failures import Refused
 from llamachat.tools.request import NO_PARAMETERS
@@ -42,13 +42,7 @@ class Kind:
 
 def checked(content: bytes, kind: Kind, limits: Limits) -> dict[str, Any]:
     """The body in the library's words, checked against the library's own model of it; raises Refused."""
-    body_limits.check_values(content)
-    try:
-        body = json.loads(content, parse_constant=_not_a_number)
-    except (ValueError, RecursionError) as error:
-        raise Refused(400, f"The body is not JSON: {error}") from error
-    if not isinstance(body, dict):
-        raise Refused(400, "The body must be a JSON object.")
+    body = parsed(content)
     if kind.has_choices:
         body_limits.check_body(body, limits)
     wanted = kind.translate(body)
@@ -58,6 +52,18 @@ def checked(content: bytes, kind: Kind, limits: Limits) -> dict[str, Any]:
         raise _invalid(error) from error
     # As the library takes it: 1 and "yes" are true, and embeddings don't stream.
     return {**wanted, "stream": getattr(valid, "stream", False)}
+
+
+def parsed(content: bytes) -> dict[str, Any]:
+    """Raises Refused for what is not an object of JSON."""
+    body_limits.check_values(content)
+    try:
+        body = json.loads(content, parse_constant=_not_a_number)
+    except (ValueError, RecursionError) as error:
+        raise Refused(400, f"The body is not JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise Refused(400, "The body must be a JSON object.")
+    return body
 
 
 def encoded(body: Mapping[str, Any]) -> bytes:
@@ -225,7 +231,7 @@ KINDS: Mapping[str, Kind] = {
     "/v1/engines/copilot-codex/completions": Kind(
         completion, types.CreateCompletionRequest, needs_model=True, has_choices=True
     ),
-    "/v1/embeddings": Kind(dict, types.CreateEmbeddingRequest, needs_model=True),
+    "/v1/embeddings": Kind(embeddings.request, embeddings.EmbeddingRequest, needs_model=True),
     "/extras/chat/tokenize/count": Kind(chat, types.CreateChatCompletionRequest),
     "/extras/tokenize": Kind(dict, types.TokenizeInputRequest),
     "/extras/tokenize/count": Kind(dict, types.TokenizeInputRequest),

@@ -21,6 +21,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 
 from llamachat.core.engine_options import EngineOptions
+from llamachat.engine.embeddings import Embedder, open_model
 from llamachat.engine.engine import Engine
 from llamachat.engine.failures import Refused
 from llamachat.engine.metrics import Metrics
@@ -52,7 +53,7 @@ def save_at_the_end(app: FastAPI) -> None:
     app.router.lifespan_context = lifespan
 
 
-def add_routes(app: FastAPI, options: EngineOptions) -> None:
+def add_routes(app: FastAPI, options: EngineOptions, embedder: Embedder | None) -> None:
     async def health(request: Request) -> dict[str, Any]:
         queue, model = request.app.state.queue, _model(the_engine(), options)
         if request.state.stranger:
@@ -94,6 +95,12 @@ def add_routes(app: FastAPI, options: EngineOptions) -> None:
             raise Refused(400, f"tokens: {wrong[0]} is not a token of this model.", param="tokens")
         return {"text": engine.detokenize(tokens).decode(errors="replace")}
 
+    async def embed(request: Request) -> Response:
+        if embedder is None:
+            raise Refused(400, "This server makes no embeddings; start it with `--embeddings MODEL`.")
+        content = await run_in_threadpool(embedder.answer, await request.json())
+        return Response(content, media_type="application/json")
+
     app.add_api_route("/health", health, summary="Health", tags=["Extras"])
     app.add_api_route("/health/ready", ready, summary="Whether to send requests here", tags=["Extras"])
     app.add_api_route("/metrics", metrics, summary="Prometheus", tags=["Extras"])
@@ -101,8 +108,13 @@ def add_routes(app: FastAPI, options: EngineOptions) -> None:
         app.add_api_route, methods=["POST"], tags=["Extras"], dependencies=[Depends(server.authenticate)]
     )
     post("/extras/chat/tokenize/count", count, summary="Count the tokens of a message list")
-    for path, replaced in (("tokenize", tokenize), ("tokenize/count", tokenize), ("detokenize", detokenize)):
-        post(f"/extras/{path}", replaced, include_in_schema=False)
+    for path, replaced in (
+        ("/extras/tokenize", tokenize),
+        ("/extras/tokenize/count", tokenize),
+        ("/extras/detokenize", detokenize),
+        ("/v1/embeddings", embed),
+    ):
+        post(path, replaced, include_in_schema=False)
         app.router.routes.insert(0, app.router.routes.pop())  # before the library's own, which is described
 
 
@@ -134,14 +146,27 @@ def add_gauges(app: FastAPI, metrics: Metrics) -> None:
     metrics.gauge("kv_parked_bytes", "Memory of parked conversations", lambda: lanes.kv.parked_bytes)
 
 
+def embedder_of(options: EngineOptions) -> Embedder | None:
+    """The model that makes embeddings, if there is one."""
+    engine = the_engine()
+    if options.embeddings is not None:
+        model = open_model(options.embeddings, options.embeddings_n_ctx, engine)
+        return Embedder(model, options.embeddings_name)
+    return Embedder(engine, model_name(options)) if engine.context_params.embeddings else None
+
+
 def the_engine() -> Engine:
     engine: Engine = server._llama_proxy(None)  # type: ignore[misc,assignment]
     return engine
 
 
+def model_name(options: EngineOptions) -> str:
+    return options.model_name or os.path.basename(the_engine().model_path)
+
+
 def _model(engine: Engine, options: EngineOptions) -> dict[str, Any]:
     return {
-        "model": options.model_name or os.path.basename(engine.model_path),
+        "model": model_name(options),
         "model_path": engine.model_path,
         "n_ctx": engine.n_ctx(),
         "n_ctx_train": llama_cpp.llama_model_n_ctx_train(engine.model),

@@ -19,29 +19,33 @@ HINT = "Install llama-cpp-python 0.3.36, or start with --plain."
 SURFACE: Mapping[str, str] = {
     "llama_cpp": """
         LLAMA_TOKEN_ATTR_CONTROL LLAMA_TOKEN_ATTR_LSTRIP LLAMA_TOKEN_ATTR_RSTRIP LLAMA_TOKEN_ATTR_UNKNOWN
-        Llama LogitsProcessorList ggml_abort_callback llama_decode llama_get_logits_ith llama_get_memory
-        llama_memory_can_shift llama_memory_seq_add llama_memory_seq_pos_max llama_memory_seq_pos_min
+        LLAMA_POOLING_TYPE_NONE Llama LogitsProcessorList ggml_abort_callback llama_decode
+        llama_get_embeddings llama_get_embeddings_seq llama_get_logits_ith llama_get_memory
+        llama_memory_can_shift llama_memory_clear
+        llama_memory_seq_add llama_memory_seq_pos_max llama_memory_seq_pos_min
         llama_memory_seq_rm llama_model_get_vocab llama_model_is_hybrid llama_model_is_recurrent
         llama_model_n_ctx_train llama_model_n_swa llama_n_ctx_seq llama_n_seq_max llama_n_threads
         llama_n_threads_batch llama_set_abort_callback llama_set_n_threads llama_state_seq_get_data
         llama_state_seq_get_size llama_state_seq_set_data llama_synchronize llama_vocab_fim_mid
         llama_vocab_fim_pre llama_vocab_fim_suf llama_vocab_get_add_bos
         llama_vocab_get_add_eos llama_vocab_get_attr llama_vocab_get_text llama_vocab_is_eog
-        llama_vocab_n_tokens
+        llama_pooling_type llama_vocab_n_tokens
     """,
     "llama_cpp.llama_cpp": """
         llama_model_default_params llama_print_system_info
     """,
+    "llama_cpp.llama": "Llama",
     "llama_cpp._ggml": "libggml",
     "llama_cpp.Llama": """
         _batch _ctx _is_hybrid _is_recurrent _logits_all _sampler _seed _stack chat_format chat_handler
-        context_params create_chat_completion create_completion create_embedding ctx detokenize eval generate
+        context_params create_chat_completion create_completion ctx detokenize eval generate
         input_ids kv_overrides lora_path lora_scale metadata model model_params model_path n_batch n_ctx
-        n_tokens n_vocab reset sample token_bos token_eos tokenize tokenizer_
+        n_embd n_threads n_tokens n_vocab reset sample token_bos token_eos tokenize tokenizer_ verbose
     """,
     "llama_cpp.LlamaGrammar": "_grammar",
     "llama_cpp._internals": "LlamaContext",
-    "llama_cpp._internals.LlamaBatch": "batch",
+    "llama_cpp._internals.LlamaBatch": "add_sequence batch",
+    "llama_cpp._internals.LlamaContext": "ctx decode",
     "llama_cpp._internals.LlamaSampler": "sample",
     "llama_cpp.llama_batch": "logits n_seq_id n_tokens pos seq_id token",
     "llama_cpp.llama_model_params": "n_gpu_layers use_extra_bufts",
@@ -56,7 +60,7 @@ SURFACE: Mapping[str, str] = {
         get_server_settings prepare_request_resources router
     """,
     "llama_cpp.server.types": """
-        CreateChatCompletionRequest CreateCompletionRequest CreateEmbeddingRequest DetokenizeInputRequest
+        CreateChatCompletionRequest CreateCompletionRequest DetokenizeInputRequest
         TokenizeInputRequest
     """,
     "uvicorn": "Server",

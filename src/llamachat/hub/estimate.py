@@ -38,6 +38,12 @@ class Estimate:
     def total(self) -> int:
         return self.weights + self.kv_cache + self.buffers
 
+    def plus(self, other: Estimate) -> Estimate:
+        """For two models at a time."""
+        return Estimate(
+            self.weights + other.weights, self.kv_cache + other.kv_cache, self.buffers + other.buffers
+        )
+
     def times(self, parallel: int) -> Estimate:
         """For `parallel` windows: each has a KV cache, and all share the compute buffers."""
         return replace(self, kv_cache=self.kv_cache * parallel)

@@ -104,6 +104,12 @@ class GGUFHeader:
         return tokens.length if isinstance(tokens, SkippedArray) else len(tokens)  # type: ignore[arg-type]
 
     @property
+    def makes_embeddings(self) -> bool:
+        """A model whose outputs are vectors of whole texts and not the next token."""
+        pooled = self.hyperparameter("pooling_type")
+        return bool(pooled) or self.architecture.endswith(("bert", "bert-v2", "bert-moe", "embedding"))
+
+    @property
     def weight_bytes(self) -> int:
         return sum(tensor.n_bytes for tensor in self.tensors)
 

@@ -52,6 +52,8 @@ class ServerOptions:
     n_threads: int
     n_gpu_layers: int
     extra: tuple[str, ...] = ()
+    embedding: bool = False
+    """The model makes embeddings, and reads an input at once."""
 
     @property
     def scheme(self) -> str:
@@ -82,7 +84,9 @@ def argv(options: ServerOptions) -> list[str]:
         "logits_all": "false",
         "use_mlock": "false",
     }
-    if not options.n_gpu_layers:
+    if options.embedding:
+        flags |= {"embedding": "true", "n_batch": options.n_ctx, "n_ubatch": options.n_ctx}
+    elif not options.n_gpu_layers:
         flags["n_ubatch"] = CPU_UBATCH
     pairs = ((f"--{name}", str(value)) for name, value in flags.items())
     return [*(part for pair in pairs for part in pair), *options.extra]

@@ -31,6 +31,8 @@ class Endpoint:
     host: str
     port: int
     api_key: str | None = None
+    embeds: bool = False
+    """The model makes embeddings, not text."""
 
 
 def wait_until_ready(child: Child, endpoint: Endpoint, tick: Callable[[], bool]) -> bool:
@@ -114,6 +116,12 @@ def health(endpoint: Endpoint) -> dict[str, Any]:
     return said
 
 
+def _question(endpoint: Endpoint) -> tuple[str, str]:
+    if endpoint.embeds:
+        return "/v1/embeddings", json.dumps({"input": "Hi"})
+    return "/v1/completions", json.dumps({"prompt": "Hi", "max_tokens": 1})
+
+
 def _ask(endpoint: Endpoint) -> str:
     """Have one token generated; return what went wrong, or an empty string."""
     connection = _connect(endpoint, timeout=None)
@@ -121,7 +129,7 @@ def _ask(endpoint: Endpoint) -> str:
     if endpoint.api_key:
         headers["Authorization"] = f"Bearer {endpoint.api_key}"
     try:
-        connection.request("POST", "/v1/completions", json.dumps({"prompt": "Hi", "max_tokens": 1}), headers)
+        connection.request("POST", *_question(endpoint), headers)
         answer = connection.getresponse()
         body = answer.read()
     except (OSError, http.client.HTTPException) as error:

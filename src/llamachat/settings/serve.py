@@ -17,6 +17,11 @@ class ServeSettings(Options):
         "a GGUF file, or the name of a model (default: the only one there is, else the bundled demo)",
         flags=("-m",),
     )
+    embeddings: str | None = option(
+        None,
+        "a model for /v1/embeddings beside the one that chats: a GGUF file, or the name of a model",
+        metavar="MODEL",
+    )
     host: str = option("127.0.0.1", "address to listen on; anything but loopback needs an API key")
     port: int = option(8000, "port to listen on", ge=0, le=65535)
     folder: str | None = option(None, "the models folder", metavar="DIR")
