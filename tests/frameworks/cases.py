@@ -354,8 +354,10 @@ def instructor_partial():
 @case
 def instructor_by_responses():
     client, request = instructed("RESPONSES_TOOLS")
-    request["max_output_tokens"] = request.pop("max_tokens")
-    assert client.chat.completions.create(**request).age >= 0
+    answer = client.responses.create(
+        model=MODEL, input="Bob is 5 years old.", response_model=request["response_model"], max_retries=0
+    )
+    assert answer.age >= 0
 
 
 # pydantic-ai
@@ -562,7 +564,10 @@ def dspy_chat():
 @case
 def dspy_predict_by_schema():
     import dspy
+    import litellm
 
+    able = {"litellm_provider": "openai", "mode": "chat", "supports_response_schema": True}
+    litellm.register_model({f"openai/{MODEL}": able})
     with dspy.context(lm=dspy_model(), adapter=dspy.JSONAdapter()):
         answer = dspy.Predict("question -> is_person: bool")(question="Is Bob a person?")
     assert answer.is_person in (True, False)
