@@ -307,6 +307,7 @@ def _announce(plan: Plan) -> None:
     parts = (
         _("Ready at {base_url}").format(base_url=plan.base_url),
         plan.model.name,
+        *([_("embeddings: {name}").format(name=plan.embeddings.model.name)] if plan.embeddings else ()),
         f"n_ctx {options.n_ctx}",
         _("{n_threads} threads").format(n_threads=options.n_threads),
         _("{parallel} at once").format(parallel=plan.parallel),
