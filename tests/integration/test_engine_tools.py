@@ -198,3 +198,6 @@ def test_tools_and_a_schema_give_one_or_the_other(engine: Engine) -> None:
     got = choice(engine, response_format=wanted, temperature=1)
     if "tool_calls" not in got["message"]:
         jsonschema.validate(json.loads(got["message"]["content"]), schema)
+    for seed in range(3):
+        forced = choice(engine, response_format=wanted, tool_choice="required", temperature=1, seed=seed)
+        assert forced["message"]["tool_calls"]

@@ -110,7 +110,7 @@ class Engine(llama_cpp.Llama):
         messages = self._marks.put(self._with_tools(messages, turn, kwargs))
         rules = constraint.of_response_format(kwargs.pop("response_format", None))
         if turn is not None and turn.offer is not None:
-            turn.content = rules.grammar if rules is not None else None
+            turn.content = rules.grammar if rules is not None and not turn.offer.needed else None
         elif rules is not None:
             kwargs["logits_processor"] = self._held_to(rules, kwargs)
         if continue_final_message or (job is not None and job.continue_final_message):
