@@ -5,14 +5,15 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
@@ -41,6 +42,7 @@ class WebProcess:
     base_url: str
     home: Path
     port: int = field(default_factory=free_port)
+    env: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[str] | None = None
 
     @property
@@ -51,7 +53,7 @@ class WebProcess:
         command = [sys.executable, "-m", "llamachat", "web", "--base-url", self.base_url, "--key", KEY]
         self.process = subprocess.Popen(
             [*command, "--port", str(self.port), *args],
-            env=clean_env(self.home),
+            env=clean_env(self.home, **self.env),
             cwd=self.home,
             stdout=subprocess.PIPE,
             text=True,
@@ -88,14 +90,14 @@ class Page:
     web: WebProcess
 
     def open(self, path: str = "/") -> Page:
-        self.driver.get(f"{self.web.url}{path}#token={KEY}")
-        # A change of the fragment alone loads nothing.
-        self.driver.refresh()
-        self.wait(lambda: self.all("#message"), "the box")
-        return self
-
-    def new(self) -> Page:
-        self.open()
+        """Load the page and wait for its list; with the key where there is no cookie yet."""
+        self.driver.get(self.web.url + path)
+        self.wait(lambda: self.all("#message, main.out"), "the page")
+        if self.all("main.out"):
+            self.driver.get(f"{self.web.url}{path}#token={KEY}")
+            # A change of the fragment alone loads nothing.
+            self.driver.refresh()
+            self.wait(lambda: self.all("#message"), "the box")
         return self
 
     def all(self, selector: str) -> list[WebElement]:
@@ -120,6 +122,16 @@ class Page:
 
     def say(self, text: str) -> None:
         self.type(text + Keys.ENTER)
+
+    def press(self, *keys: str) -> None:
+        """The last key while the ones before it are held."""
+        chain = ActionChains(self.driver)
+        for key in keys[:-1]:
+            chain.key_down(key)
+        chain.send_keys(keys[-1])
+        for key in keys[:-1]:
+            chain.key_up(key)
+        chain.perform()
 
     def ask(self, text: str) -> str:
         """Say it and wait for the end of the answer, which is returned."""
@@ -163,20 +175,25 @@ def driver() -> Iterator[Any]:
         running.quit()
 
 
-@pytest.fixture(scope="module")
-def model_server() -> Iterator[str]:
+@contextmanager
+def playing(*args: str) -> Iterator[str]:
     """A server of scenes (tests/fakes/server.py): its base URL."""
-    with ExitStack() as stack:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fakes.server"], cwd=ROOT, stdout=subprocess.PIPE, text=True
-        )
-        stack.enter_context(process)
-        stack.callback(process.kill)
-        assert process.stdout
-        yield f"http://127.0.0.1:{int(process.stdout.readline())}/v1"
+    command = [sys.executable, "-m", "tests.fakes.server", *args]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}/v1"
+        finally:
+            process.kill()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def model_server() -> Iterator[str]:
+    with playing() as base_url:
+        yield base_url
+
+
+@pytest.fixture(scope="session")
 def web(model_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebProcess]:
     web = WebProcess(model_server, tmp_path_factory.mktemp("web"))
     web.start()
@@ -189,7 +206,7 @@ def web(model_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @pytest.fixture
 def page(driver: Any, web: WebProcess) -> Iterator[Page]:
     driver.set_window_size(1100, 800)
-    opened = Page(driver, web).new()
+    opened = Page(driver, web).open()
     driver.get_log("browser")
     yield opened
     driver.get("about:blank")

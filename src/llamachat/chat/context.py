@@ -58,6 +58,7 @@ class ContextWindow:
         self._dropped: frozenset[int] = frozenset()
         self._sent: tuple[Message, ...] = ()
         self._used = 0
+        self._resumed: Conversation | None = None
 
     @property
     def n_ctx(self) -> int:
@@ -71,6 +72,7 @@ class ContextWindow:
     @property
     def status(self) -> str:
         """Tokens in the window after the last answer and its size; empty if there was none yet."""
+        self.measure()
         # An estimate can come out larger than the window.
         return f"{min(self._used, self.n_ctx)}/{self.n_ctx}" if self._used and self._window else ""
 
@@ -103,15 +105,31 @@ class ContextWindow:
         return fitted
 
     def resume(self, conversation: Conversation) -> None:
-        """Take `conversation` as one that continues: what is already outside the window is not news."""
-        seen = self._measure(conversation)
-        self._sent, self._dropped = (), frozenset(seen.dropped if seen else ())
+        """Take `conversation` as one that continues: what is already outside the window is not news.
+
+        Its messages are counted when that is first needed, or by `measure`.
+        """
+        self._sent, self._dropped, self._used = (), frozenset(), 0
+        self._resumed = conversation if len(conversation) > 1 else None
+
+    @property
+    def measured(self) -> bool:
+        """Whether nothing has to be counted to know what is in the window."""
+        return self._resumed is None
+
+    def measure(self) -> None:
+        """Count the messages of a conversation that was resumed, unless that was done: a request for each."""
+        conversation, self._resumed = self._resumed, None
+        if conversation is not None:
+            seen = self._measure(conversation)
+            self._dropped = frozenset(seen.dropped if seen else ())
 
     def system_changed(self, conversation: Conversation) -> None:
         """Take `conversation` as what was sent last, but for its system message.
 
         Turns that this drives out are news, and can still be summed up.
         """
+        self.measure()
         self._measure(conversation)
 
     def _measure(self, conversation: Conversation) -> Fitted | None:
@@ -125,6 +143,7 @@ class ContextWindow:
 
     def dropped_now(self, fitted: Fitted) -> tuple[int, ...]:
         """The nodes that go out of the window with this turn."""
+        self.measure()
         return tuple(i for i in fitted.dropped if i not in self._dropped)
 
     def has_dropped(self, node_id: int) -> bool:
@@ -138,6 +157,7 @@ class ContextWindow:
 
     def sent(self, fitted: Fitted, answer: str, prompt_tokens: int | None, completion_tokens: int) -> None:
         """Remember a turn that was answered, and learn from what the server counted."""
+        self._resumed = None
         self._dropped = frozenset(fitted.dropped)
         last = fitted.messages[-1]
         goes_on = last.role == "assistant"

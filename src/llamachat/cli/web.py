@@ -8,19 +8,26 @@ import threading
 import time
 import webbrowser
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from llamachat import paths
 from llamachat.cli import console
 from llamachat.cli.chat import conversation_settings
 from llamachat.client import ChatClient, facts
-from llamachat.errors import ExitStatus, Unavailable
+from llamachat.core.presets import Lang
+from llamachat.errors import ExitStatus, Unavailable, UsageError
 from llamachat.language import _
+from llamachat.programs import templates
+from llamachat.programs.questions import fill, placeholders
 from llamachat.server import bind
 from llamachat.server.readiness import POLL_SECONDS
 from llamachat.server.supervisor import Signals
 from llamachat.settings.base import add_options, load
 from llamachat.settings.web import WebSettings
+
+if TYPE_CHECKING:
+    from llamachat.web.page_app import PageTemplate
 
 STOP_SECONDS = 3.0
 
@@ -65,7 +72,8 @@ def page_served(settings: WebSettings) -> Iterator[None]:
     )
     with closing(client), closing(conversations):
         # Cookies don't tell ports apart, and two pages may be served on one machine.
-        app = Page(conversations, client.facts, key, cookie=f"llamachat_{port}").app(settings.host)
+        page = Page(conversations, client.facts, _templates, key=key, cookie=f"llamachat_{port}")
+        app = page.app(settings.host)
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -86,6 +94,24 @@ def page_served(settings: WebSettings) -> Iterator[None]:
         finally:
             server.should_exit = True
             serving.join(STOP_SECONDS)
+
+
+def _templates(lang: Lang) -> list[PageTemplate]:
+    """The prompts to begin with, the user's own before ours; one that can't be read is left out."""
+    from llamachat.web.page_app import PageTemplate
+
+    every = {named.name: named for named in reversed(templates.available(paths.templates_folder()))}
+    found = []
+    for name in sorted(every):
+        with suppress(UsageError):
+            template = every[name].template
+            words = template.words(lang)
+            prompt = "\n\n".join(filter(None, (words.system, words.prompt)))
+            values = {n: template.params.get(n, f"[{n}]") for n in placeholders(prompt)}
+            values |= {templates.INPUT: f"{{{templates.INPUT}}}", templates.QUESTION: ""}
+            if not template.picture:
+                found.append(PageTemplate(name, words.about, fill(prompt, values)))
+    return found
 
 
 def _announce(settings: WebSettings, port: int, key: str) -> None:

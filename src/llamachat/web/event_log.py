@@ -39,12 +39,13 @@ class EventLog:
 
     @property
     def unwatched_seconds(self) -> float:
-        """Seconds for which nobody has read; 0 while somebody does."""
+        """Seconds for which nobody has read, since the turn began; 0 while somebody does."""
         return 0.0 if self._readers else time.monotonic() - self._unwatched_since
 
     def begin_turn(self) -> None:
         """Forget what came before."""
         with self._lock:
+            self._unwatched_since = time.monotonic()
             self._first += len(self._events)
             self._events.clear()
 

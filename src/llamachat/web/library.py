@@ -18,7 +18,7 @@ from llamachat.store import exchange
 from llamachat.store.journal import Journal
 from llamachat.store.records import Hit
 from llamachat.store.transcripts import Transcripts
-from llamachat.web.open_conversation import OpenConversation
+from llamachat.web.open_conversation import UNWATCHED_SECONDS, OpenConversation
 
 MOST_OPEN = 20
 """Conversations that are kept open; those that nobody looks at are closed first."""
@@ -30,41 +30,60 @@ class Conversations:
     """Opens each conversation once, however many tabs show it. Keys are ids of the store, or `new-…`."""
 
     def __init__(
-        self, path: Path, client: ChatClient, settings: Callable[[ServerFacts], Settings], n_ctx: int | None
+        self,
+        path: Path,
+        client: ChatClient,
+        settings: Callable[[ServerFacts], Settings],
+        n_ctx: int | None,
+        unwatched_seconds: float = UNWATCHED_SECONDS,
     ) -> None:
         self._path, self._client, self._settings, self._n_ctx = path, client, settings, n_ctx
+        self._unwatched_seconds = unwatched_seconds
         self._open: OrderedDict[str, OpenConversation] = OrderedDict()
         self._lock = Lock()
 
     def close(self) -> None:
-        for conversation in self._open.values():
-            conversation.stop()
-            conversation.session.journal.close()
+        """End all turns and store what is left of them."""
+        with self._lock:
+            conversations = list(self._open.values())
+            self._open.clear()
+        for conversation in conversations:
+            conversation.stop()  # all of them, before the first is waited for
+        for conversation in conversations:
+            conversation.close()
 
     def create(self) -> str:
         """A new conversation; it is stored with its first question."""
         key = f"new-{uuid.uuid4().hex}"
-        with self._lock:
-            self._keep(key, self._session())
+        self._keep(key, self._session(self._client.facts()))
         return key
 
     def get(self, key: str) -> OpenConversation:
         """The open conversation of that key. Raises NotFoundError if there is none."""
         with self._lock:
-            found = self._open.get(key) or next(
-                (c for c in self._open.values() if str(c.session.journal.conversation_id) == key), None
-            )
-            if found is not None:
-                return found
-            if not key.isdecimal():
-                raise NotFoundError("This conversation is no longer open, and nothing was said in it.")
-            session = self._session()
-            try:
-                session.resume(key)
-            except LlamachatError:
-                session.journal.close()
-                raise
-            return self._keep(key, session)
+            found = self._found(key)
+        if found is not None:
+            return found
+        if not key.isdecimal():
+            raise NotFoundError("This conversation is no longer open, and nothing was said in it.")
+        # Not under the lock: the server, which is asked about itself, may take long to answer. What was said
+        # can be read without it.
+        try:
+            facts = self._client.facts()
+        except LlamachatError:
+            facts = None
+        session = self._session(facts)
+        try:
+            session.resume(key)
+        except LlamachatError:
+            session.journal.close()
+            raise
+        return self._keep(key, session)
+
+    def _found(self, key: str) -> OpenConversation | None:
+        return self._open.get(key) or next(
+            (c for c in self._open.values() if str(c.session.journal.conversation_id) == key), None
+        )
 
     def look(self, key: str) -> None:
         """Take over what another face, a chat in a terminal for one, has said in the conversation."""
@@ -128,13 +147,11 @@ class Conversations:
 
     def remove(self, key: str) -> None:
         conversation = self.get(key)
-        if conversation.running:
-            conversation.stop()
+        conversation.close()
         with self._lock:
             for known in [k for k, c in self._open.items() if c is conversation]:
                 del self._open[known]
         stored = conversation.session.journal.conversation_id
-        conversation.session.journal.close()
         if stored is not None:
             with self._reading() as transcripts:
                 transcripts.remove([stored])
@@ -156,19 +173,26 @@ class Conversations:
         with self._reading() as transcripts:
             return [str(number) for number in exchange.add(transcripts, trees)]
 
-    def _session(self) -> Session:
-        facts = self._client.facts()
+    def _session(self, facts: ServerFacts | None) -> Session:
         journal = Journal(self._path, lambda error: None)
-        return Session.open(self._client, journal, self._settings(facts), facts=facts, n_ctx=self._n_ctx)
+        settings = self._settings(facts or ServerFacts())
+        return Session.open(self._client, journal, settings, facts=facts, n_ctx=self._n_ctx)
 
     def _keep(self, key: str, session: Session) -> OpenConversation:
-        conversation = self._open[key] = OpenConversation(session)
-        for old in list(self._open)[: max(0, len(self._open) - MOST_OPEN)]:
-            other = self._open[old]
-            if not other.running and other.events.unwatched_seconds > 0:
-                del self._open[old]
-                other.session.journal.close()
-        return conversation
+        conversation = OpenConversation(session, self._unwatched_seconds)
+        with self._lock:
+            if found := self._found(key):
+                superfluous = [conversation]  # another tab was faster
+            else:
+                found = self._open[key] = conversation
+                superfluous = self._pop_oldest()
+        for other in superfluous:
+            other.close()
+        return found
+
+    def _pop_oldest(self) -> list[OpenConversation]:
+        idle = [k for k, c in self._open.items() if not c.running and c.events.unwatched_seconds > 0]
+        return [self._open.pop(key) for key in idle[: max(0, len(self._open) - MOST_OPEN)]]
 
     def _reading(self) -> AbstractContextManager[Transcripts]:
         return Transcripts.open(self._path, lambda error: None)

@@ -12,26 +12,34 @@ from llamachat.chat import attachments, turn
 from llamachat.chat.session import Session
 from llamachat.core.conversation import Conversation, Message, Node
 from llamachat.core.events import Event, Progress, Queued, TextDelta, ThinkingDelta
-from llamachat.errors import ConversationBusy, ConversationChanged, LlamachatError, UsageError
+from llamachat.errors import ConversationBusy, ConversationChanged, LlamachatError, NotFoundError, UsageError
 from llamachat.web.event_log import CHANGED, EventLog
 
 UNWATCHED_SECONDS = 600.0
-"""A turn that nobody has watched for so long is ended."""
+CLOSE_SECONDS = 2.0
+"""For so long a conversation that is closed waits for its turn, which may be connecting to a server."""
 
 Action = Literal["ask", "edit", "retry", "continue"]
 
 
 class OpenConversation:
-    """One session, one turn at a time. Calls come from any thread."""
+    """One session, one turn at a time. Calls come from any thread.
 
-    def __init__(self, session: Session) -> None:
+    A turn that nobody has watched for `unwatched_seconds` ends.
+    """
+
+    def __init__(self, session: Session, unwatched_seconds: float = UNWATCHED_SECONDS) -> None:
         self.session = session
         self.events = EventLog()
+        self._unwatched_seconds = unwatched_seconds
         self._lock = threading.Lock()
+        self._counting = threading.Lock()
+        self._ended = threading.Event()
+        self._ended.set()
         self._running: Action | None = None
         self._question: str | None = None
         self._stop: Callable[[], None] = lambda: None
-        self._stopped = False
+        self._stopped = self._closed = False
 
     @property
     def running(self) -> bool:
@@ -53,22 +61,41 @@ class OpenConversation:
                 )
             if action in ("ask", "edit") and not text.strip() and not self.session.attached:
                 raise UsageError("There is nothing to send.")
+            if self._closed:
+                raise NotFoundError("This conversation is no longer open.")
             self._running, self._stopped = action, False
+            self._ended.clear()
             self._question = text if action in ("ask", "edit") else None
             before = self.session.conversation
             self.events.begin_turn()
             self.events.append({"type": "begin", "continues": action == "continue"})
-        threading.Thread(
-            target=self._run, args=(action, text, node, before), name="turn", daemon=True
-        ).start()
+        turn_of = (action, text, node, before)
+        threading.Thread(target=self._run, args=turn_of, name="turn", daemon=True).start()
+        threading.Thread(target=self._watch, name="watch", daemon=True).start()
 
     def stop(self) -> None:
         self._stopped = True
         self._stop()
 
+    def close(self) -> None:
+        """End the turn, wait for its end, and store what is left. No other turn begins."""
+        with self._lock:
+            self._closed = True
+        self.stop()
+        self._ended.wait(CLOSE_SECONDS)
+        self.session.journal.close()
+
+    def _watch(self) -> None:
+        """End the turn, though it may be silent, when nobody has watched it for too long."""
+        while (left := self._unwatched_seconds - self.events.unwatched_seconds) > 0:
+            if self._ended.wait(left):
+                return
+        self.stop()
+
     def _run(self, action: Action, text: str, node: int | None, before: Conversation) -> None:
         session, face = self.session, PageFace(self)
         try:
+            self._measure()
             if action == "edit":
                 self._go_before(node)
             if action == "retry":
@@ -89,6 +116,7 @@ class OpenConversation:
             with self._lock:
                 self._running, self._question, self._stop = None, None, lambda: None
                 self.events.append({"type": "end"})
+                self._ended.set()
 
     def _go_before(self, node_id: int | None) -> None:
         """To the place at which another question is asked instead of the one that is edited."""
@@ -154,11 +182,27 @@ class OpenConversation:
         with self._lock:
             return attachments.attach(self.session, name, name.rpartition(".")[2], text)
 
+    def _measure(self) -> None:
+        with self._counting:
+            self.session.window.measure()
+
+    def _measure_soon(self) -> None:
+        def measure() -> None:
+            self._measure()
+            self.events.append(CHANGED)
+
+        threading.Thread(target=measure, name="count", daemon=True).start()
+
     # -- what a tab shows -----------------------------------------------------------------------------
 
     def view(self) -> dict[str, Any]:
-        """Everything that a tab shows, and the place in the events from which it goes on."""
+        """Everything that a tab shows, and the place in the events from which it goes on.
+
+        How full the window is comes later where a long conversation has to be counted for it.
+        """
         running, question = self._running, self._question
+        if not (measured := self.session.window.measured) and not running:
+            self._measure_soon()
         offset = self.events.start_of_turn if running else self.events.end
         session, conversation = self.session, self.session.conversation
         if running == "retry":
@@ -175,7 +219,7 @@ class OpenConversation:
             "messages": messages,
             "running": running is not None,
             "offset": offset,
-            "window": session.window.status,
+            "window": session.window.status if measured else "",
             "attached": len(session.attached),
             "settings": {
                 **session.settings.sampling.given(),
@@ -192,11 +236,9 @@ class PageFace:
     def __init__(self, conversation: OpenConversation) -> None:
         self._conversation = conversation
         self._events = conversation.events
-        self._cancel: Callable[[], None] = lambda: None
 
     @contextmanager
     def answer(self, stop: Callable[[], None]) -> Iterator[PageFace]:
-        self._cancel = stop
         with self._conversation.stoppable(stop):
             yield self
 
@@ -209,8 +251,6 @@ class PageFace:
             self._events.append({"type": "progress", "total": event.total, "processed": event.processed})
         elif isinstance(event, Queued):
             self._events.append({"type": "queued", "position": event.position})
-        if self._events.unwatched_seconds > UNWATCHED_SECONDS:
-            self._cancel()
 
     def tell(self, text: str) -> None:
         self._events.append({"type": "notice", "text": text})

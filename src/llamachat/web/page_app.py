@@ -6,7 +6,8 @@ import asyncio
 import base64
 import binascii
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from llamachat.client import ServerFacts
+from llamachat.core.presets import Lang
 from llamachat.errors import (
     AuthError,
     ConversationBusy,
@@ -36,13 +38,29 @@ STATIC = Path(__file__).parent / "static"
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class PageTemplate:
+    """A prompt to begin with; `{input}` in `text` is where what was typed goes."""
+
+    name: str
+    about: str
+    text: str
+
+
 class Page:
     """The routes. What blocks (the store, the model server) runs in a thread."""
 
     def __init__(
-        self, conversations: Conversations, facts: Callable[[], ServerFacts], key: str, cookie: str
+        self,
+        conversations: Conversations,
+        facts: Callable[[], ServerFacts],
+        templates: Callable[[Lang], Sequence[PageTemplate]],
+        *,
+        key: str,
+        cookie: str,
     ) -> None:
-        self._conversations, self._facts, self._key, self._cookie = conversations, facts, key, cookie
+        self._conversations, self._facts, self._templates = conversations, facts, templates
+        self._key, self._cookie = key, cookie
 
     def app(self, host: str) -> Access:
         one = "/api/conversations/{key}"
@@ -51,6 +69,7 @@ class Page:
             Route("/c/{key}", self.index),
             Route("/api/sign-in", self.sign_in, methods=["POST"]),
             Route("/api/about", self.about),
+            Route("/api/templates", self.templates),
             Route("/api/import", self.import_file, methods=["POST"]),
             Route("/api/conversations", self.list, methods=["GET"]),
             Route("/api/conversations", self.create, methods=["POST"]),
@@ -85,6 +104,11 @@ class Page:
         except LlamachatError as error:
             return JSONResponse({"model": None, "error": str(error)})
         return JSONResponse({"model": said.model, "n_ctx": said.n_ctx})
+
+    async def templates(self, request: Request) -> Response:
+        lang: Lang = "zh" if request.query_params.get("lang") == "zh" else "en"
+        found = await asyncio.to_thread(self._templates, lang)
+        return JSONResponse([asdict(template) for template in found])
 
     async def list(self, request: Request) -> Response:
         query = request.query_params.get("query", "")
@@ -167,7 +191,12 @@ class Page:
         async def pour() -> AsyncIterator[ServerSentEvent]:
             async for news in conversation.events.read(after):
                 if news is None:
-                    await asyncio.to_thread(self._conversations.look, key)
+                    try:
+                        await asyncio.to_thread(self._conversations.look, key)
+                    except NotFoundError:
+                        return  # deleted by another tab or program
+                    except LlamachatError:
+                        pass  # the file is in use: next time
                     continue
                 place, event = news
                 yield ServerSentEvent(json.dumps(event, ensure_ascii=False), id=str(place))

@@ -33,10 +33,10 @@ class AnswerText extends HTMLElement {
     return this.#text;
   }
 
-  /** The whole text so far. What begins as before is gone on with, anything else is drawn anew. */
+  /** The whole text so far. While it grows, only what is new is drawn; anything else is drawn anew. */
   set text(value) {
     if (value === this.#text) return;
-    const grown = value.startsWith(this.#text);
+    const grown = !this.#ended && value.startsWith(this.#text);
     this.#text = value;
     if (!this.#view) {
       this.textContent = value;
@@ -58,14 +58,17 @@ class AnswerText extends HTMLElement {
   set growing(value) {
     if (value === !this.#ended) return;
     this.#ended = !value;
-    if (value) this.drawNow();
-    else if (this.#view) this.#flush();
+    if (!value && this.#view) this.#flush();
+    if (!value) return;
+    // What was drawn as ended is gone on with in its last paragraph.
+    if (this.#view) this.#begin();
+    this.drawNow();
   }
 
   drawNow() {
-    if (this.#view) return;
+    if (this.#view && this.#drawn) return;
     seen.unobserve(this);
-    this.#begin();
+    if (!this.#view) this.#begin();
     this.#flush();
   }
 

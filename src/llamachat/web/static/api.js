@@ -29,6 +29,7 @@ const id = encodeURIComponent;
 
 export const signIn = (token) => call("POST", "/api/sign-in", { token });
 export const about = () => call("GET", "/api/about");
+export const templates = (lang) => call("GET", `/api/templates?lang=${lang}`);
 export const list = (query = "") => call("GET", `/api/conversations?query=${id(query)}`);
 export const create = () => call("POST", "/api/conversations", {});
 export const load = (key) => call("GET", `/api/conversations/${id(key)}`);

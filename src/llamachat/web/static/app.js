@@ -3,7 +3,7 @@
 import { html, nothing, render } from "/static/vendor/lit-html.js";
 import * as api from "/static/api.js";
 import { sign } from "/static/icons.js";
-import { words } from "/static/words.js";
+import { language, words } from "/static/words.js";
 import "/static/answer-text.js";
 
 const LONG_PASTE_LINES = 20;
@@ -13,7 +13,7 @@ const NEAR_END = 60;
 const state = {
   about: {}, list: [], query: "", menuOpen: false, panelOpen: false,
   key: null, conversation: null, live: null, status: "", progress: null, running: false, error: "", notices: [],
-  editing: null, folded: [], files: [], connection: "", signedOut: false, thoughts: {},
+  editing: null, folded: [], files: [], connection: "", signedOut: false, thoughts: {}, asked: null, templates: null,
 };
 let leave = () => {};
 let followEnd = true;
@@ -24,11 +24,12 @@ const box = () => $("#message");
 
 // -- what happens -----------------------------------------------------------------------------------------------
 
-async function attempt(action) {
+async function attempt(action, missing = null) {
   try {
     return await action();
   } catch (error) {
     if (!(error instanceof api.Refused)) throw error;
+    if (error.status === 404 && missing) await missing();
     if (error.status === 401) state.signedOut = true;
     else state.error = error.status === 0 ? words.gone : error.message;
     if (error.draft) giveBack(error.draft);
@@ -98,7 +99,7 @@ let loaded = 0;
 async function reload() {
   const { key } = state;
   const mine = (loaded += 1);
-  const said = await attempt(() => api.load(key));
+  const said = await attempt(() => api.load(key), () => state.key === key && leaveDeleted());
   // An older answer than the newest question would bring back what is over.
   if (!said || state.key !== key || mine !== loaded) return;
   state.conversation = said;
@@ -111,6 +112,14 @@ async function reload() {
   }
   draw();
   if (followEnd) toEnd();
+}
+
+/** What was not sent yet of a conversation that is gone is kept for a new one. */
+async function leaveDeleted() {
+  const draft = box()?.value;
+  await open(null, true);
+  if (draft) giveBack(draft);
+  refreshList();
 }
 
 const handlers = {
@@ -172,14 +181,7 @@ function handle(event, offset) {
 
 async function send(action = "ask", text = "", node = null) {
   if (state.running) return;
-  if (state.key === null) {
-    const made = await attempt(api.create);
-    if (!made) return;
-    drafts[made.key] = box().value;
-    const { folded, files } = state;
-    await open(made.key, true);
-    Object.assign(state, { folded, files });
-  }
+  if (!(await begin())) return;
   const parts = action === "ask" ? [...state.folded, text] : [text];
   const wanted = { action, text: parts.filter(Boolean).join("\n\n"), head: state.conversation.head, node };
   if (action === "ask" && !wanted.text && !state.files.length) return;
@@ -212,19 +214,34 @@ async function changeOf(key, changes) {
 }
 
 async function removeOne(key) {
-  if (!confirm(words.reallyRemove)) return;
   await attempt(() => api.remove(key));
   if (key === state.key) await open(null, true);
   await refreshList();
 }
 
+/** Ask for a text (where there is a `value`) or a consent; `act` is called with it. */
+function askFor(title, label, act, { value, danger = false } = {}) {
+  state.asked = { title, label, act, value, danger };
+  draw();
+  queueMicrotask(() => {
+    $("#dialog").showModal();
+    $("#answer")?.select();
+  });
+}
+
+async function begin() {
+  if (state.key !== null) return true;
+  const made = await attempt(api.create);
+  if (!made) return false;
+  drafts[made.key] = box().value;
+  const { folded, files } = state;
+  await open(made.key, true);
+  Object.assign(state, { folded, files });
+  return true;
+}
+
 async function addFiles(files) {
-  if (state.key === null) {
-    const made = await attempt(api.create);
-    if (!made) return;
-    drafts[made.key] = box().value;
-    await open(made.key, true);
-  }
+  if (!(await begin())) return;
   for (const file of files) {
     const said = await attempt(() => api.attach(state.key, file));
     if (said) state.files.push(said);
@@ -277,12 +294,13 @@ function onKey(event) {
 
 function onPaste(event) {
   const files = [...(event.clipboardData?.files ?? [])];
-  if (files.length) {
+  const text = event.clipboardData?.getData("text/plain") ?? "";
+  // Cells and formatted text come with a picture of themselves.
+  if (files.length && !(text && event.clipboardData.getData("text/html"))) {
     event.preventDefault();
     addFiles(files);
     return;
   }
-  const text = event.clipboardData?.getData("text/plain") ?? "";
   if (text.split("\n").length > LONG_PASTE_LINES || text.length > LONG_PASTE_CHARACTERS) {
     event.preventDefault();
     state.folded.push(text);
@@ -294,6 +312,20 @@ function unfold(index) {
   const [text] = state.folded.splice(index, 1);
   setBox(text + (box().value ? `\n\n${box().value}` : ""));
   draw();
+}
+
+async function loadTemplates() {
+  state.templates ??= (await attempt(() => api.templates(language))) ?? null;
+  draw();
+}
+
+/** The template around what is in the box; the caret is where the text goes. */
+function useTemplate(template) {
+  const [before, after] = template.text.split("{input}");
+  const text = before + box().value;
+  setBox(text + (after ?? ""));
+  box().focus();
+  box().setSelectionRange(text.length, text.length);
 }
 
 function edit(message) {
@@ -356,14 +388,11 @@ const entry = (item) => html`<li class=${item.key === state.key ? "current" : ""
     open(item.key, true);
   }}>${item.pinned ? sign("star") : nothing}${item.title || words.untitled}${item.excerpt ? html`<small>${item.excerpt}</small>` : nothing}</a>
   <details class="more"><summary aria-label=${words.more} title=${words.more}>${sign("more")}</summary><div>
-    <button type="button" @click=${() => {
-      const name = prompt(words.rename, item.title);
-      if (name !== null) changeOf(item.key, { name });
-    }}>${words.rename}</button>
+    <button type="button" @click=${() => askFor(words.rename, words.rename, (name) => changeOf(item.key, { name }), { value: item.title })}>${words.rename}</button>
     <button type="button" @click=${() => changeOf(item.key, { on_top: !item.pinned })}>${item.pinned ? words.unkeep : words.keep}</button>
     <a href=${api.exportUrl(item.key, "markdown")} download>${words.export} .md</a>
     <a href=${api.exportUrl(item.key, "json")} download>${words.export} .json</a>
-    <button type="button" class="danger" @click=${() => removeOne(item.key)}>${words.remove}</button>
+    <button type="button" class="danger" @click=${() => askFor(words.reallyRemove, words.remove, () => removeOne(item.key), { danger: true })}>${words.remove}</button>
   </div></details>
 </li>`;
 
@@ -386,7 +415,7 @@ const pages = (message) => {
   if (!siblings || siblings.length < 2) return nothing;
   const at = siblings.indexOf(message.id);
   const go = (step) => () => adjust({ head: message.tips[at + step] });
-  return html`<span class="pages" aria-label="${words.branch} ${at + 1}/${siblings.length}">
+  return html`<span class="pages" role="group" aria-label="${words.branch} ${at + 1}/${siblings.length}">
     ${icon("previous", words.previous, go(-1), { disabled: at === 0 || state.running })}
     ${at + 1}/${siblings.length}
     ${icon("next", words.next, go(1), { disabled: at === siblings.length - 1 || state.running })}</span>`;
@@ -428,7 +457,7 @@ const answer = (message, last) => {
   return html`<article class="answer ${message.seen ? "" : "outside"}" aria-label=${message.note ? words.summary : words.model}>
   ${message.note ? html`<small>${words.summary}</small>` : nothing}
   ${thoughtOf(state.thoughts[message.id])}
-  <answer-text .eager=${last} .text=${live ? message.content + live.text : message.content}></answer-text>
+  <answer-text .eager=${last} .text=${live ? message.content + live.text : message.content} .growing=${Boolean(live)}></answer-text>
   <footer>${pages(message)}${ended ? html`<small class="ended">[${ended}]</small>` : nothing}
     ${message.seen ? nothing : html`<small>${words.outside}</small>`}
     ${last && ended ? html`<button type="button" ?disabled=${state.running} @click=${() => send("continue")}>${words.goOn}</button>` : nothing}
@@ -440,7 +469,7 @@ const answer = (message, last) => {
 
 const growing = () => html`<article class="answer" aria-label=${words.model} aria-busy="true">
   ${thoughtOf(state.live?.thought)}
-  <answer-text id="live" .growing=${true} .text=${state.live?.text ?? ""}></answer-text></article>`;
+  <answer-text id="live" .text=${state.live?.text ?? ""} .growing=${true}></answer-text></article>`;
 
 const meter = () => {
   const { progress } = state;
@@ -494,6 +523,7 @@ const composer = () => html`<form id="composer" @submit=${(event) => {
       addFiles([...event.target.files]);
       event.target.value = "";
     }}></label>
+    ${templateMenu()}
     <textarea id="message" rows="1" placeholder=${words.message} aria-label=${words.message} title=${words.hint} autocomplete="off"
       @keydown=${onKey} @paste=${onPaste} @input=${() => {
         keepDraft();
@@ -523,6 +553,30 @@ const gauge = () => {
     aria-label="${words.window}: ${match[0]} ${words.tokens}"></meter>${match[0]}</span>`;
 };
 
+const dialog = () => {
+  const { asked } = state;
+  const close = () => $("#dialog").close();
+  return html`<dialog id="dialog" aria-labelledby="asked" @close=${() => {
+    state.asked = null;
+    draw();
+  }}>${asked ? html`<form @submit=${(event) => {
+    event.preventDefault();
+    const value = $("#answer")?.value;
+    close();
+    asked.act(value);
+  }}><h2 id="asked">${asked.title}</h2>
+    ${asked.value === undefined ? nothing : html`<input id="answer" type="text" aria-labelledby="asked" .value=${asked.value}>`}
+    <div class="row"><button type="button" @click=${close}>${words.cancel}</button>
+    <button class=${asked.danger ? "danger" : "primary"}>${asked.label}</button></div></form>` : nothing}</dialog>`;
+};
+
+const templateMenu = () => html`<details class="more up" @toggle=${(event) => event.target.open && loadTemplates()}>
+  <summary aria-label=${words.templates} title=${words.templates}>${sign("template")}</summary>
+  <div>${(state.templates ?? []).map((template) => html`<button type="button" @click=${(event) => {
+    event.currentTarget.closest("details").open = false;
+    useTemplate(template);
+  }}>${template.name}<small>${template.about}</small></button>`)}</div></details>`;
+
 const page = () => (state.signedOut
   ? html`<main class="out"><h1>llamachat</h1><p role="alert">${words.signedOut}</p></main>`
   : html`${side()}<main>
@@ -537,8 +591,8 @@ const page = () => (state.signedOut
         draw();
       }, { disabled: !state.conversation })}</header>
     ${panel()}${chat()}${composer()}
-    <p id="said" class="hidden" aria-live="polite"></p>
-  </main>`);
+    <p id="drop" hidden>${words.dropHere}</p><p id="said" class="hidden" aria-live="polite"></p>
+  </main>${dialog()}`);
 
 let drawing = false;
 function draw() {
@@ -560,7 +614,11 @@ addEventListener("popstate", () => {
 });
 addEventListener("keydown", (event) => {
   const control = event.ctrlKey || event.metaKey;
-  if (event.key === "Escape" && state.running && !state.editing) {
+  const menu = $("details.more[open]");
+  if (event.key === "Escape" && (menu || state.asked)) {
+    if (menu) menu.open = false;
+    menu?.querySelector("summary").focus();
+  } else if (event.key === "Escape" && state.running && !state.editing) {
     attempt(() => api.stop(state.key));
   } else if (control && event.key.toLowerCase() === "k") {
     event.preventDefault();
@@ -577,10 +635,18 @@ addEventListener("click", (event) => {
   if (button) copy(button.closest("figure").querySelector("code").textContent, button);
   for (const open of document.querySelectorAll("details.more[open]")) if (!open.contains(event.target)) open.open = false;
 });
+let dragging = 0;
 addEventListener("drawn", () => followEnd && toEnd());
-addEventListener("dragover", (event) => event.preventDefault());
+addEventListener("dragover", (event) => {
+  event.preventDefault();
+  clearTimeout(dragging);
+  if (!event.dataTransfer?.types.includes("Files")) return;
+  $("#drop").hidden = false;
+  dragging = setTimeout(() => ($("#drop").hidden = true), 300);
+});
 addEventListener("drop", (event) => {
   event.preventDefault();
+  $("#drop").hidden = true;
   const files = [...(event.dataTransfer?.files ?? [])];
   if (files.length) addFiles(files);
 });

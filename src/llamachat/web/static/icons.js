@@ -13,6 +13,7 @@ const STROKES = {
   pin: "M9 3h6l-1 7 4 4H6l4-4zM12 14v7",
   close: "M6 6l12 12M18 6L6 18",
   attach: "M12 5v14M5 12h14",
+  template: "M5 4h14v16H5zM9 9h6M9 13h6",
   previous: "M15 5l-7 7 7 7",
   next: "M9 5l7 7-7 7",
   down: "M12 5v14M6 13l6 6 6-6",

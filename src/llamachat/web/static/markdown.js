@@ -101,6 +101,7 @@ function drawn(tokens) {
   });
   const blocks = [...fragment.querySelectorAll("pre > code")];
   if (blocks.length === languages.length) blocks.forEach((code, i) => frameCode(code, languages[i]));
+  for (const box of fragment.querySelectorAll("input")) box.setAttribute("aria-label", box.checked ? words.done : words.open);
   for (const table of fragment.querySelectorAll("table")) {
     const frame = document.createElement("div");
     frame.className = "table";
