@@ -65,6 +65,7 @@ async function refreshList() {
 async function open(key, push = false) {
   keepDraft();
   leave();
+  leave = () => {};
   Object.assign(state, {
     key, live: null, status: "", progress: null, running: false, error: "", notices: [], editing: null,
     folded: [], files: [], menuOpen: false, connection: "",
@@ -90,7 +91,7 @@ function attend() {
     if (leave !== mine) return;
     state.connection = closed === null ? "" : words.lost;
     // A browser gives up where the server answers with an error, as one that was just restarted does.
-    if (closed) setTimeout(() => leave === mine && reload().then(attend), 1000);
+    if (closed) setTimeout(() => leave === mine && reload().then(() => leave === mine && attend()), 1000);
     draw();
   }));
 }
@@ -572,10 +573,7 @@ const dialog = () => {
 
 const templateMenu = () => html`<details class="more up" @toggle=${(event) => event.target.open && loadTemplates()}>
   <summary aria-label=${words.templates} title=${words.templates}>${sign("template")}</summary>
-  <div>${(state.templates ?? []).map((template) => html`<button type="button" @click=${(event) => {
-    event.currentTarget.closest("details").open = false;
-    useTemplate(template);
-  }}>${template.name}<small>${template.about}</small></button>`)}</div></details>`;
+  <div>${(state.templates ?? []).map((template) => html`<button type="button" @click=${() => useTemplate(template)}>${template.name}<small>${template.about}</small></button>`)}</div></details>`;
 
 const page = () => (state.signedOut
   ? html`<main class="out"><h1>llamachat</h1><p role="alert">${words.signedOut}</p></main>`
@@ -633,7 +631,13 @@ addEventListener("keydown", (event) => {
 addEventListener("click", (event) => {
   const button = event.target.closest?.("[data-copy]");
   if (button) copy(button.closest("figure").querySelector("code").textContent, button);
-  for (const open of document.querySelectorAll("details.more[open]")) if (!open.contains(event.target)) open.open = false;
+  for (const menu of document.querySelectorAll("details.more[open]")) {
+    if (!menu.contains(event.target) || event.target.closest("details.more > div")) menu.open = false;
+  }
+  if (state.menuOpen && !event.target.closest?.("#side, .menu, dialog")) {
+    state.menuOpen = false;
+    draw();
+  }
 });
 let dragging = 0;
 addEventListener("drawn", () => followEnd && toEnd());
