@@ -115,6 +115,16 @@ def test_two_tabs_and_a_terminal_share_a_conversation(page: Page) -> None:
             page.wait_until_idle()
         said = [content for _, content in stored(page.web)]
         assert {"first", "endless", "from a terminal", "once more"} <= set(said)
+        # Deleted in one tab, it is left in the other, and what was typed there stays.
+        page.type("a draft")
+        page.driver.switch_to.window(second)
+        page.run(
+            "await fetch(location.pathname.replace('/c/', '/api/conversations/'), { method: 'DELETE',"
+            " headers: { 'Content-Type': 'application/json' }, body: '{}' })"
+        )
+        page.driver.switch_to.window(first)
+        page.wait(lambda: not page.all("article"), "a new conversation")
+        assert page.one("#message").get_attribute("value") == "a draft"
     finally:
         page.driver.switch_to.window(second)
         page.driver.close()
