@@ -492,17 +492,17 @@ const chat = () => {
     ${state.running && !state.live?.continues ? growing() : nothing}
     ${state.notices.map((text) => html`<p class="notice">${text}</p>`)}
     ${meter()}${state.status ? html`<p class="status">${state.status}</p>` : nothing}
-  </div></div>
-  <button id="to-end" type="button" ?hidden=${followEnd} aria-label=${words.toEnd} title=${words.toEnd} @click=${() => {
-    followEnd = true;
-    toEnd();
-  }}>${sign("down")}</button>`;
+  </div></div>`;
 };
 
 const composer = () => html`<form id="composer" @submit=${(event) => {
   event.preventDefault();
   send("ask", box().value);
 }}>
+  <button id="to-end" type="button" ?hidden=${followEnd} aria-label=${words.toEnd} title=${words.toEnd} @click=${() => {
+    followEnd = true;
+    toEnd();
+  }}>${sign("down")}</button>
   ${state.connection ? html`<p class="status" role="status">${state.connection}</p>` : nothing}
   ${state.error ? html`<p class="error" role="alert">${state.error}
     ${icon("close", words.close, () => {
@@ -537,14 +537,13 @@ const composer = () => html`<form id="composer" @submit=${(event) => {
 </form>`;
 
 const panel = () => {
-  const { settings, window } = state.conversation ?? {};
+  const { settings } = state.conversation ?? {};
   if (!state.panelOpen || !settings) return nothing;
   const field = (name, kind) => html`<label>${name}<input type="text" inputmode=${kind} .value=${settings[name] ?? ""} placeholder=${words.default}
     @change=${(event) => adjust({ set: { [name]: event.target.value.trim() || "default" } })}></label>`;
   return html`<aside id="panel" aria-label=${words.settings}>
     <label>${words.system}<textarea rows="4" .value=${settings.system ?? ""} @change=${(event) => adjust({ system: event.target.value })}></textarea></label>
-    ${["temperature", "top_p", "top_k", "min_p", "repeat_penalty", "max_tokens", "seed"].map((name) => field(name, "decimal"))}
-    <p>${words.window}: ${window || "–"}</p></aside>`;
+    ${["temperature", "top_p", "top_k", "min_p", "repeat_penalty", "max_tokens", "seed"].map((name) => field(name, "decimal"))}</aside>`;
 };
 
 const gauge = () => {
