@@ -74,12 +74,15 @@ def test_the_model_server_is_killed_in_an_answer(
 def test_the_tab_is_killed_in_an_answer(page: Page) -> None:
     first = page.driver.current_window_handle
     page.driver.switch_to.new_window("tab")
+    second = page.driver.current_window_handle
     page.open()
     page.say("endless")
     page.wait(lambda: "word5" in page.text("#live"), "some words")
     with suppress(WebDriverException):
         page.driver.execute_cdp_cmd("Page.crash", {})
     page.driver.switch_to.window(first)
+    page.driver.execute_cdp_cmd("Target.closeTarget", {"targetId": second})
+    page.driver.execute_cdp_cmd("Page.bringToFront", {})
     page.open()
     page.one("#side li a").click()
     page.wait(lambda: "word20" in page.text("#live"), "the answer goes on")
