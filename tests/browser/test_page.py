@@ -316,4 +316,4 @@ def test_the_ten_uses_once_through(page: Page) -> None:
     picture = page.web.home / "photo.png"
     picture.write_bytes(b"\x89PNG\r\n\x1a\n")
     page.one("#composer input[type=file]").send_keys(str(picture))
-    page.wait(lambda: "photo.png" in page.text(".error"), "that it can't see")
+    page.wait(lambda: "this model can't see pictures" in page.text(".error"), "that it can't see")

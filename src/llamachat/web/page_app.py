@@ -168,6 +168,8 @@ class Page:
             data = base64.b64decode(str(wanted.get("data") or ""), validate=True)
         except binascii.Error as error:
             raise UsageError(f"{name} did not arrive whole.", "Try again.") from error
+        if documents.is_picture(data):
+            raise UsageError(f"{name} is a picture, and this model can't see pictures.")
         text = documents.text_of(Path(name), data)
         return {"name": name, "tokens": self._conversations.get(key).attach(name, text)}
 
