@@ -14,6 +14,7 @@ from typing import Any
 from llamachat.chat.session import Session, Settings
 from llamachat.client import ChatClient, ServerFacts
 from llamachat.errors import LlamachatError, NotFoundError, UsageError
+from llamachat.language import _
 from llamachat.store import exchange
 from llamachat.store.journal import Journal
 from llamachat.store.records import Hit
@@ -65,7 +66,7 @@ class Conversations:
         if found is not None:
             return found
         if not key.isdecimal():
-            raise NotFoundError("This conversation is no longer open, and nothing was said in it.")
+            raise NotFoundError(_("This conversation is no longer open, and nothing was said in it."))
         # Not under the lock: the server, which is asked about itself, may take long to answer. What was said
         # can be read without it.
         try:
@@ -169,7 +170,7 @@ class Conversations:
         """Store the conversations of an exported file; their keys."""
         trees = exchange.read(text, time.time())
         if not trees:
-            raise UsageError("There is no conversation in this file.")
+            raise UsageError(_("There is no conversation in this file."))
         with self._reading() as transcripts:
             return [str(number) for number in exchange.add(transcripts, trees)]
 

@@ -13,6 +13,7 @@ from llamachat.chat.session import Session
 from llamachat.core.conversation import Conversation, Message, Node
 from llamachat.core.events import Event, Progress, Queued, TextDelta, ThinkingDelta
 from llamachat.errors import ConversationBusy, ConversationChanged, LlamachatError, NotFoundError, UsageError
+from llamachat.language import _
 from llamachat.web.event_log import CHANGED, EventLog
 
 UNWATCHED_SECONDS = 600.0
@@ -54,15 +55,15 @@ class OpenConversation:
         """
         with self._lock:
             if self._running:
-                raise ConversationBusy("An answer is being written in this conversation.")
+                raise ConversationBusy(_("An answer is being written in this conversation."))
             if head != self.session.conversation.head:
                 raise ConversationChanged(
-                    "The conversation has changed meanwhile. Look at it, and send again."
+                    _("The conversation has changed meanwhile. Look at it, and send again.")
                 )
             if action in ("ask", "edit") and not text.strip() and not self.session.attached:
-                raise UsageError("There is nothing to send.")
+                raise UsageError(_("There is nothing to send."))
             if self._closed:
-                raise NotFoundError("This conversation is no longer open.")
+                raise NotFoundError(_("This conversation is no longer open."))
             self._running, self._stopped = action, False
             self._ended.clear()
             self._question = text if action in ("ask", "edit") else None
@@ -123,7 +124,7 @@ class OpenConversation:
         conversation = self.session.conversation
         node = conversation.nodes.get(node_id) if node_id is not None else None
         if node is None or not node.message.is_question:
-            raise UsageError("There is no such question in this conversation.")
+            raise UsageError(_("There is no such question in this conversation."))
         self.session.switch_to(conversation.at(node.parent))
 
     @contextmanager
@@ -142,22 +143,22 @@ class OpenConversation:
         """What a tab changes between two turns: `head`, `pin`, `unpin`, `undo`, `system`, `set`, `detach`."""
         with self._lock:
             if self._running:
-                raise ConversationBusy("An answer is being written in this conversation.")
+                raise ConversationBusy(_("An answer is being written in this conversation."))
             session = self.session
             conversation = session.conversation
             if "head" in changes:
                 if changes["head"] not in conversation.nodes:
-                    raise ConversationChanged("That version is no longer there.")
+                    raise ConversationChanged(_("That version is no longer there."))
                 session.switch_to(conversation.at(changes["head"]))
             if changes.get("undo"):
                 if conversation.last_question is None:
-                    raise UsageError("Nothing was asked yet.")
+                    raise UsageError(_("Nothing was asked yet."))
                 session.switch_to(conversation.without_last_turn())
             for name, pinned in (("pin", True), ("unpin", False)):
                 if name in changes:
                     ids = [node.id for node in conversation.seen]
                     if changes[name] not in ids:
-                        raise ConversationChanged("That message is no longer there.")
+                        raise ConversationChanged(_("That message is no longer there."))
                     session.pin(ids.index(changes[name]), pinned)
             if "system" in changes:
                 session.change(replace(session.settings, system=str(changes["system"])))

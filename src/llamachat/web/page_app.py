@@ -30,6 +30,7 @@ from llamachat.errors import (
     StoreError,
     UsageError,
 )
+from llamachat.language import _
 from llamachat.texts import documents
 from llamachat.web.library import Conversations
 from llamachat.web.page_access import Access
@@ -167,9 +168,9 @@ class Page:
         try:
             data = base64.b64decode(str(wanted.get("data") or ""), validate=True)
         except binascii.Error as error:
-            raise UsageError(f"{name} did not arrive whole.", "Try again.") from error
+            raise UsageError(_("{name} did not arrive whole.").format(name=name), _("Try again.")) from error
         if documents.is_picture(data):
-            raise UsageError(f"{name} is a picture, and this model can't see pictures.")
+            raise UsageError(_("{name} is a picture, and this model can't see pictures.").format(name=name))
         text = documents.text_of(Path(name), data)
         return {"name": name, "tokens": self._conversations.get(key).attach(name, text)}
 
@@ -210,9 +211,9 @@ async def _body(request: Request) -> Mapping[str, Any]:
     try:
         value = await request.json()
     except (ValueError, RecursionError) as error:
-        raise UsageError("This is not valid JSON.") from error
+        raise UsageError(_("This is not valid JSON.")) from error
     if not isinstance(value, dict):
-        raise UsageError("The request body must be a JSON object.")
+        raise UsageError(_("The request body must be a JSON object."))
     return value
 
 
