@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import secrets
 import threading
 import time
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from llamachat.web.page_app import PageTemplate
 
 STOP_SECONDS = 3.0
+_EXAMPLE = re.compile(r"\s*(?:[(（]|[:：]\s*)[^()（）]*(?<![\w-])--?[a-z][\w-]* .*$")
+"""The options in what a template says of itself, such as `translate (-p to German)`: a page has none."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -110,7 +113,7 @@ def _templates(lang: Lang) -> list[PageTemplate]:
             values = {n: template.params.get(n, f"[{n}]") for n in placeholders(prompt)}
             values |= {templates.INPUT: f"{{{templates.INPUT}}}", templates.QUESTION: ""}
             if not template.picture:
-                found.append(PageTemplate(name, words.about, fill(prompt, values)))
+                found.append(PageTemplate(name, _EXAMPLE.sub("", words.about), fill(prompt, values)))
     return found
 
 

@@ -572,7 +572,8 @@ const dialog = () => {
 
 const templateMenu = () => html`<details class="more up" @toggle=${(event) => event.target.open && loadTemplates()}>
   <summary aria-label=${words.templates} title=${words.templates}>${sign("template")}</summary>
-  <div>${(state.templates ?? []).map((template) => html`<button type="button" @click=${() => useTemplate(template)}>${template.name}<small>${template.about}</small></button>`)}</div></details>`;
+  <div>${(state.templates ?? []).map((template) => html`<button type="button" @click=${() => useTemplate(template)}>${language === "zh" && template.about
+    ? html`${template.about}<small>${template.name}</small>` : html`${template.name}<small>${template.about}</small>`}</button>`)}</div></details>`;
 
 const page = () => (state.signedOut
   ? html`<main class="out"><h1>llamachat</h1><p role="alert">${words.signedOut}</p></main>`
