@@ -20,7 +20,6 @@ from llamachat.core.presets import Lang
 from llamachat.errors import ExitStatus, Unavailable, UsageError
 from llamachat.language import _
 from llamachat.programs import templates
-from llamachat.programs.questions import fill, placeholders
 from llamachat.server import bind
 from llamachat.server.readiness import POLL_SECONDS
 from llamachat.server.supervisor import Signals
@@ -109,11 +108,11 @@ def _templates(lang: Lang) -> list[PageTemplate]:
         with suppress(UsageError):
             template = every[name].template
             words = template.words(lang)
-            prompt = "\n\n".join(filter(None, (words.system, words.prompt)))
-            values = {n: template.params.get(n, f"[{n}]") for n in placeholders(prompt)}
-            values |= {templates.INPUT: f"{{{templates.INPUT}}}", templates.QUESTION: ""}
+            given = {n: f"[{n}]" for n in words.parameters if n not in template.params}
+            composed = templates.compose(words, template.params, given).with_system_in_prompt()
+            text = composed.ask(f"{{{templates.INPUT}}}", "")
             if not template.picture:
-                found.append(PageTemplate(name, _EXAMPLE.sub("", words.about), fill(prompt, values)))
+                found.append(PageTemplate(name, _EXAMPLE.sub("", words.about), text))
     return found
 
 

@@ -38,6 +38,10 @@ class Words(BaseModel):
     def wants_question(self) -> bool:
         return QUESTION in placeholders(self.prompt)
 
+    @property
+    def parameters(self) -> list[str]:
+        return [n for n in placeholders(self.prompt + self.system) if n not in (INPUT, QUESTION)]
+
     def with_system_in_prompt(self) -> Words:
         """The same for one message of a conversation, whose system message stays."""
         prompt = f"{escaped(self.system)}\n\n{self.prompt}" if self.system else self.prompt
@@ -135,7 +139,7 @@ def compose(words: Words, params: Mapping[str, str], given: Mapping[str, str]) -
 
     Raises UsageError if a parameter is missing or unknown.
     """
-    wanted = [n for n in placeholders(words.prompt + words.system) if n not in (INPUT, QUESTION)]
+    wanted = words.parameters
     for name in given:
         if name not in wanted:
             known = ", ".join(wanted) or _("none")
