@@ -23,10 +23,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import psutil
-from selenium import webdriver
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from tests.browser.conftest import FLAGS, Page, WebProcess
+from tests.browser.conftest import Page, WebProcess, chromium
 from tests.support import ServerProcess, clean_env
 
 PIECE = "word **bold** and `code` of a line that goes on, "
@@ -97,20 +96,6 @@ def scenes() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_port}/v1"
     finally:
         server.shutdown()
-
-
-@contextmanager
-def chromium() -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for flag in FLAGS:
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
-    driver.set_script_timeout(120)
-    try:
-        yield driver
-    finally:
-        driver.quit()
 
 
 @contextmanager

@@ -157,13 +157,14 @@ class Page:
         return [row["message"] for row in self.driver.get_log("browser") if row["level"] != "INFO"]
 
 
-@pytest.fixture(scope="session")
-def driver() -> Iterator[Any]:
-    chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not chromedriver:
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """A browser of its own: its driver."""
+    binary, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not binary or not chromedriver:
         pytest.skip("needs chromium and chromedriver")
     options = webdriver.ChromeOptions()
-    options.binary_location = chromium
+    options.binary_location = binary
     for flag in FLAGS:
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
@@ -173,6 +174,12 @@ def driver() -> Iterator[Any]:
         yield running
     finally:
         running.quit()
+
+
+@pytest.fixture(scope="session")
+def driver() -> Iterator[Any]:
+    with chromium() as running:
+        yield running
 
 
 @contextmanager

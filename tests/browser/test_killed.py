@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import Any
 
+import psutil
 import pytest
-from selenium.common.exceptions import WebDriverException
 
-from tests.browser.conftest import Page, WebProcess, playing
+from tests.browser.conftest import Page, WebProcess, chromium, playing
 from tests.support import free_port
 
 
@@ -72,17 +72,11 @@ def test_the_model_server_is_killed_in_an_answer(
 
 
 def test_the_tab_is_killed_in_an_answer(page: Page) -> None:
-    first = page.driver.current_window_handle
-    page.driver.switch_to.new_window("tab")
-    second = page.driver.current_window_handle
-    page.open()
-    page.say("endless")
-    page.wait(lambda: "word5" in page.text("#live"), "some words")
-    with suppress(WebDriverException):
-        page.driver.execute_cdp_cmd("Page.crash", {})
-    page.driver.switch_to.window(first)
-    page.driver.execute_cdp_cmd("Target.closeTarget", {"targetId": second})
-    page.driver.execute_cdp_cmd("Page.bringToFront", {})
+    with chromium() as other:
+        Page(other, page.web).open().say("endless")
+        page.wait(lambda: "word5" in Page(other, page.web).text("#live"), "some words")
+        for process in psutil.Process(other.service.process.pid).children(recursive=True):
+            process.kill()
     page.open()
     page.one("#side li a").click()
     page.wait(lambda: "word20" in page.text("#live"), "the answer goes on")
