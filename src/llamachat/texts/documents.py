@@ -55,14 +55,6 @@ def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
         ) from error
 
 
-def is_picture(data: bytes) -> bool:
-    return any(data.startswith(mark) for mark, _ in _PICTURES) or _is_webp(data)
-
-
-def _is_webp(data: bytes) -> bool:
-    return data[:4] == b"RIFF" and data[8:12] == b"WEBP"
-
-
 def picture_url(data: bytes, name: str) -> str:
     """A picture as a `data:` URL. Raises UsageError if the bytes are not a picture that models take."""
     if len(data) > MOST_PICTURE_BYTES:
@@ -71,7 +63,7 @@ def picture_url(data: bytes, name: str) -> str:
             _("Make it smaller."),
         )
     kind = next((kind for mark, kind in _PICTURES if data.startswith(mark)), None)
-    if kind is None and _is_webp(data):
+    if kind is None and data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         raise UsageError(
             _("{name} is a WebP picture, which the engine can't read.").format(name=name),
             _("Convert it to PNG or JPEG."),

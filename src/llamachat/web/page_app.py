@@ -35,6 +35,7 @@ from llamachat.texts import documents
 from llamachat.web.library import Conversations
 from llamachat.web.page_access import Access
 
+PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".avif", ".heic"}
 STATIC = Path(__file__).parent / "static"
 T = TypeVar("T")
 
@@ -169,7 +170,7 @@ class Page:
             data = base64.b64decode(str(wanted.get("data") or ""), validate=True)
         except binascii.Error as error:
             raise UsageError(_("{name} did not arrive whole.").format(name=name), _("Try again.")) from error
-        if documents.is_picture(data):
+        if Path(name).suffix.lower() in PICTURES:
             raise UsageError(_("{name} is a picture, and this model can't see pictures.").format(name=name))
         text = documents.text_of(Path(name), data)
         return {"name": name, "tokens": self._conversations.get(key).attach(name, text)}
