@@ -36,6 +36,8 @@ from llamachat.web.library import Conversations
 from llamachat.web.page_access import Access
 
 PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".avif", ".heic"}
+RETRY_MILLISECONDS = 500
+"""A tab that has lost its connection tries again after so long; by itself, Chromium would wait three seconds."""
 STATIC = Path(__file__).parent / "static"
 T = TypeVar("T")
 
@@ -193,6 +195,7 @@ class Page:
         after = int(last) if last.isdecimal() else 0
 
         async def pour() -> AsyncIterator[ServerSentEvent]:
+            yield ServerSentEvent(retry=RETRY_MILLISECONDS)
             async for news in conversation.events.read(after):
                 if news is None:
                     try:
