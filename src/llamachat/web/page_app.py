@@ -37,7 +37,7 @@ from llamachat.web.page_access import Access
 
 PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".avif", ".heic"}
 RETRY_MILLISECONDS = 500
-"""A tab that has lost its connection tries again after so long; by itself, Chromium would wait three seconds."""
+"""A tab that lost its connection tries again after so long; by itself, Chromium would wait three seconds."""
 STATIC = Path(__file__).parent / "static"
 T = TypeVar("T")
 
