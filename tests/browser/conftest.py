@@ -115,7 +115,7 @@ class Page:
         return str(self.driver.execute_script(script, selector))
 
     def wait(self, condition: Callable[[], object], what: str) -> None:
-        wait_for(lambda: bool(condition()), what, 60)
+        wait_for(lambda: bool(condition()), what, 30)
 
     def type(self, text: str) -> None:
         self.one("#message").send_keys(text)

@@ -237,6 +237,7 @@ async function begin() {
   drafts[made.key] = box().value;
   const { folded, files } = state;
   await open(made.key, true);
+  delete drafts[""]; // it went along
   Object.assign(state, { folded, files });
   return true;
 }
