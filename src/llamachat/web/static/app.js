@@ -607,6 +607,9 @@ function draw() {
 
 // -- everywhere -------------------------------------------------------------------------------------------------
 
+// A page that the browser keeps for the way back would hold one of the six connections that it has for a server.
+addEventListener("pagehide", () => leave());
+addEventListener("pageshow", (event) => event.persisted && state.key !== null && reload().then(attend));
 addEventListener("popstate", () => {
   const wanted = location.pathname.match(/^\/c\/(.+)$/)?.[1];
   open(wanted ? decodeURIComponent(wanted) : null);
