@@ -207,7 +207,7 @@ def first_token(page: Page) -> tuple[float, float]:
         )
         page.wait_until_idle()
     chat = subprocess.Popen(
-        [sys.executable, "-m", "llamachat", "chat", "--base-url", page.web.base_url, "--no-store"],
+        [sys.executable, "-m", "llamachat", "chat", "--base-url", page.web.base_url, "--no-store", "--lines"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
