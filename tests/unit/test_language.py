@@ -150,8 +150,8 @@ def test_help_has_no_english_left(monkeypatch: pytest.MonkeyPatch) -> None:
 SOURCE = Path(llamachat.__file__).parent
 SPEAKERS = {"ask", "error", "noted", "prompt", "report", "say", "tell", "write"}
 SPEAKERS |= {name for name, kind in vars(errors).items() if isinstance(kind, type)}
-SILENT = {"engine", "grammar", "tools", "ray.py", "web"}
-"""What speaks to programs, or through the page."""
+SILENT = {"engine", "grammar", "tools", "ray.py"}
+"""What speaks to programs alone."""
 
 
 def unmarked(path: Path) -> Iterator[str]:

@@ -152,7 +152,7 @@ class Page:
         conversation = await asyncio.to_thread(self._conversations.get, request.path_params["key"])
         action = wanted.get("action")
         if action not in ("ask", "edit", "retry", "continue"):
-            raise UsageError(f"There is no action {action!r}.")
+            raise UsageError(_("There is no action {action!r}.").format(action=action))
         text, node = str(wanted.get("text") or ""), wanted.get("node")
         await asyncio.to_thread(conversation.start, action, text, wanted.get("head"), node)
         return JSONResponse({}, 202)
