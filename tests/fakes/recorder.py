@@ -47,7 +47,7 @@ class Handler(BaseHTTPRequestHandler):
             file.write(json.dumps({**body, "headers": dict(self.headers)}) + "\n")
         time.sleep(self.pause)
         content = body["messages"][-1]["content"]
-        prompt = content if isinstance(content, str) else content[0]["text"]
+        prompt = content if isinstance(content, str) else content[-1]["text"]
         if "CRASH" in prompt:
             os._exit(1)
         said = self.answer if self.answer is not None else "answer to " + " ".join(prompt.split()[:4])

@@ -119,7 +119,7 @@ def test_a_picture_goes_out_as_a_data_url(recorded: Recorder, ask: Ask, tmp_path
     (tmp_path / "p.png").write_bytes(PNG)
     (tmp_path / "t.txt").write_text("text")
     ask("-a", "p.png", "What is it?")
-    text, picture = recorded.requests()[0]["messages"][0]["content"]
+    picture, text = recorded.requests()[0]["messages"][0]["content"]
     assert text == {"type": "text", "text": "What is it?"}
     assert picture["image_url"]["url"].startswith("data:image/png;base64,iVBOR")
     refused = ask("-a", "t.txt", "What is it?")

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "engine": {"engine", "grammar", "tools", "core", "errors"},
     "grammar": {"grammar"},
     "tools": {"tools", "grammar"},
-    "texts": {"texts", "errors"},
+    "texts": {"texts", "core", "errors"},
     "chat": {"chat", "programs", "client", "store", "texts", "core", "errors"},
     "programs": {"programs", "client", "store", "texts", "core", "errors"},
     "api": {"paths", "running", "programs", "chat", "client", "store", "texts", "core", "errors"},

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from llamachat.chat.session import Session
 from llamachat.client.counting import EstimatingCounter
+from llamachat.core import pictures
 from llamachat.core.conversation import Message
 from llamachat.core.window import LEAST_ANSWER
 from llamachat.errors import UsageError
 from llamachat.language import _, counted
-from llamachat.texts.documents import read_text
+from llamachat.texts.documents import picture_url, read_bytes, text_of
 
 if TYPE_CHECKING:
     from llamachat.chat.repl import Repl
@@ -27,10 +28,15 @@ def file(repl: Repl, argument: str) -> None:
     session = repl.session
     if argument == DETACH:
         session.attached.clear()
+        session.pictures.clear()
         repl.terminal.tell(_("Nothing is attached now."))
         return
     path, first, last = _parse(argument)
-    text = read_text(path)
+    data = read_bytes(path)
+    if pictures.kind_of(data) or pictures.is_webp(data):
+        _attach_picture(repl, path.name, data)
+        return
+    text = text_of(path, data)
     if first is not None:
         lines = text.splitlines()
         if not 1 <= first <= len(lines) or (last is not None and last < first):
@@ -57,17 +63,35 @@ def file(repl: Repl, argument: str) -> None:
     )
 
 
+def _attach_picture(repl: Repl, name: str, data: bytes) -> None:
+    """Let a picture go out with the next message. Raises ServerError if the model can't see it."""
+    session = repl.session
+    session.client.facts().check_vision()
+    message = Message("user", "", pictures=(picture_url(data, name),))
+    counter = session.window.counter
+    tokens = _fitting(session, name, message)
+    session.pictures += message.pictures
+    repl.terminal.tell(
+        _("{where}: {about}{tokens}, goes out with the next message; /file {detach} detaches it.").format(
+            where=name,
+            about="" if counter.exact else _("about "),
+            tokens=counted(tokens, "{} token", "{} tokens"),
+            detach=DETACH,
+        )
+    )
+
+
 def attach(session: Session, where: str, language: str, text: str) -> int:
     """Let `text` go out with the next message; its tokens. Raises UsageError if the window has no room."""
     quoted = _quote(where, language, text)
-    tokens = _fitting(session, where, quoted)
+    tokens = _fitting(session, where, Message("user", quoted))
     session.attached.append(quoted)
     return tokens
 
 
-def _fitting(session: Session, where: str, text: str) -> int:
-    """The tokens of `text`. UsageError if the window has no room for it and what is attached already."""
-    counter, message = session.window.counter, Message("user", text)
+def _fitting(session: Session, where: str, message: Message) -> int:
+    """The tokens of `message`. UsageError if the window has no room for it and what is attached already."""
+    counter = session.window.counter
     limit = session.window.n_ctx - LEAST_ANSWER
     limit -= sum(counter.message(Message("user", attached)) for attached in session.attached)
     about = EstimatingCounter().message(message)

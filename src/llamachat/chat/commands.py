@@ -103,7 +103,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "file",
         "PATH[:FROM-TO]",
-        N_("attaches a text file, or lines of it, to the next message; `off` detaches"),
+        N_("attaches a file, lines of it, or a picture, to the next message; `off` detaches"),
         attachments.file,
     ),
     Command(

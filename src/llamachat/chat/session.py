@@ -56,7 +56,8 @@ class Settings:
 
 @dataclass(slots=True)
 class Session:
-    """`facts` is what the server said of itself last, `attached` goes out with the next message.
+    """`facts` is what the server said of itself last, `attached` and `pictures`
+    (`data:` URLs) go out with the next message.
 
     `cut` is the node of an answer that broke off: it is in no turn, and can be continued. `id` names the
     conversation to servers, so that all of its requests can go to the one that knows it. `on_top` has
@@ -70,6 +71,7 @@ class Session:
     conversation: Conversation
     facts: ServerFacts | None = None
     attached: list[str] = field(default_factory=list)
+    pictures: list[str] = field(default_factory=list)
     cut: int | None = None
     on_top: bool = False
     piped: bool = False

@@ -104,12 +104,13 @@ def ask(
 
     The first `titled` one gives the conversation its title.
     """
-    question = Message("user", compose("\n\n".join(session.attached), text))
+    question = Message("user", compose("\n\n".join(session.attached), text), pictures=tuple(session.pictures))
     prepared = prepare(session, face, session.conversation, question)
     # A summary stays, whatever becomes of the question.
     session.conversation = prepared.conversation.without_last()
     reply = _answer(session, face, prepared, title=text if titled else "")
     session.attached.clear()
+    session.pictures.clear()
     return reply
 
 
@@ -138,6 +139,7 @@ def go_on(session: Session, face: Face) -> Reply:
     # What was attached to the question is with it in the conversation now.
     asked = session.conversation.last_question
     session.attached[:] = [text for text in session.attached if not asked or text not in asked.content]
+    session.pictures[:] = [url for url in session.pictures if not asked or url not in asked.pictures]
     return reply
 
 

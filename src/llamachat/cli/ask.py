@@ -21,7 +21,7 @@ from llamachat.errors import AnswerCut, ExitStatus, UsageError
 from llamachat.language import _
 from llamachat.programs.asking import Answer, Asker, Show
 from llamachat.programs.long_texts import LongText
-from llamachat.programs.shapes import AnyText, Shape
+from llamachat.programs.shapes import AnyText, Choices, Shape
 from llamachat.programs.wiring import connected
 from llamachat.settings.ask import AskSettings
 from llamachat.settings.base import add_options, load
@@ -40,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     settings = load(AskSettings, vars(args))
     plan = programs.plan(settings, dict(args.param))
+    weighs = settings.json_output and isinstance(plan.question.shape, Choices)
+    plan = replace(plan, question=replace(plan.question, probabilities=weighs))
     images = tuple(_picture(name) for name in settings.attach)
     text = _input(settings)
     asked = " ".join(args.question).encode("utf-8", "replace").decode()
@@ -54,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
         answer = _ask(asker, plan, settings, text, asked, images, view.show)
     view.finish(answer)
     if settings.store:
-        _remember(settings, plan, plan.words.ask(text, asked), asked, answer)
+        question = Message("user", plan.words.ask(text, asked), pictures=images)
+        _remember(settings, plan, question, asked, answer)
     if answer.finish_reason == "length":
         raise AnswerCut(answer.usage.completion_tokens if answer.usage else 0, answer.text)
     return ExitStatus.OK
@@ -91,9 +94,10 @@ def _go_on(settings: AskSettings, plan: programs.Plan, prompt: str) -> int:
     return ExitStatus.OK
 
 
-def _remember(settings: AskSettings, plan: programs.Plan, prompt: str, asked: str, answer: Answer) -> None:
+def _remember(
+    settings: AskSettings, plan: programs.Plan, question: Message, asked: str, answer: Answer
+) -> None:
     """Question and answer as a conversation of their own, which a chat can continue."""
-    question = Message("user", prompt)
     usage = answer.usage
     said = Message(
         "assistant",
@@ -110,7 +114,7 @@ def _remember(settings: AskSettings, plan: programs.Plan, prompt: str, asked: st
     conversation = Conversation().with_system(plan.question.system).with_turn(question, said)
     with closing(_journal(settings)) as journal:
         journal.start(Conversation(), {})
-        journal.save(conversation, title=asked or prompt, wait=True)
+        journal.save(conversation, title=asked or question.content, wait=True)
 
 
 def _journal(settings: AskSettings) -> Journal:
@@ -161,7 +165,7 @@ class _View:
 
     def __init__(self, shape: Shape, settings: AskSettings) -> None:
         self._streams = isinstance(shape, AnyText) and not settings.json_output
-        self._settings = settings
+        self._shape, self._settings = shape, settings
         self._printed = ""
         self._bar = sys.stderr.isatty()
 
@@ -182,7 +186,10 @@ class _View:
 
     def _whole(self, answer: Answer) -> str:
         if self._settings.json_output:
-            return json.dumps(answer.as_json(), ensure_ascii=False)
+            said = answer.as_json()
+            if isinstance(self._shape, Choices):
+                said["probabilities"] = answer.probabilities
+            return json.dumps(said, ensure_ascii=False)
         value: Any = answer.as_json()["answer"]
         return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
 

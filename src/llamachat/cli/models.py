@@ -13,7 +13,7 @@ from llamachat.cli import console
 from llamachat.core.units import size
 from llamachat.core.visible import visible
 from llamachat.errors import ExitStatus, LlamachatError, ModelError, UsageError
-from llamachat.hub import catalogue, estimate, hardware, install, local_models, model_facts, quants
+from llamachat.hub import catalogue, estimate, hardware, install, local_models, model_facts, projector, quants
 from llamachat.hub.local_models import LocalModel, Places
 from llamachat.language import N_, _
 from llamachat.settings.base import add_options, load
@@ -122,6 +122,9 @@ def _show(settings: ModelsSettings, names: Sequence[str]) -> int:
                 parts=parts, buffers=size(need.buffers)
             ),
             _("fits"): _(hardware.look().fit(need.total)),
+            _("sees pictures with"): str(
+                projector.beside(model) or _("nothing: it has no projector beside it")
+            ),
             _("chat template"): header.chat_template or _("none: llama.cpp uses its default"),
         }
         for key, value in rows.items():

@@ -11,7 +11,8 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -24,7 +25,7 @@ from llamachat.cli.model_choice import choose, introduce
 from llamachat.core.engine_options import EngineOptions
 from llamachat.core.units import size
 from llamachat.errors import ExitStatus, ModelError, UsageError
-from llamachat.hub import estimate, hardware, local_models
+from llamachat.hub import estimate, hardware, local_models, projector
 from llamachat.hub.gguf import GGUFHeader
 from llamachat.language import _
 from llamachat.running import RunningServer, announced, network_key
@@ -71,6 +72,7 @@ class Plan:
     parallel: int
     need: estimate.Estimate
     embeddings: EmbeddingsModel | None = None
+    mmproj: Path | None = None
 
     @property
     def endpoint(self) -> Endpoint:
@@ -137,7 +139,10 @@ def prepare(settings: ServeSettings, extra: list[str]) -> Plan:
     embeddings = _embeddings_model(settings)
     one = estimate.estimate(header, options.n_ctx)
     own_memory = bool(options.n_gpu_layers) and sys.platform != "darwin"  # a GPU's, which nobody here can see
-    parallel = _parallel(settings, one, own_memory)
+    mmproj = _projector(settings, model)
+    if mmproj is not None:
+        one = replace(one, weights=one.weights + projector.check(mmproj))
+    parallel = _parallel(settings, one, own_memory, sees=mmproj is not None)
     need = one.times(parallel)
     if embeddings is not None:
         need = need.plus(embeddings.need)
@@ -154,7 +159,7 @@ def prepare(settings: ServeSettings, extra: list[str]) -> Plan:
     key = settings.api_key
     if not key and not bind.is_loopback(settings.host):
         key = network_key(paths.network_key_file())
-    return Plan(model, options, settings, key, parallel, need, embeddings)
+    return Plan(model, options, settings, key, parallel, need, embeddings, mmproj)
 
 
 def _embeddings_model(settings: ServeSettings) -> EmbeddingsModel | None:
@@ -169,6 +174,13 @@ def _embeddings_model(settings: ServeSettings) -> EmbeddingsModel | None:
     n_ctx = min(command.round_n_ctx(settings.n_ctx), header.n_ctx_train or EMBEDDINGS_N_CTX)
     need = estimate.estimate(header, n_ctx, n_ubatch=n_ctx)
     return EmbeddingsModel(model, n_ctx, need)
+
+
+def _projector(settings: ServeSettings, model: local_models.LocalModel) -> Path | None:
+    """What the model sees with: the file that was named, else the one beside it."""
+    if settings.plain or settings.mmproj == "none":
+        return None
+    return Path(settings.mmproj).expanduser() if settings.mmproj else projector.beside(model)
 
 
 def _options(
@@ -207,6 +219,7 @@ def _engine_options(plan: Plan, restarts: int) -> EngineOptions:
         embeddings=str(beside.model.path) if beside else None,
         embeddings_name=beside.model.name if beside else "",
         embeddings_n_ctx=beside.n_ctx if beside else EMBEDDINGS_N_CTX,
+        mmproj=str(plan.mmproj.absolute()) if plan.mmproj else None,
         parallel=plan.parallel,
         kv_shift=settings.kv_shift,
         kv_park=_park_bytes(plan),
@@ -234,9 +247,9 @@ def _check_window(header: GGUFHeader, n_ctx: int) -> None:
         )
 
 
-def _parallel(settings: ServeSettings, one: estimate.Estimate, own_memory: bool) -> int:
-    """How many requests are served at once."""
-    if settings.plain or (settings.parallel == "auto" and own_memory):
+def _parallel(settings: ServeSettings, one: estimate.Estimate, own_memory: bool, *, sees: bool) -> int:
+    """How many requests are served at once; the engine itself says why it is one if more were asked for."""
+    if settings.plain or (settings.parallel == "auto" and (own_memory or sees)):
         return 1
     if settings.parallel == "auto":
         return estimate.fitting_parallel(one, hardware.look().available)
@@ -309,6 +322,7 @@ def _announce(plan: Plan) -> None:
         plan.model.name,
         *([_("embeddings: {name}").format(name=plan.embeddings.model.name)] if plan.embeddings else ()),
         f"n_ctx {options.n_ctx}",
+        *([_("sees pictures")] if plan.mmproj else []),
         _("{n_threads} threads").format(n_threads=options.n_threads),
         _("{parallel} at once").format(parallel=plan.parallel),
         _("connect: {chat}").format(chat=chat),

@@ -18,6 +18,7 @@ class ChunkReader:
         self._finish_reason: str | None = None
         self._usage: Usage | None = None
         self._timings: dict[str, float] = {}
+        self._logprobs: list[Mapping[str, Any]] = []
         self._splitter = ThinkingSplitter()
 
     def feed(self, chunk: Mapping[str, Any]) -> Iterator[Event]:
@@ -28,6 +29,7 @@ class ChunkReader:
             self._usage = Usage(usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0)
         for choice in chunk.get("choices") or ():
             self._finish_reason = choice.get("finish_reason") or self._finish_reason
+            self._logprobs += (choice.get("logprobs") or {}).get("content") or ()
             yield from self._delta(choice.get("delta") or {})
 
     def finish(self) -> Iterator[Event]:
@@ -35,7 +37,7 @@ class ChunkReader:
         yield from self._splitter.finish()
         if self._finish_reason is None:
             raise broken(empty=not self.started)
-        yield Done(self._finish_reason, self._usage, self._timings)
+        yield Done(self._finish_reason, self._usage, self._timings, self._logprobs)
 
     def _delta(self, delta: Mapping[str, Any]) -> Iterator[Event]:
         thought = delta.get("reasoning_content") or delta.get("reasoning")

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from llamachat.core.conversation import Message, Role
+from llamachat.errors import CannotCount
 
 CountPrompt = Callable[[Sequence[Message]], int]
 """Tokens of a prompt that consists of these messages, as the server would read it."""
 
 PROBE = "x"
+PICTURE_TOKENS = 1024
+"""What a picture is taken for where the server can't count it: models take from 64 to some 3,000."""
 
 
 class TokenCounter(Protocol):
@@ -51,7 +54,7 @@ class ServerCounter:
 
     def __init__(self, count_prompt: CountPrompt) -> None:
         self._count_prompt = count_prompt
-        self._sizes: dict[tuple[Role, str], int] = {}
+        self._sizes: dict[tuple[Role, str, tuple[str, ...]], int] = {}
         self._additive = True
         alone, exchange, with_system = (
             count_prompt([Message(role, PROBE) for role in roles]) for roles in _PROBE_PROMPTS
@@ -69,11 +72,20 @@ class ServerCounter:
         return self._overheads[has_system]
 
     def message(self, message: Message) -> int:
-        key = (message.role, message.content)
+        key = (message.role, message.content, message.pictures)
         if key not in self._sizes:
-            content = self._count_prompt([Message("user", message.content)]) - self._alone
-            self._sizes[key] = content + self._frames[message.role]
+            self._sizes[key] = self._alone_with(message) - self._alone + self._frames[message.role]
         return self._sizes[key]
+
+    def _alone_with(self, message: Message) -> int:
+        try:
+            return self._count_prompt([Message("user", message.content, pictures=message.pictures)])
+        except CannotCount:
+            if not message.pictures:
+                raise
+            # One that can't be read: what the server says of the request itself is the better error.
+            text = self._count_prompt([Message("user", message.content or PROBE)])
+            return text + len(message.pictures) * PICTURE_TOKENS
 
     def prompt(self, messages: Sequence[Message]) -> int:
         return _sum(self, messages) if self._additive else self._count_prompt(messages)
@@ -111,7 +123,8 @@ class EstimatingCounter:
 
     def message(self, message: Message) -> int:
         most = len(message.content.encode("utf-8", "replace")) + 1
-        return self.FRAME + min(int(self._content(message.content) * self._factor), most)
+        text = min(int(self._content(message.content) * self._factor), most)
+        return self.FRAME + text + len(message.pictures) * PICTURE_TOKENS
 
     def prompt(self, messages: Sequence[Message]) -> int:
         return _sum(self, messages)
@@ -134,6 +147,6 @@ class EstimatingCounter:
         return foreign * self.TOKENS_PER_FOREIGN_BYTE + single + (len(plain) - single) / self.BYTES_PER_TOKEN
 
 
-def requests(messages: Iterable[Message]) -> list[dict[str, str]]:
+def requests(messages: Iterable[Message]) -> list[dict[str, Any]]:
     """The messages in the form that servers take."""
     return [message.as_request() for message in messages]

@@ -23,6 +23,16 @@ class ServerFacts:
     n_ctx: int | None = None
     lanes: int | None = None
     bundled: bool = False
+    vision: bool | None = None
+
+    def check_vision(self) -> None:
+        """Raises ServerError if the server says that its model can't see pictures."""
+        if self.vision is False:
+            raise ServerError(
+                _("{model} can't see pictures.").format(model=self.model or _("This model")),
+                _("Start a model that can, with the projector beside it or named by `serve --mmproj FILE`."),
+            )
+
     only_model: str | None = None
     """The one name that requests may give, at a server that has one model and checks names, as vLLM does."""
 
@@ -84,6 +94,7 @@ def _read(said: Any) -> ServerFacts:
         model=one_line(model, 80) if isinstance(model, str) and model else None,
         n_ctx=_positive(said.get("n_ctx")),
         lanes=_positive(said.get("lanes")),
+        vision=said["vision"] if isinstance(said.get("vision"), bool) else None,
         bundled=said.get("bundled", said.get("embedded")) is True,
     )
 

@@ -47,7 +47,7 @@ class Request:
     `session_id` names the conversation, so that a router can send all of it to the server that knows it.
     """
 
-    messages: Sequence[Mapping[str, str]]
+    messages: Sequence[Mapping[str, Any]]
     model: str
     sampling: Mapping[str, Any]
     prefill: bool = False

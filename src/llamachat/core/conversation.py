@@ -21,14 +21,16 @@ class Message:
 
     `finish_reason` is `stop`, `length`, `interrupted` or `error`; None while an answer grows, and forever
     if the program was killed. A `note` was not said: it sums up what has gone out of the window, and the
-    newest one stays in it. Times are seconds since 1970; `model` and `server` (a URL) are where the answer
-    comes from, `parameters` what its request said besides the messages, `timings` as in `core.events.Done`.
+    newest one stays in it. `pictures` are `data:` URLs, which come before the text. Times are seconds since
+    1970; `model` and `server` (a URL) are where the answer comes from, `parameters` what its request said
+    besides the messages, `timings` as in `core.events.Done`.
     """
 
     role: Role
     content: str
     pinned: bool = False
     note: bool = False
+    pictures: tuple[str, ...] = ()
     finish_reason: str | None = None
     created_at: float = field(default_factory=time.time, compare=False)
     model: str | None = field(default=None, compare=False)
@@ -58,9 +60,14 @@ class Message:
         reason = self.finish_reason or ("interrupted" if self.role == "assistant" else "stop")
         return "" if reason == "stop" else reason
 
-    def as_request(self) -> dict[str, str]:
+    def as_request(self) -> dict[str, Any]:
         """The message in the form that `/v1/chat/completions` takes."""
-        return {"role": self.role, "content": self.content}
+        if not self.pictures:
+            return {"role": self.role, "content": self.content}
+        # Another question about the same picture has the same beginning, which the server knows already.
+        parts: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": u}} for u in self.pictures]
+        text = [{"type": "text", "text": self.content}] if self.content else []
+        return {"role": self.role, "content": [*parts, *text]}
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ class EngineOptions:
     `adapt_threads`: fewer threads compute while other programs are busy.
     `chats` is false if the model makes embeddings and not text. `embeddings` is the file of another that
     makes them, and `embeddings_n_ctx` its longest input.
+    `mmproj` is the file by which the model sees pictures, None for none.
     `parallel`: so many requests are served at once.
     `cache_dir` is the folder where KV state is kept between starts, None for none.
     A request that finds `max_queue` others waiting is refused, None for no limit. `restarts` is how often the
@@ -33,6 +34,7 @@ class EngineOptions:
     embeddings: str | None = None
     embeddings_name: str = ""
     embeddings_n_ctx: int = 512
+    mmproj: str | None = None
     parallel: int = 1
     kv_shift: bool = True
     kv_park: int = 1 << 30

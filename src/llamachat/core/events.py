@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +48,13 @@ class Done:
     """The end of an answer: `finish_reason` is the server's, or `interrupted`.
 
     `timings` are those of llama-server (prompt_n, prompt_ms, predicted_n, predicted_per_second, cache_n, …),
-    empty if the server gives none.
+    empty if the server gives none. `logprobs` are those of OpenAI's chat completions, one for each token.
     """
 
     finish_reason: str
     usage: Usage | None = None
     timings: Mapping[str, float] = field(default_factory=dict)
+    logprobs: Sequence[Mapping[str, Any]] = ()
 
 
 Event = TextDelta | ThinkingDelta | Progress | Queued | Done

@@ -28,6 +28,7 @@ from llamachat.engine.kv_state import Cells
 from llamachat.engine.lanes import Lanes, SequenceContext
 from llamachat.engine.logprobs import Recorder
 from llamachat.engine.marks import Marks
+from llamachat.engine.pictures import Pictures, Piece
 from llamachat.engine.prefill import PrefillClock
 from llamachat.engine.threads import ThreadCount
 from llamachat.grammar.nodes import Literal, Node, Token
@@ -68,14 +69,15 @@ class Engine(llama_cpp.Llama):
         self.prefill_ticks = 0
         self._pieces: dict[int, bytes] = {}
         self._kept_rules: dict[tuple[str, bool, str, bool], constraint.Rules] = {}
-        self.one_lane = why_one_lane(kwargs)
+        self.one_lane = why_one_lane({**kwargs, "mmproj": self.options.mmproj})
         """Why one request at a time is served, if several were asked for."""
         with self._several_sequences():
             super().__init__(*args, **kwargs)
         self.thread_count = ThreadCount(self.ctx, adapts=self.options.adapt_threads)
+        self.pictures = Pictures(self.options.mmproj, self) if self.options.mmproj else None
         n_lanes = llama_cpp.llama_n_seq_max(self.ctx) if not self.context_params.embeddings else 1
         views = [self] if n_lanes == 1 else [self._view(seq) for seq in range(n_lanes)]
-        multimodal = kwargs.get("chat_handler") is not None
+        multimodal = kwargs.get("chat_handler") is not None or self.pictures is not None
         self.lanes = Lanes(self, views, KvCache(views, self.options, multimodal=multimodal))
         for view in views:
             view.lanes = self.lanes
@@ -99,7 +101,9 @@ class Engine(llama_cpp.Llama):
         """With `continue_final_message` the last message, the model's own, goes on instead of a new one."""
         job = jobs.current.get()
         if self.chat_handler is None and request_body.has_pictures(messages):
-            raise Refused(400, N_("This model can't see pictures."), param="messages")
+            if self.pictures is None:
+                raise Refused(400, N_("This model can't see pictures."), param="messages")
+            messages = self.pictures.put(messages)
         turn = self._turn_of(kwargs)
         tool_turn.current.set(turn)
         top, has_logprobs = kwargs.pop("top_logprobs", None), kwargs.pop("logprobs", None)
@@ -150,8 +154,16 @@ class Engine(llama_cpp.Llama):
         return prompts.for_template(messages, self._tool_family)
 
     def tokenize(self, text: bytes, add_bos: bool = True, special: bool = False) -> list[int]:
-        """Text that a mark says is literal is read without control tokens."""
+        """Text that a mark says is literal is read without control tokens; a picture's mark is its ids."""
         text = marks.cut_at_end(text)
+        if special and self.pictures is not None and self.pictures.are_in(text):
+            tokens = []
+            for part in self.pictures.split(text):
+                tokens += self._tokenized(part, False, True) if isinstance(part, bytes) else part
+            return self._with_edges(tokens) if add_bos else tokens
+        return self._tokenized(text, add_bos, special)
+
+    def _tokenized(self, text: bytes, add_bos: bool, special: bool) -> list[int]:
         if not special or not self._marks.are_in(text):
             return super().tokenize(text, add_bos, special)
         tokens = [
@@ -287,17 +299,31 @@ class Engine(llama_cpp.Llama):
         if len(self.lanes.views) > 1:
             self.lanes.compute(self, tokens)
             return
-        for batch in batches(tokens, self.n_batch):
-            self.thread_count.prepare(len(batch))
-            if job is not None and reads:
-                self._eval_watched(batch, job)
-            else:
-                super().eval(batch)
+        for run, piece in self.pictures.runs(tokens) if self.pictures is not None else [(tokens, None)]:
+            for batch in batches(run, self.n_batch) if piece is None else [run]:
+                self.thread_count.prepare(len(batch))
+                if job is not None and reads:
+                    self._eval_watched(batch, job, piece)
+                else:
+                    self._eval_one(batch, piece)
 
-    def _eval_watched(self, batch: Sequence[int], job: Job) -> None:
+    def _eval_one(self, batch: Sequence[int], piece: Piece | None) -> None:
+        """A batch of tokens, or a picture that takes the place of some."""
+        if piece is None:
+            super().eval(batch)
+            return
+        assert self.pictures is not None
+        begin, end = self.n_tokens, self.n_tokens + len(batch)
+        self._ctx.kv_cache_seq_rm(-1, begin, -1)
+        if list(batch) != [piece.id] * piece.positions or not self.pictures.read(self, piece):
+            raise RuntimeError("A picture could not be read.")
+        self.input_ids[begin:end] = batch
+        self.n_tokens = end
+
+    def _eval_watched(self, batch: Sequence[int], job: Job, piece: Piece | None) -> None:
         try:
             with PrefillClock(self, [(job, len(batch))]):
-                super().eval(batch)
+                self._eval_one(batch, piece)
         except Exception as error:
             if self._is_recurrent or self._is_hybrid:
                 self.reset()  # their state can't be cut back to before the broken batch
@@ -559,6 +585,7 @@ def why_one_lane(settings: Mapping[str, Any]) -> str:
         "logits_all": N_("--logits_all keeps the scores of every token"),
         "embedding": N_("--embedding reads whole inputs"),
         "chat_handler": N_("images are read into one sequence"),
+        "mmproj": N_("pictures are read into one sequence"),
         "draft_model": N_("a draft model writes ahead in one sequence"),
     }
     return next((reason for name, reason in reasons.items() if settings.get(name)), "")

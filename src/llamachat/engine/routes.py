@@ -170,6 +170,7 @@ def _model(engine: Engine, options: EngineOptions) -> dict[str, Any]:
         "model_path": engine.model_path,
         "n_ctx": engine.n_ctx(),
         "n_ctx_train": llama_cpp.llama_model_n_ctx_train(engine.model),
+        "vision": engine.pictures is not None or engine.chat_handler is not None,
         "bundled": options.bundled,
         "embedded": options.bundled,  # its earlier name
     }

@@ -25,7 +25,8 @@ SURFACE: Mapping[str, str] = {
         llama_memory_seq_add llama_memory_seq_pos_max llama_memory_seq_pos_min
         llama_memory_seq_rm llama_model_get_vocab llama_model_is_hybrid llama_model_is_recurrent
         llama_model_n_ctx_train llama_model_n_swa llama_n_ctx_seq llama_n_seq_max llama_n_threads
-        llama_n_threads_batch llama_set_abort_callback llama_set_n_threads llama_state_seq_get_data
+        llama_n_threads_batch llama_pos llama_set_abort_callback llama_set_n_threads
+        llama_state_seq_get_data
         llama_state_seq_get_size llama_state_seq_set_data llama_synchronize llama_vocab_fim_mid
         llama_vocab_fim_pre llama_vocab_fim_suf llama_vocab_get_add_bos
         llama_vocab_get_add_eos llama_vocab_get_attr llama_vocab_get_text llama_vocab_is_eog
@@ -36,6 +37,14 @@ SURFACE: Mapping[str, str] = {
     """,
     "llama_cpp.llama": "Llama",
     "llama_cpp._ggml": "libggml",
+    "llama_cpp.mtmd_cpp": """
+        MTMD_INPUT_CHUNK_TYPE_TEXT mtmd_bitmap_free mtmd_bitmap_p_ctypes mtmd_context_params_default
+        mtmd_default_marker mtmd_free mtmd_helper_bitmap_init_from_buf mtmd_helper_eval_chunk_single
+        mtmd_init_from_file mtmd_input_chunk_copy mtmd_input_chunk_free mtmd_input_chunk_get_n_pos
+        mtmd_input_chunk_get_tokens_text mtmd_input_chunk_get_type mtmd_input_chunks_free
+        mtmd_input_chunks_get mtmd_input_chunks_init mtmd_input_chunks_size mtmd_input_text
+        mtmd_support_vision mtmd_tokenize
+    """,
     "llama_cpp.Llama": """
         _batch _ctx _is_hybrid _is_recurrent _logits_all _sampler _seed _stack chat_format chat_handler
         context_params create_chat_completion create_completion ctx detokenize eval generate

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,14 +11,16 @@ from llamachat.client.completions import Completions
 from llamachat.core.conversation import Message
 from llamachat.core.events import Done, Event, TextDelta, Usage
 from llamachat.errors import AnswerCut, ShapeError, TextTooLong
+from llamachat.programs.probabilities import Logprobs, normalised, weigh
 from llamachat.programs.questions import Question
-from llamachat.programs.shapes import AnyText
+from llamachat.programs.shapes import AnyText, Choices
 
 LEAST_ANSWER = 16
 """Tokens that a prompt must leave free if nobody said how long the answer may be."""
+LEAST_CHANCE = 0.001
+"""A group of labels less likely than this is not asked about again."""
 MORE_ROOM = 4
 """A structured answer that was cut is asked for again, with this many times the room."""
-_IMAGE_TOKENS = 1024
 
 Messages = list[dict[str, Any]]
 Show = Callable[[Event], None]
@@ -26,7 +28,10 @@ Show = Callable[[Event], None]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`value` is what the shape makes of `text`; `model` is the one that the server says it has."""
+    """`value` is what the shape makes of `text`; `model` is the one that the server says it has.
+
+    `probabilities` of the labels, None if they were not wanted or the server gives no logprobs.
+    """
 
     text: str
     value: Any
@@ -34,6 +39,8 @@ class Answer:
     usage: Usage | None = None
     timings: Mapping[str, float] | None = None
     model: str | None = None
+    probabilities: Mapping[str, float] | None = None
+    logprobs: Logprobs = ()
 
     def as_json(self) -> dict[str, Any]:
         usage = self.usage and {
@@ -48,6 +55,18 @@ class Answer:
             "timings": dict(self.timings or {}),
             "model": self.model,
         }
+
+
+def said(message: Mapping[str, Any]) -> Message:
+    """A request's message as it is counted."""
+    content = message["content"]
+    if isinstance(content, str):
+        return Message(message["role"], content)
+    parts = [part for part in content or () if isinstance(part, Mapping)]
+    text = "\n".join(str(part["text"]) for part in parts if "text" in part)
+    urls = (part["image_url"] for part in parts if "image_url" in part)
+    pictures = tuple(str(url["url"] if isinstance(url, Mapping) else url) for url in urls)
+    return Message(message["role"], text, pictures=pictures)
 
 
 class Asker:
@@ -66,9 +85,12 @@ class Asker:
     def ask(self, question: Question, messages: Messages, show: Show | None = None) -> Answer:
         """The answer to `messages`; `show` gets the events as they come.
 
-        Raises TextTooLong before anything is sent, AnswerCut if a structured answer has no room,
+        Raises TextTooLong before anything is sent, and ServerError for a picture that the model can't see,
+        AnswerCut if a structured answer has no room,
         ShapeError if the answer does not have its shape, and what the server says.
         """
+        if any(said(message).pictures for message in messages):
+            self._said.check_vision()
         room = self.room(question, messages)
         answer = self._ask(question, messages, room, show)
         if answer.finish_reason == "length" and not isinstance(question.shape, AnyText):
@@ -76,18 +98,32 @@ class Asker:
             if answer.finish_reason == "length":
                 tokens = answer.usage.completion_tokens if answer.usage else 0
                 raise AnswerCut(tokens, answer.text)
-        return replace(answer, value=question.shape.read(answer.text))
+        answer = replace(answer, value=question.shape.read(answer.text))
+        if question.probabilities and isinstance(question.shape, Choices):
+            chances = self._chances(question, question.shape.labels, messages, answer.logprobs)
+            answer = replace(answer, probabilities=normalised(question.shape.labels, chances))
+        return answer
+
+    def _chances(
+        self, question: Question, labels: Sequence[str], messages: Messages, logprobs: Logprobs
+    ) -> dict[str, float]:
+        """Of each label, among `labels` alone; groups that begin alike are asked about again."""
+        chances, shared = weigh(labels, logprobs)
+        for group, mass in shared.items():
+            if len(group) == len(labels) or mass < LEAST_CHANCE:
+                continue
+            among = replace(question, shape=Choices(group))
+            again = self._ask(among, messages, self.room(among, messages), None)
+            within = normalised(group, self._chances(among, group, messages, again.logprobs))
+            for label, chance in (within or {}).items():
+                chances[label] = chances.get(label, 0.0) + mass * chance
+        return chances
 
     def tokens(self, messages: Messages) -> int:
         """The size of a prompt: the server's count, or an estimate on the safe side."""
         total = self.window.counter.overhead(messages[0]["role"] == "system")
         for message in messages:
-            content = message["content"]
-            images = 0
-            if not isinstance(content, str):
-                images = sum(part["type"] == "image_url" for part in content)
-                content = "".join(part.get("text", "") for part in content)
-            total += self.window.counter.message(Message(message["role"], content)) + images * _IMAGE_TOKENS
+            total += self.window.counter.message(said(message))
         return total
 
     def limit(self, question: Question) -> int | None:
@@ -113,15 +149,21 @@ class Asker:
     def _ask(self, question: Question, messages: Messages, room: int | None, show: Show | None) -> Answer:
         parts: list[str] = []
         done = Done("stop")
-        for event in self._events(
-            question.body(messages, room) | {"model": self._said.asked(question.model)}, show
-        ):
+        for event in self._events(self._body(question, messages, room), show):
             if isinstance(event, TextDelta):
                 parts.append(event.text)
             elif isinstance(event, Done):
                 done = event
         text = "".join(parts)
-        return Answer(text, text, done.finish_reason, done.usage, done.timings, self._said.model)
+        return Answer(
+            text, text, done.finish_reason, done.usage, done.timings, self._said.model, logprobs=done.logprobs
+        )
+
+    def _body(self, question: Question, messages: Messages, room: int | None) -> dict[str, Any]:
+        # Only llamachat's own engine says whether it sees, and knows chances among what a schema allows.
+        ours = question.probabilities and self._said.vision is not None
+        allowed = {"logprobs_of": "allowed"} if ours else {}
+        return {**question.body(messages, room), "model": self._said.asked(question.model), **allowed}
 
     def _events(self, body: Mapping[str, Any], show: Show | None) -> Iterator[Event]:
         events = self._completions.stream(body) if show else self._completions.whole(body)

@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from llamachat.client.counting import EstimatingCounter
-from llamachat.core.conversation import Message
 from llamachat.errors import BrokenAnswer, LlamachatError, TextTooLong, Unavailable
 from llamachat.language import _
-from llamachat.programs.asking import Answer, Asker, Messages
+from llamachat.programs.asking import Answer, Asker, Messages, said
 from llamachat.programs.batch_journal import fingerprint
 from llamachat.programs.long_texts import Compose, Long, LongText
 from llamachat.programs.questions import Question, fill, placeholders
@@ -126,12 +125,7 @@ def _counted(asker: Asker, task: Task) -> Task:
 
 
 def _estimate(messages: Messages) -> int:
-    counter = EstimatingCounter()
-    said = [
-        Message(m["role"], m["content"] if isinstance(m["content"], str) else str(m["content"]))
-        for m in messages
-    ]
-    return counter.prompt(said)
+    return EstimatingCounter().prompt([said(message) for message in messages])
 
 
 class Batch:

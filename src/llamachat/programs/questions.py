@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llamachat.core import presets
+from llamachat.core.conversation import Message
 from llamachat.errors import UsageError
 from llamachat.language import _
+from llamachat.programs.probabilities import TOP
 from llamachat.programs.shapes import AnyText, Shape
 
 SAMPLING: Mapping[str, Any] = {"temperature": 0.0, "repeat_penalty": 1.0, "seed": 0}
@@ -20,28 +22,36 @@ _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{(?P<name>[^{}\s][^{}]*)\}")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What many requests share: `max_tokens` None leaves the answer all the room that the window has."""
+    """What many requests share: `max_tokens` None leaves the answer all the room that the window has.
+
+    `probabilities`: those of the labels are wanted, too.
+    """
 
     system: str = ""
     shape: Shape = field(default_factory=AnyText)
     sampling: Mapping[str, Any] = field(default_factory=lambda: SAMPLING)
     max_tokens: int | None = None
     model: str = presets.MODEL
+    probabilities: bool = False
 
     def messages(self, prompt: str, images: tuple[str, ...] = ()) -> list[dict[str, Any]]:
         """The messages that ask `prompt`; `images` are URLs. What many requests share comes first."""
         system = "\n\n".join(filter(None, (self.system, self.shape.instruction)))
-        content: Any = prompt
-        if images:
-            content = [{"type": "text", "text": prompt}]
-            content += [{"type": "image_url", "image_url": {"url": url}} for url in images]
-        said = [{"role": "system", "content": system}] if system else []
-        return [*said, {"role": "user", "content": content}]
+        said = [Message("system", system)] if system else []
+        return [m.as_request() for m in (*said, Message("user", prompt, pictures=images))]
 
     def body(self, messages: list[dict[str, Any]], max_tokens: int | None) -> dict[str, Any]:
         """The request, without what streaming needs."""
         room = {} if max_tokens is None else {"max_tokens": max_tokens}
-        return {"model": self.model, "messages": messages, **self.sampling, **self.shape.fields, **room}
+        more = {"logprobs": True, "top_logprobs": TOP} if self.probabilities else {}
+        return {
+            "model": self.model,
+            "messages": messages,
+            **self.sampling,
+            **self.shape.fields,
+            **room,
+            **more,
+        }
 
 
 def placeholders(template: str) -> tuple[str, ...]:

@@ -21,6 +21,10 @@ class ServeSettings(Options):
         None,
         "a model for /v1/embeddings beside the one that chats: a GGUF file, or the name of a model",
         metavar="MODEL",
+    mmproj: str | None = option(
+        None,
+        "the projector by which the model sees pictures (default: the one beside it); none for text alone",
+        metavar="FILE",
     )
     host: str = option("127.0.0.1", "address to listen on; anything but loopback needs an API key")
     port: int = option(8000, "port to listen on", ge=0, le=65535)

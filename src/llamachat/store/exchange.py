@@ -49,6 +49,7 @@ def to_markdown(stored: Stored) -> str:
         cut = f" ({message.cut})" if message.cut else ""
         title = "Note" if message.note else message.role.capitalize()
         parts += [f"## {title}{cut}", message.content.strip()]
+        parts += [f"![]({url})" for url in message.pictures]
     return "\n\n".join(parts) + "\n"
 
 
@@ -260,6 +261,7 @@ class _Message(BaseModel):
     content: Annotated[str, BeforeValidator(_text)]
     pinned: bool | None = None
     note: bool | None = None
+    pictures: Annotated[tuple[str, ...], Field(strict=False)] | None = None
     finish_reason: str | None = None
     created_at: _Seconds | None = None
     model: str | None = None

@@ -66,7 +66,9 @@ VERSION_2: tuple[Step, ...] = (
     index.fill,
 )
 
-MIGRATIONS: tuple[tuple[Step, ...], ...] = (VERSION_1, VERSION_2)
+VERSION_3: tuple[Step, ...] = ("ALTER TABLE message ADD COLUMN pictures TEXT",)
+
+MIGRATIONS: tuple[tuple[Step, ...], ...] = (VERSION_1, VERSION_2, VERSION_3)
 CURRENT = len(MIGRATIONS)
 
 

@@ -77,13 +77,13 @@ def from_iso(text: str) -> float:
 
 MESSAGE_COLUMNS = tuple(f.name for f in fields(Message))
 HEADING_COLUMNS = tuple(f.name for f in fields(Heading))
-_JSON_COLUMNS = ("parameters", "timings", "settings")
+_JSON_COLUMNS = ("pictures", "parameters", "timings", "settings")
 _TIME_COLUMNS = ("created_at", "finished_at", "updated_at")
 
 
 def to_column(name: str, value: Any) -> Any:
     """A field as SQLite stores it; what is not valid Unicode becomes `?`."""
-    if value is None:
+    if value is None or value == ():
         return None
     if name in _TIME_COLUMNS:
         return to_iso(value)
@@ -95,6 +95,8 @@ def to_column(name: str, value: Any) -> Any:
 
 
 def from_column(name: str, value: Any) -> Any:
+    if name == "pictures":
+        return tuple(json.loads(value)) if value else ()
     if value is None:
         return None
     if name in _TIME_COLUMNS:

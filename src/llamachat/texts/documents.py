@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from llamachat.core import pictures
 from llamachat.errors import UsageError
 from llamachat.language import _, reason
 from llamachat.texts import encodings
 
 MOST_BYTES = 64 * 2**20
-MOST_PICTURE_BYTES = 20 * 2**20
-_PICTURES: tuple[tuple[bytes, str], ...] = (
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF8", "image/gif"),
-    (b"BM", "image/bmp"),
-)
+MOST_PICTURE_BYTES = pictures.MOST_BYTES
 
 
 def read_text(path: Path) -> str:
@@ -62,8 +56,8 @@ def picture_url(data: bytes, name: str) -> str:
             _("{name} is larger than {most} MiB.").format(name=name, most=MOST_PICTURE_BYTES // 2**20),
             _("Make it smaller."),
         )
-    kind = next((kind for mark, kind in _PICTURES if data.startswith(mark)), None)
-    if kind is None and data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+    kind = pictures.kind_of(data)
+    if kind is None and pictures.is_webp(data):
         raise UsageError(
             _("{name} is a WebP picture, which the engine can't read.").format(name=name),
             _("Convert it to PNG or JPEG."),
@@ -72,7 +66,7 @@ def picture_url(data: bytes, name: str) -> str:
         raise UsageError(
             _("{name} is not a picture.").format(name=name), _("PNG, JPEG, GIF and BMP can be sent.")
         )
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+    return pictures.to_url(data, kind)
 
 
 def _plain(path: Path, data: bytes) -> str:
