@@ -26,8 +26,8 @@ from engine import machine
 from servers import N_CTX, Server, contenders, running
 
 from llamachat.chat.context import ContextWindow
-from llamachat.client import ChatClient, Request
 from llamachat.client.counting import requests
+from llamachat.client.stream import ChatClient, Request
 from llamachat.core import presets
 from llamachat.core.conversation import Message
 from llamachat.core.events import Done, TextDelta

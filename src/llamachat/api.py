@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 from llamachat import paths
 from llamachat.chat import turn
 from llamachat.chat.session import Session, Settings
-from llamachat.client import ChatClient
+from llamachat.client.stream import ChatClient
 from llamachat.core import presets
 from llamachat.core.events import Event, TextDelta
 from llamachat.core.sampling import Sampling

@@ -14,7 +14,7 @@ import pytest
 from llamachat.chat import turn
 from llamachat.chat.context import ContextWindow
 from llamachat.chat.session import Session, Settings
-from llamachat.client import ChatClient
+from llamachat.client.stream import ChatClient
 from llamachat.core.conversation import Conversation
 from llamachat.core.sampling import Sampling
 from llamachat.core.window import Fitted

@@ -14,7 +14,7 @@ import pytest
 
 from llamachat.chat import turn
 from llamachat.chat.session import Session, Settings
-from llamachat.client import ChatClient
+from llamachat.client.stream import ChatClient
 from llamachat.core.conversation import Conversation, Message
 from llamachat.core.events import Done, TextDelta
 from llamachat.core.sampling import Sampling

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from llamachat.chat.repl import Repl
 from llamachat.chat.session import Session, Settings
-from llamachat.client import ChatClient
+from llamachat.client.stream import ChatClient
 from llamachat.errors import ExitStatus
 from llamachat.store.journal import NoJournal
 from llamachat.terminal.options import DisplayOptions

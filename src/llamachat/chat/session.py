@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from llamachat.chat.context import ContextWindow
-from llamachat.client import ChatClient, ServerFacts
+from llamachat.client import ServerFacts
+from llamachat.client.stream import ChatClient
 from llamachat.core import presets
 from llamachat.core.conversation import Conversation, Message
 from llamachat.core.presets import Lang

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from llamachat.chat.face import Face
 from llamachat.chat.preparation import Prepared, prepare, prepare_smaller
 from llamachat.chat.session import Session
-from llamachat.client import Request
 from llamachat.client.counting import requests
+from llamachat.client.stream import Request
 from llamachat.core.conversation import Conversation, Message
 from llamachat.core.events import Done, TextDelta
 from llamachat.errors import (

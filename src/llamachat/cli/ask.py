@@ -67,7 +67,7 @@ def _go_on(settings: AskSettings, plan: programs.Plan, prompt: str) -> int:
     """Ask in the last conversation, as its chat would."""
     from llamachat.chat import turn
     from llamachat.chat.session import Session, Settings
-    from llamachat.client import ChatClient
+    from llamachat.client.stream import ChatClient
     from llamachat.core.sampling import Sampling
     from llamachat.terminal.options import DisplayOptions
     from llamachat.terminal.plain import PlainTerminal

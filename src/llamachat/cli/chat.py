@@ -20,7 +20,8 @@ from llamachat.chat.session import Session, Settings
 from llamachat.chat.template_commands import InUse, words_of
 from llamachat.cli import console, programs
 from llamachat.cli.history import LISTED_BY
-from llamachat.client import ChatClient, ServerFacts, facts
+from llamachat.client import ServerFacts, facts
+from llamachat.client.stream import ChatClient
 from llamachat.core import presets
 from llamachat.core.sampling import Sampling
 from llamachat.errors import NotFoundError, ServerError

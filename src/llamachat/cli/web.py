@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from llamachat import paths
 from llamachat.cli import console
 from llamachat.cli.chat import conversation_settings
-from llamachat.client import ChatClient, facts
+from llamachat.client import facts
+from llamachat.client.stream import ChatClient
 from llamachat.core.presets import Lang
 from llamachat.errors import ExitStatus, Unavailable, UsageError
 from llamachat.language import _

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,6 @@ from llamachat.language import _
 from llamachat.programs import shapes
 from llamachat.programs.long_texts import Long
 from llamachat.programs.questions import escaped, fill, placeholders
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 INPUT, QUESTION = "input", "question"
 
@@ -122,6 +116,8 @@ def find(name: str, folder: Path) -> Template:
 
 def available(folder: Path) -> Sequence[Named]:
     """All templates, those in the user's `folder` first: they win."""
+    from importlib import resources  # slow, and most questions need no template
+
     users = sorted(folder.glob("*.toml")) if folder.is_dir() else []
     ours = sorted((resources.files("llamachat.programs") / "templates").iterdir(), key=lambda r: r.name)
     files = [*users, *(r for r in ours if r.name.endswith(".toml"))]
@@ -163,6 +159,10 @@ def compose(words: Words, params: Mapping[str, str], given: Mapping[str, str]) -
 
 
 def _load(data: bytes, where: str) -> Template:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
     try:
         table = tomllib.loads(data.decode("utf-8"))
         if "schema" in table:

@@ -21,6 +21,7 @@ class ServeSettings(Options):
         None,
         "a model for /v1/embeddings beside the one that chats: a GGUF file, or the name of a model",
         metavar="MODEL",
+    )
     mmproj: str | None = option(
         None,
         "the projector by which the model sees pictures (default: the one beside it); none for text alone",

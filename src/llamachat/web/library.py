@@ -12,7 +12,8 @@ from threading import Lock
 from typing import Any
 
 from llamachat.chat.session import Session, Settings
-from llamachat.client import ChatClient, ServerFacts
+from llamachat.client import ServerFacts
+from llamachat.client.stream import ChatClient
 from llamachat.errors import LlamachatError, NotFoundError, UsageError
 from llamachat.language import _
 from llamachat.store import exchange
