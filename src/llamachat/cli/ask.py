@@ -38,6 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    console.check_stdout()
+    try:
+        return _run(args)
+    except KeyboardInterrupt:
+        console.report(_("Stopped."))
+        raise
+
+
+def _run(args: argparse.Namespace) -> int:
     settings = load(AskSettings, vars(args))
     plan = programs.plan(settings, dict(args.param))
     weighs = settings.json_output and isinstance(plan.question.shape, Choices)

@@ -61,7 +61,11 @@ def run(args: argparse.Namespace) -> int:
         settled = {"prompt": prompt, "model": said.model or settings.model, **_configuration(plan.question)}
         with BatchJournal(output, settled, restart=settings.restart) as journal:
             batch = Batch(asker, journal, parallel=parallel, long=long, gone=_tell_gone)
-            _run(batch, tasks, journal, settings.retry_errors)
+            try:
+                _run(batch, tasks, journal, settings.retry_errors)
+            except KeyboardInterrupt:
+                _tell_stopped(tasks, journal)
+                raise
             kept = [journal.answers[task.key] for task in tasks]
             rows.write(output, rows.format_of(output, table), table, kept, plan.question.shape.columns)
     failed = sum(record["error"] is not None for record in kept)
@@ -87,6 +91,8 @@ def _output(settings: BatchSettings, given: Path, table: rows.Table) -> Path:
     rows.format_of(output, table)
     if output.resolve() == given.resolve():
         raise UsageError(_("{output} is the input.").format(output=output), _("Name another file with -o."))
+    if output.is_dir():
+        raise UsageError(_("{output} is a folder.").format(output=output), _("Name a file in it with -o."))
     if not output.parent.is_dir():
         raise UsageError(_("There is no folder {folder}.").format(folder=output.parent))
     return output
@@ -168,6 +174,15 @@ def _run(batch: Batch, tasks: Sequence[Task], kept: Kept, retry_errors: bool) ->
         for asked, _result in enumerate(batch.run(tasks, retry_errors=retry_errors), 1):
             rate = asked * 60 / (time.monotonic() - began)
             progress.update(row, advance=1, rate=_("{rate:.0f} rows/min").format(rate=rate))
+
+
+def _tell_stopped(tasks: Sequence[Task], kept: Kept) -> None:
+    answered = sum(task.key in kept.answers for task in tasks)
+    console.report(
+        _(
+            "Stopped: {answered} of {total} rows are answered; the same command goes on with the others."
+        ).format(answered=answered, total=len(tasks))
+    )
 
 
 def _tell_gone(error: LlamachatError) -> None:

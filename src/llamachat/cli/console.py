@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Literal
 
@@ -30,6 +31,12 @@ def stderr() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def check_stdout() -> None:
+    """Raises UsageError if stdout was closed before the start (`>&-`): what is asked would be lost."""
+    if getattr(sys.stdout, "name", "") == os.devnull:
+        raise UsageError(_("stdout is closed: there is nowhere to write the answer to."))
 
 
 def say(text: str) -> None:

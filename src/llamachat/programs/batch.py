@@ -174,8 +174,10 @@ class Batch:
                     yield from self._done(running)
             finally:
                 self.stop()
-                for future in running:
-                    future.cancel()
+                # Those that are being answered are waited for in any case, so they are kept.
+                for future, task in running.items():
+                    if not future.cancel() and isinstance(answer := future.result(), Answer):
+                        self._keep(task, answer)
 
     def _done(self, running: dict[Future[Answer | LlamachatError], Task]) -> Iterator[Result]:
         done, _ = wait(running, return_when=FIRST_COMPLETED)

@@ -17,14 +17,21 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from llamachat.errors import UsageError
-from llamachat.language import _
+from llamachat.errors import LlamachatError, UsageError
+from llamachat.language import _, reason
 
 
 def fingerprint(*parts: object) -> str:
     """The same for the same JSON, in whatever order its keys are."""
     text = json.dumps(parts, ensure_ascii=False, sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def unwritable(path: Path, error: OSError) -> LlamachatError:
+    return LlamachatError(
+        _("{path} can't be written: {reason}.").format(path=path, reason=reason(error)),
+        _("What was answered is kept; the same command resumes it."),
+    )
 
 
 class BatchJournal:
@@ -49,18 +56,26 @@ class BatchJournal:
                 _("Another batch is writing {output}.").format(output=self._output),
                 _("Wait for it, or name another -o."),
             ) from error
+        except OSError as error:
+            raise unwritable(self.path, error) from error
         try:
-            if self._restart:
-                self.path.unlink(missing_ok=True)
-            whole = self._load()
-            self._file = self.path.open("ab")
-            self._file.truncate(whole)
-            if not whole:
-                self._append(self._head)
+            self._open()
+        except OSError as error:
+            self._lock.release()
+            raise unwritable(self.path, error) from error
         except BaseException:
             self._lock.release()
             raise
         return self
+
+    def _open(self) -> None:
+        if self._restart:
+            self.path.unlink(missing_ok=True)
+        whole = self._load()
+        self._file = self.path.open("ab")
+        self._file.truncate(whole)
+        if not whole:
+            self._append(self._head)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -74,9 +89,12 @@ class BatchJournal:
         self._append({"key": key, **answer})
 
     def _append(self, record: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        try:
+            self._file.write(json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise unwritable(self.path, error) from error
 
     def _load(self) -> int:
         """Take in what is there; the bytes of it that are whole lines."""
@@ -87,8 +105,8 @@ class BatchJournal:
         head, *records = data[:end].splitlines() or [b""]
         if not head:
             return 0
-        began = self._parse(head)
-        if began.get("fingerprint") != self._head["fingerprint"]:
+        began = self._parse(head, "fingerprint")
+        if began["fingerprint"] != self._head["fingerprint"]:
             raise UsageError(
                 _("{output} was begun with other settings: {changes}.").format(
                     output=self._output, changes=self._changes(began)
@@ -96,19 +114,22 @@ class BatchJournal:
                 _("--restart asks every row again; or name another -o."),
             )
         for line in records:
-            record = self._parse(line)
+            record = self._parse(line, "key")
             self.answers[record.pop("key")] = record
         return end
 
-    def _parse(self, line: bytes) -> dict[str, Any]:
+    def _parse(self, line: bytes, name: str) -> dict[str, Any]:
+        """The record of a line, which has a field of that name."""
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except ValueError:
+            record = None
+        if not isinstance(record, dict) or name not in record:
             raise UsageError(
                 _("{path} is damaged.").format(path=self.path),
                 _("Move it away, or ask every row again with --restart."),
-            ) from error
-        return record if isinstance(record, dict) else {}
+            )
+        return record
 
     def _changes(self, began: Mapping[str, Any]) -> str:
         before, now = began.get("configuration") or {}, self._head["configuration"]

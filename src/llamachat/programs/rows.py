@@ -14,6 +14,7 @@ from typing import Any, Literal
 from llamachat.core import presets
 from llamachat.errors import UsageError
 from llamachat.language import _
+from llamachat.programs.batch_journal import unwritable
 
 Format = Literal["csv", "tsv", "jsonl", "openai"]
 Decode = Callable[[Path], str]
@@ -157,9 +158,22 @@ def format_of(path: Path, table: Table) -> Format:
 def write(
     path: Path, format: Format, table: Table, answers: Iterable[Mapping[str, Any]], parts: Sequence[str]
 ) -> None:
-    """Write all rows with their answers, and replace `path` at once. `parts` are the answer's own columns."""
+    """Write all rows with their answers, and replace `path` at once. `parts` are the answer's own columns.
+
+    Raises LlamachatError if it can't be written.
+    """
     temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8", errors="replace", newline="") as file:
+    try:
+        _write_whole(temporary, format, table, answers, parts)
+        temporary.replace(path)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def _write_whole(
+    path: Path, format: Format, table: Table, answers: Iterable[Mapping[str, Any]], parts: Sequence[str]
+) -> None:
+    with path.open("w", encoding="utf-8", errors="replace", newline="") as file:
         if format in ("csv", "tsv"):
             _write_csv(file, format, table, answers, parts)
         else:
@@ -169,7 +183,6 @@ def write(
                 file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
         file.flush()
         os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _write_csv(
