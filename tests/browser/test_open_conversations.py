@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from llamachat.chat.session import Settings
-from llamachat.client import ChatClient
+from llamachat.client.stream import ChatClient
 from llamachat.errors import NotFoundError
 from llamachat.web.library import Conversations
 from tests.fakes.server import Handler
