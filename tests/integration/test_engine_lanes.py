@@ -202,6 +202,38 @@ def test_a_long_prompt_is_read_between_the_tokens_of_another(lanes: Engine) -> N
     wait_for(lambda: is_idle(lanes), "all lanes are free")
 
 
+def test_a_chat_takes_the_lane_of_a_row_which_goes_on_afterwards(lanes: Engine) -> None:
+    more = {"priority": 1, "max_tokens": 250, "stream_options": {"include_usage": True}}
+    rows = [lanes.open_stream(question(f"Write a long story about {n}.", **more)) for n in range(LANES)]
+    for stream in rows:
+        next(e for e in stream if text_of([e]))
+    assert lanes.chat("Say hello.", max_tokens=4).status == 200
+    assert lanes.health()["lanes_busy"] == LANES  # no row has ended, so a chat had to take a place
+    first, *others = rows
+    first.hang_up()
+    for stream in others:
+        assert list(stream)[-1] == "[DONE]"
+        usage, timings = stream.events[-2]["usage"], stream.events[-2]["timings"]
+        assert usage["completion_tokens"] > 100 and len(text_of(stream.events[:-2])) > 300
+        assert timings["cache_n"] + timings["prompt_n"] == usage["prompt_tokens"]
+    wait_for(lambda: is_idle(lanes), "all lanes are free")
+
+
+def test_a_row_that_hangs_up_while_it_waits_leaves_its_lane_to_the_chat(lanes: Engine) -> None:
+    rows = [
+        lanes.open_stream(question(f"Tell me about {n}.", priority=1, max_tokens=300)) for n in range(LANES)
+    ]
+    for stream in rows:
+        next(e for e in stream if text_of([e]))
+    chat = lanes.open_stream(question("Count to one hundred.", max_tokens=60))
+    next(e for e in chat if text_of([e]))
+    for stream in rows:
+        stream.hang_up()
+    wait_for(lambda: lanes.health()["lanes_busy"] <= 1, "the rows have left")
+    assert list(chat)[-1] == "[DONE]"
+    wait_for(lambda: is_idle(lanes), "all lanes are free")
+
+
 @pytest.mark.parametrize("priority", ["high", "1.5", [1]])
 def test_a_priority_is_a_whole_number(lanes: Engine, priority: Any) -> None:
     answer = lanes.chat("Hi.", priority=priority)

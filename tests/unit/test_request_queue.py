@@ -95,3 +95,18 @@ def test_a_chat_goes_before_rows_of_a_batch_and_these_do_not_starve() -> None:
         assert [ticket for ticket in order if ticket in chats] == chats
 
     run(test())
+
+
+def test_a_chat_takes_the_place_of_a_row_that_is_served_but_not_for_ever() -> None:
+    async def test() -> None:
+        queue = RequestQueue(lanes=2)
+        rows = [queue.join(priority=1) for _ in range(3)]
+        chats = [queue.join() for _ in range(2)]
+        assert queue.tickets == [*chats, rows[0], rows[1], rows[2]] and queue.served == 2
+        assert queue.join(priority=1) is queue.tickets[-1]
+        chats[0].leave()
+        assert queue.tickets[:2] == [chats[1], rows[0]]
+        rows[0].overtaken = OVERTAKEN
+        assert queue.position(queue.join()) > 0
+
+    run(test())

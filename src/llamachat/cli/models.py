@@ -103,9 +103,10 @@ def _show(settings: ModelsSettings, names: Sequence[str]) -> int:
     for model in _chosen(settings, names):
         header = local_models.check(model)
         facts = model_facts.facts_of(model, settings.n_ctx)
-        need = estimate.estimate(header, settings.n_ctx)
-        parts = _("weights {weights}, KV cache {kv_cache}").format(
-            weights=size(need.weights), kv_cache=size(need.kv_cache)
+        one, here = estimate.estimate(header, settings.n_ctx), hardware.look()
+        parallel, need = estimate.served(one, here.available)
+        parts = _("weights {weights}, KV cache {kv_cache} ({parallel} at once)").format(
+            weights=size(need.weights), kv_cache=size(need.kv_cache), parallel=parallel
         )
         rows = {
             _("file"): str(model.path),
@@ -121,7 +122,7 @@ def _show(settings: ModelsSettings, names: Sequence[str]) -> int:
             _("memory at n_ctx {n_ctx}").format(n_ctx=settings.n_ctx): _("{parts}, buffers {buffers}").format(
                 parts=parts, buffers=size(need.buffers)
             ),
-            _("fits"): _(hardware.look().fit(need.total)),
+            _("fits"): _(here.fit(one.total)),
             _("sees pictures with"): str(
                 projector.beside(model) or _("nothing: it has no projector beside it")
             ),

@@ -119,18 +119,19 @@ def _list(hub: Hub, wanted: reference.Reference, settings: PullSettings) -> int:
         box=None,
     )
     table.add_column(_("quantisation"))
-    for column in (_("size"), _("memory"), _("weights + KV + buffers")):
+    for column in (_("size"), _("memory"), _("at once"), _("weights + KV + buffers")):
         table.add_column(column, justify="right")
     table.add_column(_("fits"))
     table.add_column(_("file"))
     for variant in repository.variants:
-        need = estimate.estimate_shape(shape, variant.size, n_ctx)
+        one = estimate.estimate_shape(shape, variant.size, n_ctx)
+        parallel, need = estimate.served(one, here.available)
         parts = " + ".join(size(part) for part in (need.weights, need.kv_cache, need.buffers))
         name = variant.name + (
             _(" ({count} parts)").format(count=len(variant.files)) if len(variant.files) > 1 else ""
         )
         mark = " *" if variant is first else ""
-        sizes = (size(variant.size), size(need.total))
-        table.add_row(variant.quant + mark, *sizes, parts, _(here.fit(need.total)), escape(name))
+        sizes = (size(variant.size), size(need.total), str(parallel))
+        table.add_row(variant.quant + mark, *sizes, parts, _(here.fit(one.total)), escape(name))
     console.stdout().print(table)
     return ExitStatus.OK

@@ -284,7 +284,6 @@ def _serve(plan: Plan, chat: ChatSettings | None, page: WebSettings | None, sign
             return ExitStatus.INTERRUPTED if signals.interrupted else ExitStatus.OK
         with announced(paths.running_folder(), _description(plan)), ExitStack() as faces:
             _announce(plan)
-            _tell_one_lane(plan)
             if page is not None:
                 from llamachat.cli.web import page_served
 
@@ -313,6 +312,7 @@ def _description(plan: Plan) -> RunningServer:
 def _announce(plan: Plan) -> None:
     """Print one line with everything a client needs, and three for other computers if they can connect."""
     options = plan.options
+    lanes, why = _lanes(plan)
     key = shlex.quote(plan.api_key) if plan.api_key else ""
     chat = f"llamachat chat --base-url {plan.base_url}"
     if plan.base_url == "http://127.0.0.1:8000/v1":
@@ -324,13 +324,15 @@ def _announce(plan: Plan) -> None:
         f"n_ctx {options.n_ctx}",
         *([_("sees pictures")] if plan.mmproj else []),
         _("{n_threads} threads").format(n_threads=options.n_threads),
-        _("{parallel} at once").format(parallel=plan.parallel),
+        _("{parallel} at once").format(parallel=lanes),
         _("connect: {chat}").format(chat=chat),
         _("others: OPENAI_BASE_URL={base_url} OPENAI_API_KEY={key}").format(
             base_url=plan.base_url, key=key or "not-needed"
         ),
     )
     print(" · ".join(parts), flush=True)  # noqa: T201
+    if why:
+        console.say(_("One request at a time: {reason}.").format(reason=_(why)))
     if not bind.is_loopback(options.host):
         url = bind.base_url(options.scheme, bind.outside_host(options.host), options.port)
         chat = f"llamachat chat --base-url {url}"
@@ -352,11 +354,12 @@ def _announce(plan: Plan) -> None:
         )
 
 
-def _tell_one_lane(plan: Plan) -> None:
-    """Say it if the model can't serve as many at once as were asked for."""
-    reason = health(plan.endpoint).get("one_lane") if plan.parallel > 1 else None
-    if reason:
-        console.say(_("One request at a time: {reason}.").format(reason=_(reason)))
+def _lanes(plan: Plan) -> tuple[int, str]:
+    """How many requests are served at once, and why only one if more were to be."""
+    if plan.parallel == 1:
+        return 1, ""
+    said = health(plan.endpoint)
+    return said.get("lanes", plan.parallel), said.get("one_lane", "")
 
 
 def _chat(settings: ChatSettings, supervisor: Supervisor, signals: Signals) -> int:

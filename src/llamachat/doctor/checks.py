@@ -14,7 +14,7 @@ from typing import Literal
 
 from llamachat.core.units import size
 from llamachat.errors import LlamachatError
-from llamachat.hub import hardware, local_models
+from llamachat.hub import estimate, hardware, local_models
 from llamachat.language import N_, _
 from llamachat.server import bind
 
@@ -34,6 +34,8 @@ WORDS = (
 )
 """The levels and names of findings that are said otherwise in another language."""
 GIB = 1 << 30
+N_CTX = 2048
+"""The window that `llamachat serve` has by default."""
 NEWEST_TESTED = (3, 13)
 
 
@@ -99,18 +101,27 @@ def check_disk(folder: Path) -> Finding:
     return Finding("disk", "good", text)
 
 
-def check_models(where: local_models.Places) -> Finding:
+def check_models(where: local_models.Places, here: hardware.Machine) -> Finding:
     try:
-        names = [model.name for model in local_models.list_models(where)]
+        names = [_described(model, here) for model in local_models.list_models(where)]
     except LlamachatError as error:
         return Finding("models", "bad", error.message, _("Check its permissions."))
     if names:
         return Finding("models", "good", ", ".join(names))
-    if local_models.bundled_model():
-        return Finding(
-            "models", "good", _("only the bundled demo, which speaks English only; more: `llamachat pull`")
-        )
+    if bundled := local_models.bundled_model():
+        text = _("only the bundled demo, {model}, which speaks English only; more: `llamachat pull`")
+        return Finding("models", "good", text.format(model=_described(bundled, here)))
     return Finding("models", "warning", _("none found"), _("Fetch one: `llamachat pull`."))
+
+
+def _described(model: local_models.LocalModel, here: hardware.Machine) -> str:
+    """With how many requests at once its memory allows."""
+    try:
+        one = estimate.estimate(local_models.check(model), N_CTX)
+    except LlamachatError:
+        return model.name
+    parallel = estimate.fitting_parallel(one, here.available)
+    return _("{model} ({parallel} at once)").format(model=model.name, parallel=parallel)
 
 
 def check_port(port: int) -> Finding:

@@ -21,7 +21,7 @@ def examine(*, port: int, network: bool, timeout: float) -> Iterator[Finding]:
     yield checks.check_memory(here)
     yield checks.check_load(hardware.busy_cores(LOAD_SECONDS))
     yield checks.check_disk(where.folders[0])
-    yield checks.check_models(where)
+    yield checks.check_models(where, here)
     yield checks.check_port(port)
     yield from checks.check_terminal()
     bundled = local_models.bundled_model()

@@ -76,7 +76,7 @@ class Engine(llama_cpp.Llama):
         self.thread_count = ThreadCount(self.ctx, adapts=self.options.adapt_threads)
         self.pictures = Pictures(self.options.mmproj, self) if self.options.mmproj else None
         n_lanes = llama_cpp.llama_n_seq_max(self.ctx) if not self.context_params.embeddings else 1
-        views = [self] if n_lanes == 1 else [self._view(seq) for seq in range(n_lanes)]
+        views = [self] if n_lanes == 1 else [self.view(seq) for seq in range(n_lanes)]
         multimodal = kwargs.get("chat_handler") is not None or self.pictures is not None
         self.lanes = Lanes(self, views, KvCache(views, self.options, multimodal=multimodal))
         for view in views:
@@ -401,7 +401,7 @@ class Engine(llama_cpp.Llama):
         finally:
             setattr(internals, "LlamaContext", stock)  # noqa: B010
 
-    def _view(self, seq: int) -> Engine:
+    def view(self, seq: int) -> Engine:
         """This engine with a sequence, tokens and a sampler of its own."""
         view: Engine = object.__new__(type(self))
         view.__dict__.update(self.__dict__)

@@ -9,6 +9,7 @@ is there.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,16 @@ class Slot:
         self.cells.clear()
 
 
+@dataclass(frozen=True, slots=True)
+class Suspended:
+    """A sequence that waits for its lane: the view that computes it, its cells, and what its slot knew."""
+
+    view: Engine
+    state: State
+    coming: Tokens | None
+    conversation: bool
+
+
 class KvCache:
     """What is in the KV cache, parked and kept, and how a new prompt finds it."""
 
@@ -88,6 +99,27 @@ class KvCache:
         slot.free, slot.coming = True, None
         self._clock += 1
         slot.used = self._clock
+
+    def suspend(self, lane: int, view: Engine) -> Suspended | None:
+        """Put the sequence of a busy lane aside and give the lane to `view`; None if it can't be done now."""
+        slot = self._slots[lane]
+        if not self.can_copy or not slot.settled or not slot.cells.hold(slot.lane.n_tokens):
+            return None
+        state = slot.cells.copy_out()
+        if state is None:
+            return None
+        suspended = Suspended(slot.lane, state, slot.coming, slot.conversation)
+        slot.lane, slot.coming, slot.conversation = view, None, False
+        slot.cells.clear()
+        return suspended
+
+    def resume(self, lane: int, suspended: Suspended) -> bool:
+        """Give the lane back to the sequence that was put aside; False if its cells are lost."""
+        slot = self._slots[lane]
+        self._park(slot)
+        slot.free, slot.lane = False, suspended.view
+        slot.coming, slot.conversation = suspended.coming, suspended.conversation
+        return slot.cells.copy_in(suspended.state)
 
     def is_coming(self, lane: int, prompt: Sequence[int]) -> bool:
         """Whether it is worth waiting: another lane is reading what `prompt` begins with."""

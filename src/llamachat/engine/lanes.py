@@ -20,9 +20,10 @@ from greenlet import getcurrent, greenlet
 
 from llamachat.engine import jobs, model_thread, scheduler
 from llamachat.engine.jobs import Cancelled, Job
-from llamachat.engine.kv_cache import KvCache
+from llamachat.engine.kv_cache import KvCache, Suspended
 from llamachat.engine.kv_state import Cells
 from llamachat.engine.prefill import PrefillClock
+from llamachat.engine.request_queue import OVERTAKEN
 from llamachat.engine.scheduler import Need, Pace, Share
 
 if TYPE_CHECKING:
@@ -67,36 +68,80 @@ class _Waiting:
     def reads(self) -> bool:
         return len(self.tokens) > 1 if self.job is None else self.job.read is None
 
+    @property
+    def priority(self) -> int:
+        return self.job.ticket.priority if self.job else 0
+
+    @property
+    def is_over(self) -> bool:
+        return self.error is not None or (self.job is not None and self.job.cancelled)
+
+    def can_wait_for(self, other: Job | None) -> bool:
+        """Whether `other` may have its lane meanwhile."""
+        if self.job is None or other is None or self.is_over:
+            return False
+        return self.priority > other.ticket.priority and self.job.ticket.overtaken <= OVERTAKEN
+
     def need(self) -> Need:
-        job = self.job
-        priority = job.ticket.priority if job else 0
-        watched = job is not None and job.streams and priority <= 0
-        return Need(self.lane.seq, self.left, self.reads, watched, priority, self.order)
+        watched = self.job is not None and self.job.streams and self.priority <= 0
+        return Need(self.lane.seq, self.left, self.reads, watched, self.priority, self.order)
 
 
 class Lanes:
     """The lanes of one engine; only in the model's thread."""
 
     def __init__(self, engine: Engine, views: Sequence[Engine], kv: KvCache) -> None:
-        self.views, self.kv = views, kv
+        self.views, self.kv = list(views), kv
         self._engine = engine
         self._cells = [Cells(engine.ctx, view.seq) for view in views]
         self._waiting: dict[int, _Waiting] = {}
         self._paused: list[tuple[greenlet, Job | None]] = []
+        self._suspended: dict[int, tuple[_Waiting, Suspended]] = {}
+        """Rows of a batch whose lanes were given to a chat, by lane."""
         self._orders = itertools.count()
         self._pace = Pace()
 
     @contextlib.contextmanager
     def taken(self, prompt: Sequence[int]) -> Iterator[Engine]:
         """A lane for `prompt`, its own until the end; once what another one is reading for it is there."""
-        while (lane := self.kv.occupy(prompt)) is None:
+        while (lane := self.kv.occupy(prompt)) is None and (lane := self._preempt()) is None:
             self._pause()
+        view = self.views[lane]
         try:
             while self.kv.is_coming(lane, prompt):
                 self._pause()
-            yield self.views[lane]
+            yield view
         finally:
-            self.kv.release(lane)
+            if self.views[lane] is view:
+                self.kv.release(lane)
+                self._give_back(lane)
+            else:  # it ends while it is suspended
+                del self._suspended[lane]
+
+    def _preempt(self) -> int | None:
+        """Take the lane of a request that can wait; None if there is none."""
+        job = jobs.current.get()
+        running = [w for w in self._waiting.values() if w.lane.seq not in self._suspended]
+        rows = [waiting for waiting in running if waiting.can_wait_for(job)]
+        row = max(rows, key=lambda w: (w.priority, w.order), default=None)
+        if row is None:
+            return None
+        lane = row.lane.seq
+        view = self._engine.view(lane)
+        suspended = self.kv.suspend(lane, view)
+        if suspended is None:
+            return None
+        self._suspended[lane] = self._waiting.pop(lane), suspended
+        self.views[lane] = view
+        return lane
+
+    def _give_back(self, lane: int) -> None:
+        """Let the request whose lane was taken go on."""
+        if lane in self._suspended:
+            row, suspended = self._suspended.pop(lane)
+            self.views[lane], self._waiting[lane] = row.lane, row
+            if not self.kv.resume(lane, suspended):
+                row.error = RuntimeError("The cells of a suspended request could not be put back.")
 
     def compute(self, lane: Engine, tokens: Sequence[int]) -> None:
         """Evaluate `tokens` behind those that the lane has; its `row` then has the logits of the last one."""
@@ -110,9 +155,11 @@ class Lanes:
         model_thread.wait_for(self)
 
     def step(self) -> bool:
-        for waiting in [w for w in self._waiting.values() if w.job is not None and w.job.cancelled]:
-            waiting.error = Cancelled()
+        for waiting in [w for w in self._waiting.values() if w.is_over]:
+            waiting.error = waiting.error or Cancelled()
             self._resume(waiting)
+        for row in [row for row, _ in self._suspended.values() if row.is_over]:
+            row.greenlet.throw(Cancelled())
         if self._waiting:
             try:
                 self._compute_step()

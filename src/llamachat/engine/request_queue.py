@@ -12,7 +12,8 @@ OVERTAKEN = 8
 class RequestQueue:
     """Lives on the event loop. As many as there are `lanes` are served at once, the others wait.
 
-    Lower priorities go first, as vLLM has it, and those of one priority in the order in which they came.
+    Lower priorities go first, as vLLM has it, and those of one priority in the order in which they came. If
+    there are several lanes, they also take the place of one that is served, which waits until one is free.
     `is_closed` once new requests are refused, and those that are in it finish.
     """
 
@@ -30,6 +31,11 @@ class RequestQueue:
     def join(self, priority: int = 0) -> Ticket:
         ticket = Ticket(self, priority)
         served, waiting = self.tickets[: self.lanes], self.tickets[self.lanes :]
+        if len(served) == self.lanes and (row := self._preempted(served, priority)):
+            row.overtaken += 1
+            self.tickets = [*(t for t in served if t is not row), ticket, row, *waiting]
+            self.moved()
+            return ticket
         behind = [other for other in waiting if priority < other.priority and other.overtaken < OVERTAKEN]
         if len(served) < self.lanes or not behind:
             self.tickets.append(ticket)
@@ -40,6 +46,11 @@ class RequestQueue:
         self.tickets.insert(at, ticket)
         self.moved()
         return ticket
+
+    def _preempted(self, served: list[Ticket], priority: int) -> Ticket | None:
+        """The one that is needed least, and last of those."""
+        rows = [t for t in served if t.priority > priority and t.overtaken < OVERTAKEN]
+        return max(reversed(rows), key=lambda t: t.priority, default=None) if self.lanes > 1 else None
 
     def moved(self) -> None:
         for ticket in self.tickets:

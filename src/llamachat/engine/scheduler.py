@@ -13,6 +13,8 @@ from llamachat.engine.kv_plan import MIN_READ, ROWS
 
 GAP = 2.5
 """How much longer than usual a watched token may take while somebody else's prompt is read, on average."""
+SHORTEST_SECONDS = 0.025
+"""A watched step may take GAP times this: a stream's events go out every 30 ms, however fast it is."""
 LONGEST_SECONDS = 1.0
 """A step without watched tokens; a request that comes in it waits for its end."""
 LEAST = 4
@@ -99,7 +101,9 @@ class Pace:
         if not self._reading:
             return FIRST
         usual = self._usual(writing)
-        seconds = (GAP - 1) * usual if watched and usual else LONGEST_SECONDS
+        seconds = LONGEST_SECONDS
+        if watched and usual:
+            seconds = GAP * max(usual, SHORTEST_SECONDS) - usual
         return max(int(seconds / self._reading), LEAST)
 
     def _usual(self, writing: int) -> float:

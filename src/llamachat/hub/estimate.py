@@ -91,6 +91,12 @@ def fitting_parallel(one: Estimate, available: int) -> int:
     return 1 + min(PARALLEL - 1, spare // max(one.kv_cache, 1))
 
 
+def served(one: Estimate, available: int) -> tuple[int, Estimate]:
+    """How many windows that are by default, and the need with all of them."""
+    parallel = fitting_parallel(one, available)
+    return parallel, one.times(parallel)
+
+
 def default_kv_park(need: Estimate, available: int) -> int:
     """Bytes for parked KV cache by default: a quarter of what the model leaves free.
 

@@ -34,8 +34,8 @@ class ServeSettings(Options):
         2048, "context window in tokens, rounded up to a multiple of 256", flags=("--n_ctx",), ge=1
     )
     parallel: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = option(
-        1,
-        "requests that are served at once, each with a window of n_ctx, or auto for what fits, up to 4",
+        "auto",
+        "requests that are served at once, each with a window of n_ctx; auto: what fits, up to 4",
         flags=("-np",),
         metavar="N",
     )
