@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Compare `llamachat serve` with several lanes to the same with one, on the small model, in one run.
+"""Compare `llamachat serve` with several lanes to the same with one, on one machine in one run.
 
-    python benchmarks/lanes.py [--lanes 4 8] [--rounds 1]
+    python benchmarks/lanes.py [--lanes 4 8] [--large] [--rows 64] [--rounds 1] [--stress]
 
-Eight clients ask 64 rows behind a shared prefix of some 300 tokens, 32 tokens each; then one client is timed
+Eight clients ask rows behind a shared prefix of some 300 tokens, 32 tokens each; then one client is timed
 alone, beside one that writes, and beside one whose long prompt is read. Ratios are to one lane of the same
-round; a busy machine changes the times, and the ratios less.
+round; a busy machine changes the times, and the ratios less. llama-server takes part if it is on the PATH,
+with as many slots. `--stress` asks 300 requests at once from 64 clients, of which a third hangs up at random.
+The last result is kept in benchmarks/results/.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import argparse
 import itertools
 import json
 import random
+import shutil
 import statistics
 import sys
 import tempfile
@@ -24,10 +27,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from engine import small_model
+from engine import HERE, Figures, large_model, machine, small_model
 from servers import N_CTX, Contender, Messages, Server, running
 
-CLIENTS, ROWS, WRITTEN = 8, 64, 32
+CLIENTS, WRITTEN = 8, 32
 RULES = " ".join(f"Rule {i}: item {i * 7 % 97} counts as good." for i in range(25))
 STRESS_CLIENTS, STRESS_REQUESTS = 64, 300
 
@@ -37,35 +40,66 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--lanes", type=int, nargs="+", default=[4, 8])
+    parser.add_argument("--large", action="store_true", help="the Llama-3-shaped model of 1b")
+    parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--stress", action="store_true", help="300 requests, a third of them hung up")
     arguments = parser.parse_args()
-    numbers = [1, *arguments.lanes]
-    rounds: dict[int, list[dict[str, float]]] = {lanes: [] for lanes in numbers}
+    model = large_model() if arguments.large else small_model()
+    chosen = contenders([1, *arguments.lanes])
+    rounds: dict[str, list[Figures]] = {one.name: [] for one in chosen}
     for _ in range(arguments.rounds):
-        for lanes in numbers:
-            print(f"{lanes} lanes", file=sys.stderr)
+        for one in chosen:
+            print(one.name, file=sys.stderr)
             with (
                 tempfile.TemporaryDirectory(prefix="llamachat-benchmark-") as folder,
-                running(contender(lanes), small_model(), Path(folder)) as server,
+                running(one, model, Path(folder)) as server,
             ):
-                rounds[lanes].append(stress(server) if arguments.stress else measure(server))
-    for name in rounds[1][0]:
-        values = {n: statistics.median(figures[name] for figures in rounds[n]) for n in numbers}
-        ratios = [f"{n}: {v:.3g} ({v / (values[1] or 1):.2f} x)" for n, v in values.items()]
-        print(f"{name:44} {'   '.join(ratios)}")
+                figures = stress(server) if arguments.stress else measure(server, arguments.rows)
+            rounds[one.name].append(figures)
+    medians = {
+        name: {key: statistics.median(figures[key] for figures in found) for key in found[0]}
+        for name, found in rounds.items()
+    }
+    report = table(medians)
+    print(report)
+    about = machine() | {"model": "1b" if arguments.large else "small", "rows": arguments.rows}
+    described = ", ".join(f"{key} {value}" for key, value in about.items())
+    name = "lanes-stress" if arguments.stress else "lanes-large" if arguments.large else "lanes-small"
+    (HERE / "results" / f"{name}.md").write_text(f"{report}\n\n{described}\n", encoding="utf-8")
 
 
-def contender(lanes: int) -> Contender:
-    def command(model: Path, port: int) -> Sequence[str]:
-        options = ("--n-ctx", str(N_CTX), "--port", str(port), "--parallel", str(lanes))
-        return [sys.executable, "-m", "llamachat", "serve", str(model), *options]
+def table(medians: dict[str, Figures]) -> str:
+    """A row a figure: its value, and its multiple of the first contender's."""
+    first = next(iter(medians.values()))
+    lines = [f"| | {' | '.join(medians)} |", f"|---|{'---:|' * len(medians)}"]
+    for key, unit in first.items():
+        cells = (f"{m[key]:.3g} ({m[key] / (unit or 1):.2f})" for m in medians.values())
+        lines.append(f"| {key} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
-    return Contender(f"{lanes} lanes", command)
+
+def contenders(lanes: Sequence[int]) -> list[Contender]:
+    def ours(n: int) -> Contender:
+        def command(model: Path, port: int) -> Sequence[str]:
+            options = ("--n-ctx", str(N_CTX), "--port", str(port), "--parallel", str(n))
+            return [sys.executable, "-m", "llamachat", "serve", str(model), *options]
+
+        return Contender(f"{n} lanes", command)
+
+    def native(n: int) -> Contender:
+        def command(model: Path, port: int) -> Sequence[str]:
+            options = ("-c", str(N_CTX * n), "-np", str(n), "-fa", "off", "--port", str(port))
+            return ["llama-server", "-m", str(model), *options]
+
+        return Contender(f"llama-server, {n}", command, "/health")
+
+    has_native = shutil.which("llama-server") is not None
+    return [*map(ours, lanes), *(map(native, lanes) if has_native else ())]
 
 
-def measure(server: Server) -> dict[str, float]:
-    rows = [row(number) for number in range(ROWS)]
+def measure(server: Server, n_rows: int) -> Figures:
+    rows = [row(number) for number in range(n_rows)]
     start = time.perf_counter()
     with ThreadPoolExecutor(CLIENTS) as pool:
         list(pool.map(lambda messages: server.reply(messages, WRITTEN), rows))
@@ -76,7 +110,7 @@ def measure(server: Server) -> dict[str, float]:
     beside = beside_a_writer(server)
     while_read = gaps_while_another_is_read(server)
     return {
-        "8 clients, rows a minute": ROWS / minutes,
+        "8 clients, rows a minute": n_rows / minutes,
         "alone, written tokens/s": statistics.median(reply.written_per_second for reply in alone),
         "first token alone, s": statistics.median(firsts),
         "first token while another writes, s": beside,
@@ -133,7 +167,7 @@ def asked(server: Server, body: dict[str, object]) -> urllib.request.Request:
     return urllib.request.Request(f"{server.url}/v1/chat/completions", json.dumps(body).encode(), headers)
 
 
-def stress(server: Server) -> dict[str, float]:
+def stress(server: Server) -> Figures:
     """A third of the clients hang up at random; whoever stays gets a whole reply."""
     chance = random.Random(7)
     plans = [(n, chance.randint(1, 20) if chance.random() < 1 / 3 else None) for n in range(STRESS_REQUESTS)]

@@ -18,6 +18,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from llamachat.client import ChatClient
+from llamachat.client.stream import Request
+from llamachat.core.events import TextDelta
+from llamachat.errors import LlamachatError
 from tests.support import DEADLINE, ServerProcess, llamachat, wait_for
 
 ARTICLE = Path(__file__).parent.parent / "data" / "article_client.py"
@@ -152,9 +156,20 @@ def test_when_serve_is_killed_the_child_leaves_by_itself(
         assert not answers(server.port)
 
 
-def test_a_child_that_dies_is_started_again(env: dict[str, str], tmp_path: Path) -> None:
-    with ServerProcess(env=env, cwd=tmp_path) as server:
-        server.wait_until_ready().child().send_signal(signal.SIGSEGV)
+def test_a_child_that_dies_is_started_again_and_all_its_streams_end(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    with ServerProcess("--parallel", "4", env=env, cwd=tmp_path) as server:
+        clients = [ChatClient(server.wait_until_ready().base_url, "not-needed") for _ in range(4)]
+        ask = Request(({"role": "user", "content": "Write a long story."},), "", {"max_tokens": 999})
+        streams = [client.stream(ask) for client in clients]
+        for stream in streams:
+            next(event for event in stream if isinstance(event, TextDelta))
+        server.child().send_signal(signal.SIGSEGV)
+        for stream, client in zip(streams, clients, strict=True):
+            with pytest.raises(LlamachatError, match="broke off"):
+                list(stream)
+            client.close()
         wait_for(lambda: "The server is back." in server.stderr(), "the restart")
         assert "The server died: killed by SIGSEGV. Restarting it." in server.stderr()
         assert chat(server.base_url, "not-needed") == 200
