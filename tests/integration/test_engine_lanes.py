@@ -105,6 +105,17 @@ def test_a_shared_prefix_is_read_once(tmp_path: Path) -> None:
         assert all(n < 60 for n in read[:-1])
 
 
+def test_what_the_lanes_hold_is_kept_between_two_runs(tmp_path: Path) -> None:
+    options = EngineOptions(parallel=2, cache_dir=str(tmp_path / "kv"))
+    bodies = [question(unique(LONG[:1200], f"talk {n}"), max_tokens=4) for n in range(2)]
+    with running(tmp_path / "log", options, n_ctx=1024) as engine:
+        ask_all(engine, bodies)
+        engine.process.terminate()
+        engine.process.wait(30)
+    with running(tmp_path / "log", options, n_ctx=1024) as engine:
+        assert all(n < 16 for n in tokens_read(engine, bodies))
+
+
 def test_rows_of_a_batch_leave_a_chat_its_cells(lanes: Engine) -> None:
     story = [{"role": "user", "content": unique(LONG[:1500], "story")}]
     reply = lanes.ask("POST", "/v1/chat/completions", question("", messages=story)).text
