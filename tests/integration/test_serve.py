@@ -18,8 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from llamachat.client import ChatClient
-from llamachat.client.stream import Request
+from llamachat.client.stream import ChatClient, Request
 from llamachat.core.events import TextDelta
 from llamachat.errors import LlamachatError
 from tests.support import DEADLINE, ServerProcess, llamachat, wait_for
