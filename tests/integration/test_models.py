@@ -179,7 +179,7 @@ def test_show_tells_what_the_header_has(everywhere: Runner) -> None:
     for line in ("architecture: llama", "quantisation: Q4_1", "tokens: 49,152 (gpt2)", "layers: 30"):
         assert line in out.splitlines()
     assert "chat template: {% for message in messages %}" in out
-    assert "KV cache 189 MB for 4 requests at once" in out
+    assert "KV cache 189 MB (4 at once)" in out
 
 
 def test_a_path_will_do_for_a_name(run: Runner) -> None:
