@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import sqlite3
 import subprocess
@@ -12,6 +13,11 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.browser.conftest import Page, WebProcess
 from tests.support import clean_env
+
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
+)
+"""One red pixel."""
 
 
 def stored(web: WebProcess) -> list[tuple[str, str]]:
@@ -314,6 +320,9 @@ def test_the_ten_uses_once_through(page: Page) -> None:
         page.wait(lambda: text in page.text("article.answer:last-of-type"), name)  # noqa: B023
         page.wait_until_idle()
     picture = page.web.home / "photo.png"
-    picture.write_bytes(b"\x89PNG\r\n\x1a\n")
+    picture.write_bytes(PNG)
     page.one("#composer input[type=file]").send_keys(str(picture))
-    page.wait(lambda: "this model can't see pictures" in page.text(".error"), "that it can't see")
+    page.type("What is on it?")
+    page.one("#send").click()
+    page.wait(lambda: page.all(".question .said img[src^='data:image/png']"), "the picture that was sent")
+    page.wait(lambda: "you saw 1: What is on it?" in page.text("article.answer:last-of-type"), "the answer")

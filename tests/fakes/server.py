@@ -20,6 +20,7 @@ from llamachat.core.presets import INTRODUCE
 
 Play = Iterator[dict[str, Any]]
 _ANY = 10_000
+PICTURES = "you saw"
 HOSTILE = (
     "\x1b]0;owned\x07\x1b]52;c;ZXZpbA==\x07\x1b[2J\x1b[31mred\x1b[0m\x9b31m\rover\x08\x7f\x00 "
     "\u202egnp.exe\u2066x\u2069 end\r\nnext"
@@ -178,6 +179,14 @@ def tokens(body: dict[str, Any]) -> int:
     return sum(8 + len(m["content"]) // 4 for m in body["messages"])
 
 
+def spoken(content: Any) -> str:
+    """The text of a message; with pictures it is asked back how many came."""
+    if isinstance(content, str):
+        return content
+    seen = sum(part["type"] == "image_url" for part in content)
+    return f"{PICTURES} {seen}: " + "".join(part.get("text", "") for part in content)
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     health: ClassVar[dict[str, Any] | None] = None
@@ -219,7 +228,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        asked = next(m["content"] for m in reversed(body["messages"]) if m["role"] == "user")
+        asked = spoken(next(m["content"] for m in reversed(body["messages"]) if m["role"] == "user"))
         try:
             if asked == "garbage":
                 self._chunk("data: {no json\n\n")
@@ -241,6 +250,8 @@ class Handler(BaseHTTPRequestHandler):
             return SCENES[self.introduction]()
         if asked.endswith("break once"):
             return both(" and the rest")() if body.get("continue_final_message") else say("only a part")
+        if asked.startswith(PICTURES):
+            return both(asked)()
         scene = SCENES.get(asked)
         if scene:
             return scene()

@@ -33,8 +33,8 @@ def file(repl: Repl, argument: str) -> None:
         return
     path, first, last = _parse(argument)
     data = read_bytes(path)
-    if pictures.kind_of(data) or pictures.is_webp(data):
-        _attach_picture(repl, path.name, data)
+    if is_picture(data):
+        _tell_picture(repl, path.name, attach_picture(session, path.name, data))
         return
     text = text_of(path, data)
     if first is not None:
@@ -63,18 +63,24 @@ def file(repl: Repl, argument: str) -> None:
     )
 
 
-def _attach_picture(repl: Repl, name: str, data: bytes) -> None:
-    """Let a picture go out with the next message. Raises ServerError if the model can't see it."""
-    session = repl.session
+def is_picture(data: bytes) -> bool:
+    return bool(pictures.kind_of(data)) or pictures.is_webp(data)
+
+
+def attach_picture(session: Session, name: str, data: bytes) -> int:
+    """Let a picture go out with the next message; its tokens. Raises ServerError if the model can't see."""
     session.client.facts().check_vision()
     message = Message("user", "", pictures=(picture_url(data, name),))
-    counter = session.window.counter
     tokens = _fitting(session, name, message)
     session.pictures += message.pictures
+    return tokens
+
+
+def _tell_picture(repl: Repl, name: str, tokens: int) -> None:
     repl.terminal.tell(
         _("{where}: {about}{tokens}, goes out with the next message; /file {detach} detaches it.").format(
             where=name,
-            about="" if counter.exact else _("about "),
+            about="" if repl.session.window.counter.exact else _("about "),
             tokens=counted(tokens, "{} token", "{} tokens"),
             detach=DETACH,
         )

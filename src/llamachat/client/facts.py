@@ -25,6 +25,9 @@ class ServerFacts:
     bundled: bool = False
     vision: bool | None = None
 
+    only_model: str | None = None
+    """The one name that requests may give, at a server that has one model and checks names, as vLLM does."""
+
     def check_vision(self) -> None:
         """Raises ServerError if the server says that its model can't see pictures."""
         if self.vision is False:
@@ -32,9 +35,6 @@ class ServerFacts:
                 _("{model} can't see pictures.").format(model=self.model or _("This model")),
                 _("Start a model that can, with the projector beside it or named by `serve --mmproj FILE`."),
             )
-
-    only_model: str | None = None
-    """The one name that requests may give, at a server that has one model and checks names, as vLLM does."""
 
     def asked(self, named: str) -> str:
         """The model to ask for: `named`, unless that is the default, which such a server refuses."""

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 from llamachat.chat import attachments, turn
@@ -14,6 +15,7 @@ from llamachat.core.conversation import Conversation, Message, Node
 from llamachat.core.events import Event, Progress, Queued, TextDelta, ThinkingDelta
 from llamachat.errors import ConversationBusy, ConversationChanged, LlamachatError, NotFoundError, UsageError
 from llamachat.language import _
+from llamachat.texts import documents
 from llamachat.web.event_log import CHANGED, EventLog
 
 UNWATCHED_SECONDS = 600.0
@@ -60,7 +62,7 @@ class OpenConversation:
                 raise ConversationChanged(
                     _("The conversation has changed meanwhile. Look at it, and send again.")
                 )
-            if action in ("ask", "edit") and not text.strip() and not self.session.attached:
+            if action in ("ask", "edit") and not text.strip() and not self._attached:
                 raise UsageError(_("There is nothing to send."))
             if self._closed:
                 raise NotFoundError(_("This conversation is no longer open."))
@@ -168,6 +170,7 @@ class OpenConversation:
                 session.change(replace(session.settings, sampling=sampling))
             if changes.get("detach"):
                 session.attached.clear()
+                session.pictures.clear()
         self.events.append(CHANGED)
 
     def take_over(self, reference: str) -> None:
@@ -178,10 +181,17 @@ class OpenConversation:
             self.session.resume(reference)
         self.events.append(CHANGED)
 
-    def attach(self, name: str, text: str) -> int:
-        """Let `text` go out with the next message; its tokens. Raises UsageError if it does not fit."""
+    def attach(self, name: str, data: bytes) -> int:
+        """Let a file go out with the next message; its tokens. Raises UsageError if it does not fit."""
         with self._lock:
+            if attachments.is_picture(data):
+                return attachments.attach_picture(self.session, name, data)
+            text = documents.text_of(Path(name), data)
             return attachments.attach(self.session, name, name.rpartition(".")[2], text)
+
+    @property
+    def _attached(self) -> int:
+        return len(self.session.attached) + len(self.session.pictures)
 
     def _measure(self) -> None:
         with self._counting:
@@ -221,7 +231,7 @@ class OpenConversation:
             "running": running is not None,
             "offset": offset,
             "window": session.window.status if measured else "",
-            "attached": len(session.attached),
+            "attached": self._attached,
             "settings": {
                 **session.settings.sampling.given(),
                 "system": conversation.system.content if conversation.system else "",
@@ -278,6 +288,7 @@ def _message_value(message: Message, number: int, *, seen: bool) -> dict[str, An
         "number": number,
         "role": message.role,
         "content": message.content,
+        "pictures": list(message.pictures),
         "pinned": message.pinned,
         "note": message.note,
         "finish_reason": message.cut or None,

@@ -31,11 +31,9 @@ from llamachat.errors import (
     UsageError,
 )
 from llamachat.language import _
-from llamachat.texts import documents
 from llamachat.web.library import Conversations
 from llamachat.web.page_access import Access
 
-PICTURES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".avif", ".heic"}
 RETRY_MILLISECONDS = 500
 """A tab that lost its connection tries again after so long; by itself, Chromium would wait three seconds."""
 STATIC = Path(__file__).parent / "static"
@@ -172,10 +170,7 @@ class Page:
             data = base64.b64decode(str(wanted.get("data") or ""), validate=True)
         except binascii.Error as error:
             raise UsageError(_("{name} did not arrive whole.").format(name=name), _("Try again.")) from error
-        if Path(name).suffix.lower() in PICTURES:
-            raise UsageError(_("{name} is a picture, and this model can't see pictures.").format(name=name))
-        text = documents.text_of(Path(name), data)
-        return {"name": name, "tokens": self._conversations.get(key).attach(name, text)}
+        return {"name": name, "tokens": self._conversations.get(key).attach(name, data)}
 
     async def export(self, request: Request) -> Response:
         key, form = request.path_params["key"], request.query_params.get("format", "markdown")

@@ -442,7 +442,8 @@ const editor = (message) => html`<form class="editor" @submit=${(event) => {
   }}>${words.cancel}</button><button class="primary">${words.send}</button></div></form>`;
 
 const question = (message, last) => html`<article class="question ${message.seen ? "" : "outside"}" aria-label=${words.you}>
-  ${state.editing?.id === message.id ? editor(message) : html`<div class="said">${message.content}</div>`}
+  ${state.editing?.id === message.id ? editor(message) : html`<div class="said">${(message.pictures ?? []).map((url) =>
+    html`<img src=${url} alt=${words.picture}>`)}${message.content}</div>`}
   <footer>${pages(message)}${message.seen ? nothing : html`<small>${words.outside}</small>`}
     ${icon("edit", words.edit, () => edit(message), { disabled: state.running })}
     ${last ? icon("undo", words.undo, () => adjust({ undo: true }), { disabled: state.running }) : nothing}

@@ -9,7 +9,7 @@ const en = {
   stopped: "stopped", length: "cut off at max_tokens", error: "cut off by an error", outside: "outside the context window", branch: "Version",
   previous: "Previous version", next: "Next version", reading: "Reading the prompt", waiting: "Waiting behind", others: "other requests", other: "other request", lost: "The connection is lost. Trying again …",
   gone: "llamachat does not answer. Is `llamachat web` still running?", signedOut: "This address needs its key. Open the address that `llamachat web` printed.",
-  templates: "Templates", attach: "Attach a file", lines: "lines pasted", unfold: "Show", nothing: "Nothing found.", empty: "Ask anything.", window: "Context window", tokens: "tokens", perSecond: "tokens/s",
+  templates: "Templates", attach: "Attach a file", picture: "Picture", lines: "lines pasted", unfold: "Show", nothing: "Nothing found.", empty: "Ask anything.", window: "Context window", tokens: "tokens", perSecond: "tokens/s",
   default: "default", untitled: "New conversation", answerDone: "The answer is complete.", toEnd: "Jump to the end", shortcuts: "Ctrl-K search · Ctrl-Shift-O new chat · Esc stop",
   dropHere: "Drop files to attach them", done: "done", open: "to do",
 };
@@ -23,7 +23,7 @@ const zh = {
   stopped: "已停止", length: "已达到 max_tokens 上限", error: "因出错中断", outside: "已移出上下文窗口", branch: "版本",
   previous: "上一个版本", next: "下一个版本", reading: "正在读取提示词", waiting: "排队中，前面还有", others: "个请求", other: "个请求", lost: "连接已断开，正在重试……",
   gone: "llamachat 没有响应。`llamachat web` 还在运行吗？", signedOut: "这个地址需要密钥。请打开 `llamachat web` 启动时显示的地址。",
-  templates: "模板", attach: "添加文件", lines: "行粘贴内容", unfold: "展开", nothing: "没有找到匹配的对话。", empty: "有什么想问的？", window: "上下文窗口", tokens: "token", perSecond: "token/秒",
+  templates: "模板", attach: "添加文件", picture: "图片", lines: "行粘贴内容", unfold: "展开", nothing: "没有找到匹配的对话。", empty: "有什么想问的？", window: "上下文窗口", tokens: "token", perSecond: "token/秒",
   default: "默认", untitled: "新对话", answerDone: "回答完毕。", toEnd: "跳到末尾", shortcuts: "Ctrl-K 搜索 · Ctrl-Shift-O 新对话 · Esc 停止",
   dropHere: "松开鼠标即可添加文件", done: "已完成", open: "未完成",
 };
