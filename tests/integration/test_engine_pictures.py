@@ -72,20 +72,34 @@ def ask(server: ServerProcess, *messages: Any, **more: Any) -> dict[str, Any]:
     return dict(reply)
 
 
+def streamed(server: ServerProcess, *messages: Any) -> tuple[dict[str, str], dict[str, Any]]:
+    """The answer as a message, and its usage: what came from the cache is told in streams only."""
+    body = {"messages": messages, "max_tokens": 8, "temperature": 0, "seed": 1, "stream": True}
+    request = Request(
+        server.base_url + "/chat/completions",
+        json.dumps(body | {"stream_options": {"include_usage": True}}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urlopen(request, timeout=DEADLINE) as response:
+        events = [json.loads(line[6:]) for line in response if line.startswith(b"data: {")]
+    choices = [choice for event in events for choice in event["choices"]]
+    text = "".join(choice["delta"].get("content") or "" for choice in choices)
+    return {"role": "assistant", "content": text}, events[-1]["usage"]
+
+
 def test_a_picture_is_counted_read_once_and_told_apart(sees: ServerProcess) -> None:
     assert "sees pictures" in sees.stdout()
     assert "One request at a time: pictures" in sees.stderr()
-    first, other, again = (ask(sees, message(url(p)), seed=1) for p in (RED, BLUE, RED))
+    first, other, again = (streamed(sees, message(url(p))) for p in (RED, BLUE, RED))
     counted = post(sees, "/extras/chat/tokenize/count", messages=[message(url(RED))])[1]["count"]
     plain = post(sees, "/extras/chat/tokenize/count", messages=[{"role": "user", "content": "\nWhat is it?"}])
-    assert counted == first["usage"]["prompt_tokens"] == plain[1]["count"] + tiny_projector.TOKENS
-    text = [reply["choices"][0]["message"] for reply in (first, other, again)]
-    assert text[0] == text[2]
-    cached = [r["usage"]["prompt_tokens_details"]["cached_tokens"] for r in (other, again)]
+    assert counted == first[1]["prompt_tokens"] == plain[1]["count"] + tiny_projector.TOKENS
+    assert first[0] == again[0]
+    cached = [usage["prompt_tokens_details"]["cached_tokens"] for _, usage in (other, again)]
     assert max(cached) < counted - tiny_projector.TOKENS
     # The conversation goes on: the picture is in the cache.
-    more = ask(sees, message(url(RED)), text[2], {"role": "user", "content": "Sure?"})
-    assert more["usage"]["prompt_tokens_details"]["cached_tokens"] >= counted
+    _, usage = streamed(sees, message(url(RED)), again[0], {"role": "user", "content": "Sure?"})
+    assert usage["prompt_tokens_details"]["cached_tokens"] >= counted
 
 
 def test_an_answer_about_a_picture_is_held_to_a_schema_and_text_stays_text(sees: ServerProcess) -> None:
@@ -122,11 +136,11 @@ def test_a_chat_attaches_a_picture_and_keeps_it(sees: ServerProcess, home: Path,
 
     done = chat(lines="/file red.png\nWhat is it?\n")
     assert done.returncode == 0, done.stderr
-    exported = llamachat("history", "export", "--format", "jsonl", env=env, cwd=tmp_path)
+    exported = llamachat("history", "export", "1", "--format", "jsonl", env=env, cwd=tmp_path)
     (line,) = exported.stdout.splitlines()
     question = next(m for m in json.loads(line)["messages"] if m["role"] == "user")
     assert question == message(url(RED))
-    again = chat("--continue", lines="Sure?\n")
+    again = chat("--resume", "1", lines="Sure?\n")
     assert again.returncode == 0, again.stderr
 
 

@@ -27,6 +27,7 @@ def test_health_tells_what_runs(engine: Engine) -> None:
     assert said.pop("others_busy") >= 0
     assert said == {
         "threads_max": 2,
+        "vision": False,
         "status": "ok",
         "state": "ready",
         "model": "small",

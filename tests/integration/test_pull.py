@@ -180,7 +180,7 @@ def test_offline_means_offline(hub: HubProcess, runner: Runner) -> None:
 def test_a_list_shows_sizes_memory_and_fit_and_fetches_no_model(hub: HubProcess, runner: Runner) -> None:
     status, out, _ = runner.run("--list", REPO)
     assert status == 0
-    assert "98 MB + 47 MB + 104 MB" in out and "comfortably" in out and "Q4_1 *" in out
+    assert "98 MB + 189 MB + 104 MB" in out and "comfortably" in out and "Q4_1 *" in out
     assert not runner.folder.exists()
 
 

@@ -51,7 +51,10 @@ def test_the_file_lies_in_the_users_config_folder(env: dict[str, str], tmp_path:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("[serve]\nprot = 1\n", "[serve] has no option 'prot'; the options are model, host, port"),
+        (
+            "[serve]\nprot = 1\n",
+            "[serve] has no option 'prot'; the options are model, embeddings, mmproj, host, port",
+        ),
         ('[serve]\nport = "x"\n', "serve.port: 'x'"),
         ("serve = 1\n", "[serve] must be a table"),
         ("<html>", "can't be read"),

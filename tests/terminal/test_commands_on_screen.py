@@ -147,8 +147,8 @@ def test_a_file_goes_out_with_the_next_message(chat: Open, tmp_path: Path) -> No
     path.write_text("one\ntwo\nthree\nfour\n")
     chinese = tmp_path / "gb.txt"
     chinese.write_bytes("中文内容".encode("gb18030"))
-    binary = tmp_path / "picture.png"
-    binary.write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0")
+    binary = tmp_path / "binary.dat"
+    binary.write_bytes(b"\x7fELF\0\0\0\xff")
     one = chat(columns=200, rows=60)
     one.ask(f"/file {path}:2-3")
     one.see("notes.txt, lines 2 to 3: 9 characters")

@@ -47,7 +47,12 @@ def say(text: str) -> None:
 
         write_wrapped(Screen(sys.stderr, color=False), text)
     else:
-        print(text, file=sys.stderr, flush=True)  # noqa: T201
+        say_line(text)
+
+
+def say_line(text: str) -> None:
+    """Print a remark as it is, in columns for example."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def report(error: LlamachatError | str) -> None:

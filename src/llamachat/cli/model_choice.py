@@ -42,7 +42,7 @@ def introduce(model: LocalModel) -> None:
 
 def _ask(models: Sequence[LocalModel]) -> LocalModel:
     for number, model in enumerate(models, 1):
-        console.say(f"{number}  {model.name}  {size(model.size)}  {model.path.parent}")
+        console.say_line(f"{number}  {model.name}  {size(model.size)}  {model.path.parent}")
     answer = console.prompt(_("Which model? [1-{count}]").format(count=len(models))).strip()
     if answer.isdecimal() and 1 <= int(answer) <= len(models):
         return models[int(answer) - 1]
