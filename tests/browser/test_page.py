@@ -84,9 +84,10 @@ def test_a_reload_in_an_answer_loses_nothing_and_stop_keeps_what_came(page: Page
     page.wait_until_idle()
 
 
-def talk(web: WebProcess, text: str) -> str:
-    """What a chat in a terminal, on the last conversation, says to `text`."""
-    command = [sys.executable, "-m", "llamachat", "chat", "--base-url", web.base_url, "--continue"]
+def talk(page: Page, text: str) -> str:
+    """What a chat in a terminal, on the page's conversation, says to `text`."""
+    web, key = page.web, page.driver.current_url.rsplit("/", 1)[1]
+    command = [sys.executable, "-m", "llamachat", "chat", "--base-url", web.base_url, "--resume", key]
     done = subprocess.run(
         command, input=f"{text}\n", text=True, capture_output=True, env=clean_env(web.home), check=False
     )
@@ -108,12 +109,12 @@ def test_two_tabs_and_a_terminal_share_a_conversation(page: Page) -> None:
         page.wait(lambda: "word3" in page.text("#live"), "some words")
         page.driver.switch_to.window(second)
         page.wait(lambda: "word3" in page.text("#live"), "the same words")
-        assert "you said 15: from a terminal" in talk(page.web, "from a terminal")
+        assert "you said 15: from a terminal" in talk(page, "from a terminal")
         page.one("#stop").click()
         page.wait_until_idle()
         # Two questions at one place are two versions of it.
         page.wait(lambda: "/2" in page.text("article.question .pages"), "both versions")
-        assert "you said 9: once more" in talk(page.web, "once more")
+        assert "you said 9: once more" in talk(page, "once more")
         for tab in (second, first):
             page.driver.switch_to.window(tab)
             page.wait(
