@@ -109,10 +109,14 @@ def test_two_tabs_and_a_terminal_share_a_conversation(page: Page) -> None:
         page.wait(lambda: "word3" in page.text("#live"), "some words")
         page.driver.switch_to.window(second)
         page.wait(lambda: "word3" in page.text("#live"), "the same words")
+        page.one("#stop").click()
+        page.wait_until_idle()
+        # Two questions at one place are two versions of it. A part of an answer would be another place.
+        page.say("silent")
+        page.wait(lambda: ("user", "silent") in stored(page.web), "the question in the transcripts")
         assert "you said 15: from a terminal" in talk(page, "from a terminal")
         page.one("#stop").click()
         page.wait_until_idle()
-        # Two questions at one place are two versions of it.
         page.wait(lambda: "/2" in page.text("article.question .pages"), "both versions")
         assert "you said 9: once more" in talk(page, "once more")
         for tab in (second, first):
@@ -124,6 +128,8 @@ def test_two_tabs_and_a_terminal_share_a_conversation(page: Page) -> None:
         said = [content for _, content in stored(page.web)]
         assert {"first", "endless", "from a terminal", "once more"} <= set(said)
         # Deleted in one tab, it is left in the other, and what was typed there stays.
+        assert page.one("#message").get_attribute("value") == "silent"  # it got no answer, and came back
+        page.one("#message").clear()
         page.type("a draft")
         page.driver.switch_to.window(second)
         page.run(
