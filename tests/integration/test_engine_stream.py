@@ -219,8 +219,10 @@ def test_a_client_that_looks_for_a_choice_in_each_chunk_can_wait(
     first = engine.open_stream(question("Count to one hundred.", max_tokens=60))
     next(iter(first))
     messages: Any = [{"role": "user", "content": "Hi."}]
-    chat = client.chat.completions.create(model="any", messages=messages, max_tokens=4, stream=True)
-    text = client.completions.create(model="any", prompt="Hi.", max_tokens=4, stream=True)
+    chat = client.chat.completions.create(
+        model="any", messages=messages, max_tokens=4, temperature=0, stream=True
+    )
+    text = client.completions.create(model="any", prompt="Hi.", max_tokens=4, temperature=0, stream=True)
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chat)
     assert "".join(chunk.choices[0].text for chunk in text)
     list(first)
