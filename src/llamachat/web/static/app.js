@@ -17,6 +17,7 @@ const state = {
 };
 let leave = () => {};
 let followEnd = true;
+let lastTop = 0;
 let drafts = {};
 
 const $ = (selector) => document.querySelector(selector);
@@ -112,7 +113,7 @@ async function reload() {
     history.replaceState(null, "", `/c/${encodeURIComponent(said.key)}`);
   }
   draw();
-  if (followEnd) toEnd();
+  follow();
 }
 
 /** What was not sent yet of a conversation that is gone is kept for a new one. */
@@ -344,7 +345,15 @@ function scroller() {
 
 function toEnd() {
   const element = scroller();
-  if (element) element.scrollTop = element.scrollHeight;
+  if (!element) return;
+  element.scrollTop = element.scrollHeight;
+  lastTop = element.scrollTop;
+}
+
+/** To the end, unless somebody has scrolled up: the event that says so may not have come yet. */
+function follow() {
+  if (followEnd && scroller()?.scrollTop < lastTop) onScroll();
+  if (followEnd) toEnd();
 }
 
 function onScroll() {
@@ -602,7 +611,7 @@ function draw() {
     drawing = false;
     render(page(), document.body);
     document.title = state.conversation?.title ? `${state.conversation.title} · llamachat` : "llamachat";
-    if (followEnd) toEnd();
+    follow();
   });
 }
 
@@ -645,7 +654,7 @@ addEventListener("click", (event) => {
   }
 });
 let dragging = 0;
-addEventListener("drawn", () => followEnd && toEnd());
+addEventListener("drawn", follow);
 addEventListener("dragover", (event) => {
   event.preventDefault();
   clearTimeout(dragging);
