@@ -27,14 +27,14 @@ FAR_TOO_LARGE = 16
 def file(repl: Repl, argument: str) -> None:
     session = repl.session
     if argument == DETACH:
-        session.attached.clear()
-        session.pictures.clear()
+        session.detach()
         repl.terminal.tell(_("Nothing is attached now."))
         return
     path, first, last = _parse(argument)
     data = read_bytes(path)
-    if is_picture(data):
-        _tell_picture(repl, path.name, attach_picture(session, path.name, data))
+    if pictures.is_picture(data):
+        tokens = attach_picture(session, path.name, data)
+        _tell_attached(repl, path.name, _tokens(session, tokens))
         return
     text = text_of(path, data)
     if first is not None:
@@ -50,21 +50,23 @@ def file(repl: Repl, argument: str) -> None:
         )
     )
     tokens = attach(session, where, path.suffix.removeprefix("."), text)
-    about = "" if session.window.counter.exact else _("about ")
-    size = _("{characters}, {about}{tokens}").format(
-        characters=counted(len(text), "{} character", "{} characters"),
-        about=about,
-        tokens=counted(tokens, "{} token", "{} tokens"),
+    size = _("{characters}, {tokens}").format(
+        characters=counted(len(text), "{} character", "{} characters"), tokens=_tokens(session, tokens)
     )
+    _tell_attached(repl, where, size)
+
+
+def _tokens(session: Session, tokens: int) -> str:
+    about = "" if session.window.counter.exact else _("about ")
+    return about + counted(tokens, "{} token", "{} tokens")
+
+
+def _tell_attached(repl: Repl, where: str, size: str) -> None:
     repl.terminal.tell(
         _("{where}: {size}, goes out with the next message; /file {detach} detaches it.").format(
             where=where, size=size, detach=DETACH
         )
     )
-
-
-def is_picture(data: bytes) -> bool:
-    return bool(pictures.kind_of(data)) or pictures.is_webp(data)
 
 
 def attach_picture(session: Session, name: str, data: bytes) -> int:
@@ -74,17 +76,6 @@ def attach_picture(session: Session, name: str, data: bytes) -> int:
     tokens = _fitting(session, name, message)
     session.pictures += message.pictures
     return tokens
-
-
-def _tell_picture(repl: Repl, name: str, tokens: int) -> None:
-    repl.terminal.tell(
-        _("{where}: {about}{tokens}, goes out with the next message; /file {detach} detaches it.").format(
-            where=name,
-            about="" if repl.session.window.counter.exact else _("about "),
-            tokens=counted(tokens, "{} token", "{} tokens"),
-            detach=DETACH,
-        )
-    )
 
 
 def attach(session: Session, where: str, language: str, text: str) -> int:
@@ -99,7 +90,8 @@ def _fitting(session: Session, where: str, message: Message) -> int:
     """The tokens of `message`. UsageError if the window has no room for it and what is attached already."""
     counter = session.window.counter
     limit = session.window.n_ctx - LEAST_ANSWER
-    limit -= sum(counter.message(Message("user", attached)) for attached in session.attached)
+    limit -= sum(counter.message(Message("user", text)) for text in session.attached)
+    limit -= sum(counter.message(Message("user", "", pictures=(url,))) for url in session.pictures)
     about = EstimatingCounter().message(message)
     # A server takes long to count what is far too large anyway.
     sure = about < FAR_TOO_LARGE * session.window.n_ctx
@@ -111,7 +103,7 @@ def _fitting(session: Session, where: str, message: Message) -> int:
         if sure and counter.exact
         else _("about {tokens} tokens").format(tokens=tokens)
     )
-    rest = _(" more") if session.attached else ""
+    rest = _(" more") if session.attachments else ""
     raise UsageError(
         _("{where} has {size}, and the window takes {room}{rest}.").format(
             where=where, size=size, room=max(0, limit), rest=rest

@@ -57,8 +57,8 @@ class Settings:
 
 @dataclass(slots=True)
 class Session:
-    """`facts` is what the server said of itself last, `attached` and `pictures`
-    (`data:` URLs) go out with the next message.
+    """`facts` is what the server said of itself last, `attached` (texts) and `pictures` (`data:` URLs) go out
+    with the next message.
 
     `cut` is the node of an answer that broke off: it is in no turn, and can be continued. `id` names the
     conversation to servers, so that all of its requests can go to the one that knows it. `on_top` has
@@ -180,6 +180,15 @@ class Session:
         self.change(replace(self.settings, lang=lang))
         if message and message.content == before:
             self.set_system(presets.SYSTEM[lang])
+
+    @property
+    def attachments(self) -> int:
+        """How many files go out with the next message."""
+        return len(self.attached) + len(self.pictures)
+
+    def detach(self) -> None:
+        self.attached.clear()
+        self.pictures.clear()
 
     def put_on_top(self, on_top: bool) -> None:
         self.on_top = on_top

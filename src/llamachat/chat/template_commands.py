@@ -47,7 +47,7 @@ def use(repl: Repl, argument: str) -> None:
     name, params, text = _parse(argument)
     session = repl.session
     words = words_of(name, params, session.settings.lang, repl.templates)
-    if text or ((session.attached or session.pictures) and not words.wants_question):
+    if text or (session.attachments and not words.wants_question):
         repl.ask(text, words.with_system_in_prompt())
         return
     before = repl.in_use.before if repl.in_use else session.settings.system

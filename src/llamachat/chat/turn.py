@@ -109,8 +109,7 @@ def ask(
     # A summary stays, whatever becomes of the question.
     session.conversation = prepared.conversation.without_last()
     reply = _answer(session, face, prepared, title=text if titled else "")
-    session.attached.clear()
-    session.pictures.clear()
+    session.detach()
     return reply
 
 

@@ -52,16 +52,13 @@ def fetch(base_url: str, api_key: str) -> ServerFacts:
             _("Try --wait 60."),
         )
     if status == 200 and said is None:  # vLLM: /health is empty
-        return _read_list(http.call(base_url, api_key, "/v1/models")[1])
+        return _of_the_only(_listed(base_url, api_key))
     return _read(said)
 
 
 def models(base_url: str, api_key: str) -> tuple[str, ...]:
     """The models that the server has; empty if it does not say."""
-    status, said = http.call(base_url, api_key, "/v1/models")
-    rows = said.get("data") if status == 200 and isinstance(said, Mapping) else None
-    names = (row.get("id") for row in rows if isinstance(row, Mapping)) if isinstance(rows, list) else ()
-    return tuple(name for name in names if isinstance(name, str))
+    return tuple(row["id"] for row in _listed(base_url, api_key))
 
 
 def wait(
@@ -99,13 +96,21 @@ def _read(said: Any) -> ServerFacts:
     )
 
 
-def _read_list(said: Any) -> ServerFacts:
-    """Of OpenAI's list of models, with vLLM's `max_model_len`."""
-    models = said.get("data") if isinstance(said, Mapping) else None
-    match models:
-        case [{"id": str(name), **more}]:
-            return ServerFacts(one_line(name, 80), _positive(more.get("max_model_len")), only_model=name)
-    return ServerFacts()
+def _listed(base_url: str, api_key: str) -> list[Mapping[str, Any]]:
+    """The rows of OpenAI's list of models, each with its `id`."""
+    status, said = http.call(base_url, api_key, "/v1/models")
+    rows = said.get("data") if status == 200 and isinstance(said, Mapping) else None
+    if not isinstance(rows, list):
+        return []
+    return [row for row in rows if isinstance(row, Mapping) and isinstance(row.get("id"), str)]
+
+
+def _of_the_only(rows: list[Mapping[str, Any]]) -> ServerFacts:
+    """`max_model_len` is vLLM's. A server of several models says nothing of one."""
+    if len(rows) != 1:
+        return ServerFacts()
+    name = rows[0]["id"]
+    return ServerFacts(one_line(name, 80), _positive(rows[0].get("max_model_len")), only_model=name)
 
 
 def _positive(value: Any) -> int | None:

@@ -26,6 +26,11 @@ def is_webp(data: bytes) -> bool:
     return data[:4] == b"RIFF" and data[8:12] == b"WEBP"
 
 
+def is_picture(data: bytes) -> bool:
+    """Also one that llama.cpp can't read, which is refused by name."""
+    return kind_of(data) is not None or is_webp(data)
+
+
 def to_url(data: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 

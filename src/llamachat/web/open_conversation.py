@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from llamachat.chat import attachments, turn
 from llamachat.chat.session import Session
+from llamachat.core import pictures
 from llamachat.core.conversation import Conversation, Message, Node
 from llamachat.core.events import Event, Progress, Queued, TextDelta, ThinkingDelta
 from llamachat.errors import ConversationBusy, ConversationChanged, LlamachatError, NotFoundError, UsageError
@@ -62,7 +63,7 @@ class OpenConversation:
                 raise ConversationChanged(
                     _("The conversation has changed meanwhile. Look at it, and send again.")
                 )
-            if action in ("ask", "edit") and not text.strip() and not self._attached:
+            if action in ("ask", "edit") and not text.strip() and not self.session.attachments:
                 raise UsageError(_("There is nothing to send."))
             if self._closed:
                 raise NotFoundError(_("This conversation is no longer open."))
@@ -169,8 +170,7 @@ class OpenConversation:
                 sampling = session.settings.sampling.with_value(name, str(value))
                 session.change(replace(session.settings, sampling=sampling))
             if changes.get("detach"):
-                session.attached.clear()
-                session.pictures.clear()
+                session.detach()
         self.events.append(CHANGED)
 
     def take_over(self, reference: str) -> None:
@@ -184,14 +184,10 @@ class OpenConversation:
     def attach(self, name: str, data: bytes) -> int:
         """Let a file go out with the next message; its tokens. Raises UsageError if it does not fit."""
         with self._lock:
-            if attachments.is_picture(data):
+            if pictures.is_picture(data):
                 return attachments.attach_picture(self.session, name, data)
             text = documents.text_of(Path(name), data)
             return attachments.attach(self.session, name, name.rpartition(".")[2], text)
-
-    @property
-    def _attached(self) -> int:
-        return len(self.session.attached) + len(self.session.pictures)
 
     def _measure(self) -> None:
         with self._counting:
@@ -231,7 +227,7 @@ class OpenConversation:
             "running": running is not None,
             "offset": offset,
             "window": session.window.status if measured else "",
-            "attached": self._attached,
+            "attached": session.attachments,
             "settings": {
                 **session.settings.sampling.given(),
                 "system": conversation.system.content if conversation.system else "",
