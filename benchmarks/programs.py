@@ -60,7 +60,7 @@ def questions(count: int) -> list[str]:
 
 
 def rows(arguments: argparse.Namespace) -> None:
-    for tokens in (1, 40):
+    for tokens in arguments.tokens:
         with ExitStack() as stack:
             home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="llamachat-benchmark-")))
             server = stack.enter_context(running(serve(arguments.lanes, home), small_model(), home))
@@ -147,6 +147,7 @@ def kills(arguments: argparse.Namespace) -> None:
             [sys.executable, "-m", "tests.fakes.recorder", str(home / "asked"), "--pause", "0.15"],
             cwd=ROOT,
             stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             text=True,
         )
         stack.callback(recorder.kill)
@@ -307,6 +308,7 @@ def main() -> None:
     )
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--rows", type=int, default=500)
+    parser.add_argument("--tokens", type=int, nargs="+", default=[1, 40], help="of an answer")
     parser.add_argument("--loop-rows", type=int, default=40, help="rows that `llm` is asked, one by one")
     parser.add_argument("--lanes", type=int, default=8)
     parser.add_argument("--kills", type=int, default=50)
