@@ -38,7 +38,7 @@ from llamachat.terminal.plain import PlainTerminal, use_utf8
 
 def command_hints(folder: Path) -> tuple[CommandHint, ...]:
     """What Tab completes; `folder` has the user's templates."""
-    names = tuple(sorted({named.name for named in available(folder)}))
+    names = tuple(named.name for named in available(folder))
     more = {"t": names}
     return tuple(
         CommandHint(c.name, c.arguments, _(c.summary), (*more.get(c.name, ()), *c.values)) for c in COMMANDS

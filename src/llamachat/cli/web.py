@@ -100,20 +100,19 @@ def page_served(settings: WebSettings) -> Iterator[None]:
 
 
 def _templates(lang: Lang) -> list[PageTemplate]:
-    """The prompts to begin with, the user's own before ours; one that can't be read is left out."""
+    """The prompts to begin with; one that can't be read is left out."""
     from llamachat.web.page_app import PageTemplate
 
-    every = {named.name: named for named in reversed(templates.available(paths.templates_folder()))}
     found = []
-    for name in sorted(every):
+    for named in templates.available(paths.templates_folder()):
         with suppress(UsageError):
-            template = every[name].template
+            template = named.template
             words = template.words(lang)
             given = {n: f"[{n}]" for n in words.parameters if n not in template.params}
             composed = templates.compose(words, template.params, given).with_system_in_prompt()
             text = composed.ask(f"{{{templates.INPUT}}}", "")
             if not template.picture:
-                found.append(PageTemplate(name, _EXAMPLE.sub("", words.about), text))
+                found.append(PageTemplate(named.name, _EXAMPLE.sub("", words.about), text))
     return found
 
 

@@ -105,29 +105,29 @@ def find(name: str, folder: Path) -> Template:
     path = Path(name).expanduser()
     if path.suffix == ".toml" and path.is_file():
         return _load(path.read_bytes(), str(path))
-    every = {named.name: named for named in reversed(available(folder))}
+    every = {named.name: named for named in available(folder)}
     if name not in every:
         raise UsageError(
             _("There is no template {name!r}.").format(name=name),
-            _("There are: {names}.").format(names=", ".join(sorted(every))),
+            _("There are: {names}.").format(names=", ".join(every)),
         )
     return every[name].template
 
 
 def available(folder: Path) -> Sequence[Named]:
-    """All templates, those in the user's `folder` first: they win."""
+    """All templates, sorted by name; one in the user's `folder` replaces ours of the same name."""
     from importlib import resources  # slow, and most questions need no template
 
-    users = sorted(folder.glob("*.toml")) if folder.is_dir() else []
-    ours = sorted((resources.files("llamachat.programs") / "templates").iterdir(), key=lambda r: r.name)
-    files = [*users, *(r for r in ours if r.name.endswith(".toml"))]
-    return [Named(f.name.removesuffix(".toml"), str(f), f.read_bytes()) for f in files]
+    ours = (resources.files("llamachat.programs") / "templates").iterdir()
+    users = folder.glob("*.toml") if folder.is_dir() else ()
+    every = (*(f for f in ours if f.name.endswith(".toml")), *users)
+    files = {f.name.removesuffix(".toml"): f for f in every}
+    return [Named(name, str(f), f.read_bytes()) for name, f in sorted(files.items())]
 
 
 def abouts(folder: Path, lang: Lang) -> list[tuple[str, str]]:
-    """The name of every template and what it is for, or what is wrong with it; sorted."""
-    named = {named.name: named for named in reversed(available(folder))}
-    return [(name, named[name].about(lang)) for name in sorted(named)]
+    """The name of every template and what it is for, or what is wrong with it."""
+    return [(named.name, named.about(lang)) for named in available(folder)]
 
 
 def compose(words: Words, params: Mapping[str, str], given: Mapping[str, str]) -> Words:
