@@ -15,6 +15,7 @@ from typing import Any
 from llamachat import paths
 from llamachat.cli import console, programs
 from llamachat.client.completions import fetch
+from llamachat.core import pictures
 from llamachat.core.conversation import Conversation, Message
 from llamachat.core.events import Done, Event, Progress, Queued, TextDelta
 from llamachat.errors import AnswerCut, ExitStatus, UsageError
@@ -164,9 +165,9 @@ def _picture(name: str) -> str:
     if name == "-":
         return documents.picture_url(sys.stdin.buffer.read(), "stdin")
     if name.startswith(("http://", "https://")):
-        return documents.picture_url(fetch(name, documents.MOST_PICTURE_BYTES), name)
+        return documents.picture_url(fetch(name, pictures.MOST_BYTES), name)
     path = Path(name).expanduser()
-    return documents.picture_url(documents.read_bytes(path, documents.MOST_PICTURE_BYTES), str(path))
+    return documents.picture_url(documents.read_bytes(path, pictures.MOST_BYTES), str(path))
 
 
 class _View:

@@ -128,15 +128,8 @@ def cgroup_files(text: str | None = None) -> list[Path]:
 
 def memory_limit(files: Iterable[Path]) -> int:
     """The smallest limit in bytes that these cgroup files set, 0 without one."""
-    limits = []
-    for file in files:
-        try:
-            text = file.read_text().strip()
-        except OSError:
-            continue
-        if text.isdigit() and int(text) < 1 << 60:
-            limits.append(int(text))
-    return min(limits, default=0)
+    said = map(_said, files)
+    return min((int(text) for text in said if text.isdigit() and int(text) < 1 << 60), default=0)
 
 
 def has_avx2() -> bool:

@@ -14,7 +14,6 @@ from llamachat.language import _, reason
 from llamachat.texts import encodings
 
 MOST_BYTES = 64 * 2**20
-MOST_PICTURE_BYTES = pictures.MOST_BYTES
 
 
 def read_text(path: Path) -> str:
@@ -51,9 +50,9 @@ def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
 
 def picture_url(data: bytes, name: str) -> str:
     """A picture as a `data:` URL. Raises UsageError if the bytes are not a picture that models take."""
-    if len(data) > MOST_PICTURE_BYTES:
+    if len(data) > pictures.MOST_BYTES:
         raise UsageError(
-            _("{name} is larger than {most} MiB.").format(name=name, most=MOST_PICTURE_BYTES // 2**20),
+            _("{name} is larger than {most} MiB.").format(name=name, most=pictures.MOST_BYTES // 2**20),
             _("Make it smaller."),
         )
     kind = pictures.kind_of(data)
