@@ -171,9 +171,14 @@ def _embeddings_model(settings: ServeSettings) -> EmbeddingsModel | None:
         )
     model = local_models.resolve(settings.embeddings, local_models.places(settings.folder))
     header = local_models.check(model)
-    n_ctx = min(command.round_n_ctx(settings.n_ctx), header.n_ctx_train or EMBEDDINGS_N_CTX)
+    n_ctx = _longest_input(settings, header)
     need = estimate.estimate(header, n_ctx, n_ubatch=n_ctx)
     return EmbeddingsModel(model, n_ctx, need)
+
+
+def _longest_input(settings: ServeSettings, header: GGUFHeader) -> int:
+    """In tokens; most models of embeddings have no positions behind those that they were trained for."""
+    return min(command.round_n_ctx(settings.n_ctx), header.n_ctx_train or EMBEDDINGS_N_CTX)
 
 
 def _projector(settings: ServeSettings, model: local_models.LocalModel) -> Path | None:
@@ -193,17 +198,15 @@ def _options(
     layers = settings.n_gpu_layers
     if layers is None:
         layers = -1 if backends.gpu_backends() else 0
-    n_ctx = command.round_n_ctx(settings.n_ctx)
-    if header.makes_embeddings:  # most have no positions behind those that they were trained for
-        n_ctx = min(n_ctx, header.n_ctx_train or EMBEDDINGS_N_CTX)
+    embeds = header.makes_embeddings
     return command.ServerOptions(
         model=model.path,
         host=settings.host,
         port=port,
-        n_ctx=n_ctx,
+        n_ctx=_longest_input(settings, header) if embeds else command.round_n_ctx(settings.n_ctx),
         n_threads=settings.n_threads or hardware.physical_cores(),
         n_gpu_layers=layers,
-        embedding=header.makes_embeddings,
+        embedding=embeds,
         extra=tuple(extra),
     )
 
