@@ -164,7 +164,7 @@ def _dry_run(asker: Asker, tasks: Sequence[Task], parallel: int) -> int:
 def _run(batch: Batch, tasks: Sequence[Task], kept: Kept, retry_errors: bool) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    done = sum(task.key in kept.answers for task in tasks)
+    done = _answered(tasks, kept)
     if done and sys.stderr.isatty():
         console.say(_("{done} of {total} rows are already answered.").format(done=done, total=len(tasks)))
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
@@ -176,8 +176,12 @@ def _run(batch: Batch, tasks: Sequence[Task], kept: Kept, retry_errors: bool) ->
             progress.update(row, advance=1, rate=_("{rate:.0f} rows/min").format(rate=rate))
 
 
+def _answered(tasks: Sequence[Task], kept: Kept) -> int:
+    return sum(task.key in kept.answers for task in tasks)
+
+
 def _tell_stopped(tasks: Sequence[Task], kept: Kept) -> None:
-    answered = sum(task.key in kept.answers for task in tasks)
+    answered = _answered(tasks, kept)
     console.report(
         _(
             "Stopped: {answered} of {total} rows are answered; the same command goes on with the others."

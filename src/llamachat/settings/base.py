@@ -170,9 +170,13 @@ def _add_option(parser: argparse.ArgumentParser, name: str, field: FieldInfo) ->
     parser.add_argument(kebab, *map(str, flags), dest=name, **arguments)
 
 
-def _flag(name: str) -> str:
-    """A field that ends in `_`, because pydantic has its name already, is a flag without it."""
-    return f"--{name.rstrip('_').replace('_', '-')}"
+def _option_name(field: str) -> str:
+    """A field that ends in `_`, because pydantic has its name already, is an option without it."""
+    return field.rstrip("_")
+
+
+def _flag(field: str) -> str:
+    return f"--{_option_name(field).replace('_', '-')}"
 
 
 def _plain_type(annotation: Any) -> Any:
@@ -188,7 +192,7 @@ def _other_variables(fields: Mapping[str, FieldInfo]) -> dict[str, Any]:
     """`LLAMACHAT_NO_STORE=1` means the same as `--no-store`; former names are read, and those without `_`."""
     found: dict[str, Any] = {}
     for name, field in fields.items():
-        for spelling in filter(None, (_formerly(field), name.rstrip("_"), name)):
+        for spelling in filter(None, (_formerly(field), _option_name(name), name)):
             if value := os.environ.get(ENV_PREFIX + spelling.upper()) if spelling != name else None:
                 found[name] = value
             if _plain_type(field.annotation) is bool and _is_set(
@@ -227,7 +231,7 @@ def _config_table(options: type[BaseSettings], section: str) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise UsageError(_("{path}: [{section}] must be a table.").format(path=path, section=section))
     fields = options.model_fields
-    others = {_formerly(field): name for name, field in fields.items()} | {n.rstrip("_"): n for n in fields}
+    others = {_formerly(field): name for name, field in fields.items()} | {_option_name(n): n for n in fields}
     names = ((key.replace("-", "_"), value) for key, value in table.items())
     return {others.get(name, name): value for name, value in names}
 
@@ -237,7 +241,7 @@ def _explain(options: type[Options], error: ValidationError, given: Mapping[str,
     first = error.errors(include_url=False)[0]
     name = str(first["loc"][0]) if first["loc"] else ""
     if first["type"] == "extra_forbidden":
-        known = ", ".join(field.rstrip("_") for field in options.model_fields)
+        known = ", ".join(map(_option_name, options.model_fields))
         return _("{path}: [{section}] has no option {name!r}; the options are {known}.").format(
             path=config_path(), section=options.section, name=name, known=known
         )
@@ -257,9 +261,9 @@ def _reason(first: ErrorDetails) -> str:
 
 
 def _where(options: type[Options], name: str, given: Mapping[str, Any]) -> str:
-    variable = f"{ENV_PREFIX}{name.rstrip('_').upper()}"
+    variable = f"{ENV_PREFIX}{_option_name(name).upper()}"
     if name in given:
         return _flag(name)
     if any(key.upper() == variable for key in os.environ):
         return variable
-    return f"{config_path()}: {options.section}.{name.rstrip('_')}"
+    return f"{config_path()}: {options.section}.{_option_name(name)}"
