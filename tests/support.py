@@ -47,17 +47,20 @@ def clean_env(home: Path, **extra: str) -> dict[str, str]:
     return env | folders | {"PYTHONUTF8": "1", "LLAMACHAT_FOLDER": models} | extra
 
 
-def llamachat(*args: str, env: Mapping[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command that ends by itself."""
+def llamachat(
+    *args: str, env: Mapping[str, str], cwd: Path, piped: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run a command that ends by itself; `piped` is its stdin."""
     command = [sys.executable, "-m", "llamachat", *args]
     return subprocess.run(
         command,
         env=dict(env),
         cwd=cwd,
+        input=piped,
         capture_output=True,
         text=True,
+        encoding="utf-8",
         timeout=DEADLINE,
-        stdin=subprocess.DEVNULL,
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -129,10 +128,7 @@ def test_a_chat_attaches_a_picture_and_keeps_it(sees: ServerProcess, home: Path,
     env = clean_env(home) | {"LLAMACHAT_BASE_URL": sees.base_url, "LLAMACHAT_MAX_TOKENS": "8"}
 
     def chat(*args: str, lines: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "llamachat", "chat", "--lines", *args]
-        return subprocess.run(
-            command, env=env, cwd=tmp_path, input=lines, capture_output=True, text=True, timeout=DEADLINE
-        )
+        return llamachat("chat", "--lines", *args, env=env, cwd=tmp_path, piped=lines)
 
     done = chat(lines="/file red.png\nWhat is it?\n")
     assert done.returncode == 0, done.stderr

@@ -12,7 +12,7 @@ import pytest
 
 from llamachat.errors import ExitStatus
 from tests.programs.conftest import Recorder
-from tests.support import DEADLINE, ServerProcess
+from tests.support import ServerProcess, llamachat
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 16
 
@@ -20,18 +20,7 @@ PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 16
 @pytest.fixture
 def ask(env: dict[str, str], tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     def run(*args: str, piped: str = "") -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "llamachat", "ask", *args]
-        return subprocess.run(
-            command,
-            env=env,
-            cwd=tmp_path,
-            input=piped,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            timeout=DEADLINE,
-            check=False,
-        )
+        return llamachat("ask", *args, env=env, cwd=tmp_path, piped=piped)
 
     return run
 

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from llamachat.errors import ExitStatus
 from tests.programs.conftest import Recorder
-from tests.support import DEADLINE
+from tests.support import llamachat
 
 
 def chat(env: dict[str, str], cwd: Path, *args: str, lines: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "llamachat", "chat", "--lines", "--lang", "en", "-s", "Mine.", *args],
-        env=env,
-        cwd=cwd,
-        input=lines,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=DEADLINE,
-        check=False,
-    )
+    return llamachat("chat", "--lines", "--lang", "en", "-s", "Mine.", *args, env=env, cwd=cwd, piped=lines)
 
 
 def test_messages_are_put_into_a_template_once_or_from_now_on(

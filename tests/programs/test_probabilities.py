@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from llamachat.programs.probabilities import normalised, weigh
-from tests.support import DEADLINE, ServerProcess
+from tests.support import ServerProcess, llamachat
 
 
 def entry(token: str, chance: float, **others: float) -> dict[str, Any]:
@@ -46,10 +44,8 @@ def test_ask_gives_probabilities_that_add_up_to_one(
 ) -> None:
     env["LLAMACHAT_BASE_URL"] = serve.base_url
     labels = "blue whale,blue jay,red fox,green"
-    command = [sys.executable, "-m", "llamachat", "ask", "--json", "--choices", labels, "Which swims?"]
-    done = subprocess.run(
-        command, env=env, cwd=tmp_path, input="", capture_output=True, text=True, timeout=DEADLINE, check=True
-    )
+    done = llamachat("ask", "--json", "--choices", labels, "Which swims?", env=env, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     chances = said["probabilities"]
     assert set(chances) == set(labels.split(",")) and sum(chances.values()) == pytest.approx(1)
