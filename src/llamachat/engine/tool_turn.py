@@ -17,7 +17,7 @@ from llamachat.engine.failures import Refused
 from llamachat.grammar.nodes import Grammar
 from llamachat.tools import forms, request
 from llamachat.tools.answer_parts import Answer, Arguments, CallBegins, Event, Text, Thinking
-from llamachat.tools.call_parser import HarmonyParser, Parser
+from llamachat.tools.call_parser import AnswerParser
 from llamachat.tools.coder_form import texts_of
 from llamachat.tools.family import Family
 from llamachat.tools.parsers import parser
@@ -37,7 +37,7 @@ class Turn:
     content: Grammar | None = None
     thinks: bool = False
 
-    def parser(self) -> Parser | HarmonyParser:
+    def parser(self) -> AnswerParser:
         texts = texts_of(self.offer) if self.family is Family.QWEN_CODER else None
         return parser(self.family, self.offer.names if self.offer else (), self.thinks, texts)
 

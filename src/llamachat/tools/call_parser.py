@@ -55,20 +55,15 @@ BUILT_IN = re.compile(r'([\w.-]+)\.call\((\w+)="(.*)"\)', re.DOTALL)
 INTERPRETERS = ("code_interpreter", "ipython", "python")
 
 
-class Parser:
-    """`names` are those of the tools, and `thinks` says that the prompt opened `<think>`."""
+class AnswerParser:
+    """Goes from state to state; the method of a state's name reads on, and says whether it could."""
 
-    def __init__(self, family: Family, names: Collection[str], thinks: bool = False) -> None:
-        self._family, self._names, self._form = family, names, FORMS[family]
+    def __init__(self, state: str) -> None:
         self._held = ""
         self._events: list[Event] = []
-        self._state = "think" if thinks else "begin"
-        self._opening = ""
-        """What was read since the marker, in case that it was not a call."""
-        self._calls = 0
-        self._call, self._value = Call(), Value()
-        self._is_bare = self._begun = self._behind_call = False
-        self._told = 0
+        self._state = state
+        self._calls = self._told = 0
+        """The calls that have ended; the characters of this one's arguments that were told."""
 
     def feed(self, text: str) -> list[Event]:
         self._held += text
@@ -79,6 +74,30 @@ class Parser:
 
     def finish(self) -> list[Event]:
         """What was held back: it became no call, or was cut."""
+        raise NotImplementedError
+
+    def _tell_arguments(self, arguments: str) -> None:
+        if more := arguments[self._told :]:
+            self._events.append(Arguments(self._calls, more))
+            self._told = len(arguments)
+
+    def _take(self, count: int) -> str:
+        taken, self._held = self._held[:count], self._held[count:]
+        return taken
+
+
+class Parser(AnswerParser):
+    """`names` are those of the tools, and `thinks` says that the prompt opened `<think>`."""
+
+    def __init__(self, family: Family, names: Collection[str], thinks: bool = False) -> None:
+        super().__init__("think" if thinks else "begin")
+        self._family, self._names, self._form = family, names, FORMS[family]
+        self._opening = ""
+        """What was read since the marker, in case that it was not a call."""
+        self._call, self._value = Call(), Value()
+        self._is_bare = self._begun = self._behind_call = False
+
+    def finish(self) -> list[Event]:
         if self._state == "python":
             self._end_python()
         elif self._state in ("section", "open", "named") or (self._state == "object" and not self._begun):
@@ -240,11 +259,6 @@ class Parser:
         self._events.append(CallBegins(self._calls, name))
         self._begun, self._told = True, 0
 
-    def _tell_arguments(self, arguments: str) -> None:
-        if more := arguments[self._told :]:
-            self._events.append(Arguments(self._calls, more))
-            self._told = len(arguments)
-
     def _end_call(self) -> None:
         self._calls += 1
         self._behind_call = True
@@ -267,32 +281,17 @@ class Parser:
     def _skip(self, count: int) -> None:
         self._opening += self._take(count)
 
-    def _take(self, count: int) -> str:
-        taken, self._held = self._held[:count], self._held[count:]
-        return taken
 
-
-class HarmonyParser:
+class HarmonyParser(AnswerParser):
     """Of gpt-oss, whose answer is in channels: what is thought, what is said, and calls."""
 
     _BODY_ENDS = ("<|end|>", "<|call|>", "<|return|>", "<|start|>", "<|channel|>")
     _HEAD_BEGINS = ("<|channel|>", "<|start|>")
 
     def __init__(self) -> None:
-        self._held = ""
-        self._events: list[Event] = []
-        self._state = "begin"
-        self._calls = 0
+        super().__init__("begin")
         self._kind: type[Text] | type[Thinking] = Text
         self._value = Value()
-        self._told = 0
-
-    def feed(self, text: str) -> list[Event]:
-        self._held += text
-        while self._held and getattr(self, f"_{self._state}")():
-            pass
-        events, self._events = self._events, []
-        return events
 
     def finish(self) -> list[Event]:
         if self._state in ("begin", "body"):
@@ -324,9 +323,7 @@ class HarmonyParser:
 
     def _arguments(self) -> bool:
         self._take(self._value.feed(self._held))
-        if more := self._value.text[self._told :]:
-            self._events.append(Arguments(self._calls, more))
-            self._told = len(self._value.text)
+        self._tell_arguments(self._value.text)
         if self._value.done or self._value.failed:
             self._calls += 1
             self._state = "behind"
@@ -358,10 +355,6 @@ class HarmonyParser:
     def _tell(self, text: str) -> None:
         if text:
             self._events.append(self._kind(text))
-
-    def _take(self, count: int) -> str:
-        taken, self._held = self._held[:count], self._held[count:]
-        return taken
 
 
 def partial(text: str, marks: tuple[str, ...]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from llamachat.tools.call_parser import HarmonyParser, Parser
+from llamachat.tools.call_parser import AnswerParser, HarmonyParser, Parser
 from llamachat.tools.coder_form import CoderParser
 from llamachat.tools.family import Family
 
@@ -14,7 +14,7 @@ def parser(
     names: Collection[str],
     thinks: bool = False,
     texts: Mapping[str, frozenset[str]] | None = None,
-) -> Parser | HarmonyParser:
+) -> AnswerParser:
     """For one answer; see Parser and, for `texts`, CoderParser."""
     if family is Family.HARMONY:
         return HarmonyParser()
