@@ -30,6 +30,7 @@ from llamachat.terminal.options import CommandHint, DisplayOptions
 from llamachat.terminal.pastes import Pastes
 from llamachat.terminal.screen import TextOut
 from llamachat.terminal.theme import Theme
+from llamachat.terminal.tty_state import exits_call
 
 _STATUS_LEAST_WIDTH = 60
 StopFirst = Callable[[Callable[[], None]], None]
@@ -67,8 +68,22 @@ class InputLine:
 
     def read(self, draft: str) -> str:
         """EOFError for Ctrl-D, KeyboardInterrupt for Ctrl-C, each on an empty line."""
-        typed = self._session.prompt(default=self._pastes.fold_again(draft), pre_run=self._begin)
+        with exits_call(self._leave):
+            typed = self._session.prompt(default=self._pastes.fold_again(draft), pre_run=self._begin)
         return unwrap(self._pastes.unfold(typed))
+
+    def _leave(self, error: SystemExit) -> None:
+        """Raised within a task of the loop, it would be shown as that task's failure."""
+        app = self._session.app
+        if not app.is_running or app.loop is None:
+            raise error
+
+        def leave() -> None:
+            if app.future is None or app.future.done():
+                raise error
+            app.exit(exception=error)
+
+        app.loop.call_soon_threadsafe(leave)
 
     @contextmanager
     def background(self, work: Work, out: TextOut, options: DisplayOptions) -> Iterator[Display]:

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from types import FrameType
 from typing import TextIO
 
@@ -76,15 +76,24 @@ def _handler(number: signal.Signals, handle: Callable[[int, FrameType | None], N
         signal.signal(number, before)
 
 
+def _exit_on_signals() -> AbstractContextManager[None]:
+    def leave(error: SystemExit) -> None:
+        raise error
+
+    return exits_call(leave)
+
+
 @contextmanager
-def _exit_on_signals() -> Iterator[None]:
-    def leave(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
+def exits_call(leave: Callable[[SystemExit], None]) -> Iterator[None]:
+    """A signal that ends the chat calls `leave` with what it means: an event loop may not let it through."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        leave(SystemExit(128 + number))
 
     with ExitStack() as stack:
         for name in ("SIGTERM", "SIGHUP", "SIGQUIT"):
             if hasattr(signal, name):
-                stack.enter_context(_handler(signal.Signals[name], leave))
+                stack.enter_context(_handler(signal.Signals[name], handle))
         yield
 
 
