@@ -102,9 +102,11 @@ class Chat:
 
     def wait(self) -> int:
         """Read to the end; the exit status, negative for a signal."""
+        deadline = time.monotonic() + PATIENCE
         try:
-            while True:
-                self.pump(PATIENCE)
+            while time.monotonic() < deadline:
+                self.pump()
+            raise AssertionError(f"waited for the end; the screen was:\n{self.text}")
         except pexpect.EOF:
             pass
         self.process.close()

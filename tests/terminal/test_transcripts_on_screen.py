@@ -186,7 +186,7 @@ def test_another_model_than_before_is_named(env: dict[str, str]) -> None:
             one = Chat(["--base-url", server.url, "--no-intro", *resumed], env, 100)
             if resumed:
                 one.see("[first answered so far; now it is second]")
-            say(one, "alpha")
+            say(one, f"alpha {model}")  # another text than the one that is shown again
             leave(one)
 
 
