@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 from typing import TextIO
 
@@ -28,7 +28,7 @@ def guarded(stdin: TextIO, stdout: TextIO, color_again: Callable[[], str]) -> It
             stack.enter_context(_windows_console())
         else:
             stack.enter_context(_quiet_input(stdin, stdout, color_again))
-        stack.enter_context(_exit_on_signals())
+        stack.enter_context(exits_call(_raise))
         yield
 
 
@@ -76,11 +76,8 @@ def _handler(number: signal.Signals, handle: Callable[[int, FrameType | None], N
         signal.signal(number, before)
 
 
-def _exit_on_signals() -> AbstractContextManager[None]:
-    def leave(error: SystemExit) -> None:
-        raise error
-
-    return exits_call(leave)
+def _raise(error: SystemExit) -> None:
+    raise error
 
 
 @contextmanager
