@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import time
 import uuid
 from collections import deque
@@ -24,6 +25,8 @@ from starlette.concurrency import run_in_threadpool
 from llamachat.engine import failures, jobs, model_thread
 
 DONE = b"data: [DONE]\n\n"
+BETWEEN_EVENTS = re.compile(rb"\r?\n\r?\n")
+"""The pings, which the library sends, end their lines in CRLF."""
 GATHER_SECONDS = 0.03
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from asyncio import to_thread
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,12 +15,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from llamachat.engine import responses
 from llamachat.engine.failures import Refused, answer
 from llamachat.engine.middleware import LARGE_BODY_BYTES, read_body, replay, with_length
+from llamachat.engine.publisher import BETWEEN_EVENTS
 from llamachat.engine.request_body import parsed
 from llamachat.engine.response_events import Event, ResponseWriter, new_response
 from llamachat.engine.response_store import ResponseStore
 
 PATH, CHAT, COUNT = "/v1/responses", "/v1/chat/completions", "/extras/chat/tokenize/count"
-BETWEEN_EVENTS = re.compile(rb"\r?\n\r?\n")
 
 
 @dataclass(frozen=True)

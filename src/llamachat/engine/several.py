@@ -15,6 +15,8 @@ from typing import Any
 from fastapi.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from llamachat.engine.publisher import BETWEEN_EVENTS
+
 Serve = Callable[[Mapping[str, Any], Receive, Send], Awaitable[None]]
 """Serves the request of one answer, given its body."""
 
@@ -128,9 +130,9 @@ class _Merged:
                 await self._pass_on(index, answer)
 
     async def _pass_on(self, index: int, answer: _Answer) -> None:
-        *events, rest = bytes(answer.content).split(b"\n\n")
+        *events, rest = BETWEEN_EVENTS.split(bytes(answer.content))
         answer.content = bytearray(rest)
-        passed = b"".join(self._event(index, event.strip()) for event in events)
+        passed = b"".join(self._event(index, event) for event in events)
         if passed:
             await self._send({"type": "http.response.body", "body": passed, "more_body": True})
 
