@@ -64,6 +64,7 @@ class AnswerParser:
         self._state = state
         self._calls = self._told = 0
         """The calls that have ended; the characters of this one's arguments that were told."""
+        self._value = Value()
 
     def feed(self, text: str) -> list[Event]:
         self._held += text
@@ -75,6 +76,21 @@ class AnswerParser:
     def finish(self) -> list[Event]:
         """What was held back: it became no call, or was cut."""
         raise NotImplementedError
+
+    def _arguments(self) -> bool:
+        self._take(self._value.feed(self._held))
+        self._tell_arguments(self._value.text)
+        if self._value.done or self._value.failed:
+            self._end_call()
+            return True
+        return False
+
+    def _begin_call(self, name: str) -> None:
+        self._events.append(CallBegins(self._calls, name))
+        self._value, self._told = Value(), 0
+
+    def _end_call(self) -> None:
+        self._calls += 1
 
     def _tell_arguments(self, arguments: str) -> None:
         if more := arguments[self._told :]:
@@ -94,7 +110,7 @@ class Parser(AnswerParser):
         self._family, self._names, self._form = family, names, FORMS[family]
         self._opening = ""
         """What was read since the marker, in case that it was not a call."""
-        self._call, self._value = Call(), Value()
+        self._call = Call()
         self._is_bare = self._begun = self._behind_call = False
 
     def finish(self) -> list[Event]:
@@ -169,7 +185,7 @@ class Parser(AnswerParser):
             return False
         if text.startswith("{"):
             self._skip(len(self._held) - len(text))
-            self._call, self._begun, self._told = Call(), False, 0
+            self._call, self._begun = Call(), False
             self._state = "object"
         else:
             self._give_back()
@@ -203,17 +219,8 @@ class Parser(AnswerParser):
             return True
         self._skip(at)
         self._begin_call(found[1])
-        self._value = Value()
         self._state = "arguments"
         return True
-
-    def _arguments(self) -> bool:
-        self._skip(self._value.feed(self._held))
-        self._tell_arguments(self._value.text)
-        if self._value.done or self._value.failed:
-            self._end_call()
-            return True
-        return False
 
     def _between(self) -> bool:
         """Behind a call: the end of the section, another call, or text."""
@@ -256,11 +263,11 @@ class Parser(AnswerParser):
             self._tell(text)
 
     def _begin_call(self, name: str) -> None:
-        self._events.append(CallBegins(self._calls, name))
-        self._begun, self._told = True, 0
+        super()._begin_call(name)
+        self._begun = True
 
     def _end_call(self) -> None:
-        self._calls += 1
+        super()._end_call()
         self._behind_call = True
         self._opening = ""
         self._state = "between"
@@ -291,7 +298,6 @@ class HarmonyParser(AnswerParser):
     def __init__(self) -> None:
         super().__init__("begin")
         self._kind: type[Text] | type[Thinking] = Text
-        self._value = Value()
 
     def finish(self) -> list[Event]:
         if self._state in ("begin", "body"):
@@ -313,22 +319,16 @@ class HarmonyParser(AnswerParser):
         to = re.search(r"to=(?:functions\.)?([\w.-]+)", head)
         channel = re.search(r"<\|channel\|>\s*(\w+)", head)
         if to:
-            self._events.append(CallBegins(self._calls, to[1]))
-            self._value, self._told = Value(), 0
+            self._begin_call(to[1])
             self._state = "arguments"
         else:
             self._kind = Thinking if channel and channel[1] == "analysis" else Text
             self._state = "body"
         return True
 
-    def _arguments(self) -> bool:
-        self._take(self._value.feed(self._held))
-        self._tell_arguments(self._value.text)
-        if self._value.done or self._value.failed:
-            self._calls += 1
-            self._state = "behind"
-            return True
-        return False
+    def _end_call(self) -> None:
+        super()._end_call()
+        self._state = "behind"
 
     def _behind(self) -> bool:
         """Behind a call, up to the next head."""

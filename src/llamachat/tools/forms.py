@@ -85,7 +85,7 @@ class Calls:
 
     def behind_trigger(self) -> Grammar:
         """From the place that `trigger` finds to the end of the call, or of the section of calls."""
-        return self._grammar(lambda arguments: self._tail(arguments))
+        return self._grammar(self._tail)
 
     def whole(self, thinks: bool, content: Grammar | None = None) -> Grammar:
         """An answer that is calls, or `content` where there is one; thinking may be before."""
