@@ -5,7 +5,7 @@ from __future__ import annotations
 from llamachat.grammar.conjunction import Alternative, Sub
 from llamachat.grammar.json_text import COMMA, WS
 from llamachat.grammar.nodes import EMPTY, NEVER, Literal, Node, Rule, choice, optional, seq
-from llamachat.grammar.schema_writer import Writer, times
+from llamachat.grammar.schema_writer import Writer, tighter, times
 
 MAX_COUNTED = 500
 """Items that are counted one by one, where their number depends on what they are."""
@@ -18,12 +18,12 @@ class ArrayRules:
         self._writer = writer
 
     def write(self, subs: Alternative) -> Node:
-        low, high = 0, None
+        low = 0
+        high: int | None = None
         contains: list[Sub] = []
         for sub in subs:
             low = max(low, sub.count("minItems") or 0)
-            least = sub.count("maxItems")
-            high = least if high is None else high if least is None else min(high, least)
+            high = tighter(high, sub.count("maxItems"))
             idle = sub.count("minContains") == 0 and "maxContains" not in sub.schema
             if "contains" in sub.schema and not idle:
                 contains.append(sub)

@@ -10,7 +10,7 @@ from llamachat.grammar.dfa import Dfa, TooLarge
 from llamachat.grammar.json_text import COMMA, STRING, WS
 from llamachat.grammar.nodes import EMPTY, NEVER, Literal, Node, choice, optional, seq
 from llamachat.grammar.schema_strings import StringRules, language
-from llamachat.grammar.schema_writer import ANYTHING, MAX_RULES, Writer, first_with, times
+from llamachat.grammar.schema_writer import ANYTHING, MAX_RULES, Writer, first_with, tighter, times
 
 MAX_PATTERNS = 5
 Counts = tuple[int, "int | None"]
@@ -104,10 +104,7 @@ class ObjectRules:
         options = []
         try:
             keys = keys if allowed is None else keys & allowed
-            automata = [
-                self._strings.built(s, language(s, p, "patternProperties")) for p, s in patterns if p in texts
-            ]
-            by_text = dict(zip((p for p, _ in patterns), automata, strict=True))
+            by_text = {p: self._strings.built(s, language(s, p, "patternProperties")) for p, s in patterns}
             for matching in range(2 ** len(texts)):
                 chosen = [text for n, text in enumerate(texts) if matching >> n & 1]
                 values = self._of_name(chosen, subs, others)
@@ -139,11 +136,11 @@ class ObjectRules:
 
     def _property_counts(self, subs: Alternative, listed: int, required: int, more: Node) -> Counts | None:
         """How many there must and may be, 0 and None if that is so anyway; None if there can't be."""
-        low, high = 0, None
+        low = 0
+        high: int | None = None
         for sub in subs:
-            least, most = sub.count("minProperties") or 0, sub.count("maxProperties")
-            low = max(low, least)
-            high = most if high is None else high if most is None else min(high, most)
+            low = max(low, sub.count("minProperties") or 0)
+            high = tighter(high, sub.count("maxProperties"))
             if more != NEVER and low > max(required, 1):
                 raise sub.refuse("minProperties", "a grammar can't see that further names differ")
         if more == NEVER and high is not None and high >= listed:

@@ -23,7 +23,7 @@ from llamachat.grammar.nodes import (
     children,
     seq,
 )
-from llamachat.grammar.schema_writer import Writer, excluded, times
+from llamachat.grammar.schema_writer import Writer, excluded, tighter, times
 
 T = TypeVar("T")
 
@@ -94,11 +94,8 @@ class StringRules:
             for keyword in ("minLength", "maxLength", "pattern", "format"):
                 if keyword in sub.schema:
                     result.where = (sub, keyword)
-            low, high = sub.count("minLength") or 0, sub.count("maxLength")
-            result.low = max(result.low, low)
-            result.high = (
-                high if result.high is None else result.high if high is None else min(high, result.high)
-            )
+            result.low = max(result.low, sub.count("minLength") or 0)
+            result.high = tighter(result.high, sub.count("maxLength"))
             pattern = sub.checked("pattern", str, "a string")
             if pattern is not None:
                 result.languages.append(language(sub, pattern))
@@ -164,10 +161,8 @@ def _direct(language: Node, low: int, high: int | None) -> Node | None:
     only = parts[0] if len(parts) == 1 else None
     if not isinstance(only, Repeat) or not isinstance(only.node, Chars):
         return None
-    most = high if only.high is None else only.high if high is None else min(high, only.high)
-    return (
-        Repeat(only.node, max(low, only.low), most) if most is None or most >= max(low, only.low) else NEVER
-    )
+    least, most = max(low, only.low), tighter(high, only.high)
+    return Repeat(only.node, least, most) if most is None or most >= least else NEVER
 
 
 def _has_anchor(node: Node) -> bool:

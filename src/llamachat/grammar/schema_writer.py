@@ -127,6 +127,11 @@ def first_with(subs: Alternative, keywords: Iterable[object]) -> tuple[Sub, str]
     return next(((sub, str(k)) for k in keywords for sub in subs if k in sub.schema), (subs[0], "type"))
 
 
+def tighter(high: int | None, other: int | None) -> int | None:
+    """The lower one of two upper bounds; None is no bound."""
+    return other if high is None else high if other is None else min(high, other)
+
+
 def times(node: Node, low: int, high: int | None) -> Node:
     if high == 0:
         return EMPTY
