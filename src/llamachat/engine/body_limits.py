@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +65,15 @@ def _check_text(length: int, param: str, limits: Limits) -> None:
 def _check_tokens(count: int, param: str, limits: Limits) -> None:
     if count > limits.n_ctx:
         raise context_exceeded(limits.n_ctx, count, param, at_least=True)
+
+
+def check_ids(
+    tokens: Iterable[int], n_vocab: int, param: str, where: str = "", of: str = "this model"
+) -> None:
+    """Raises Refused for a number that is no token; `where` it is within `param`, if that is a list."""
+    for token in tokens:
+        if not 0 <= token < n_vocab:
+            raise Refused(400, f"{where or param}: {token} is not a token of {of}.", param=param)
 
 
 def _check_bias(body: Mapping[str, Any], limits: Limits) -> None:

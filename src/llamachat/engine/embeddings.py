@@ -16,6 +16,7 @@ from llama_cpp.llama import Llama
 from pydantic import BaseModel
 
 from llamachat.engine import jobs, model_thread
+from llamachat.engine.body_limits import check_ids
 from llamachat.engine.failures import Refused
 from llamachat.errors import ServerError
 
@@ -110,8 +111,7 @@ class Embedder:
 
     def _tokens(self, given: str | list[int], where: str) -> list[int]:
         tokens = self.llama.tokenize(given.encode()) if isinstance(given, str) else given
-        if wrong := [token for token in tokens if not 0 <= token < self.llama.n_vocab()]:
-            raise Refused(400, f"{where}: {wrong[0]} is not a token of {self.name}.", param="input")
+        check_ids(tokens, self.llama.n_vocab(), "input", where, self.name)
         if len(tokens) > self.n_ctx:
             raise Refused(
                 400,

@@ -20,6 +20,7 @@ from llamachat.core import shutdown
 from llamachat.core.engine_options import EngineOptions
 from llamachat.engine import constraint, jobs, logprobs, marks, model_thread, request_body, tool_turn
 from llamachat.engine.answer_length import longest_answer
+from llamachat.engine.body_limits import check_ids
 from llamachat.engine.failures import Refused, refusal
 from llamachat.engine.jobs import Cancelled, Job
 from llamachat.engine.kv_cache import KvCache
@@ -182,7 +183,8 @@ class Engine(llama_cpp.Llama):
         try:
             job = jobs.current.get()
             if job is not None and job.tokens is not None:
-                prompt = self._checked_prompt(job.tokens)
+                check_ids(job.tokens, self.n_vocab(), "prompt")
+                prompt = job.tokens
             turn = tool_turn.current.get()
             echo, top, suffix = (kwargs.pop(name, None) for name in ("echo", "logprobs", "suffix"))
             text = self._as_text(prompt) if echo or top is not None else ""
@@ -524,12 +526,6 @@ class Engine(llama_cpp.Llama):
         bos = [self.token_bos()] if llama_cpp.llama_vocab_get_add_bos(vocab) else []
         tokens = prompt if isinstance(prompt, list) else self.tokenize(prompt.encode(), False, True)
         return [*bos, before, *tokens, behind, *self.tokenize(suffix.encode(), False), middle]
-
-    def _checked_prompt(self, tokens: list[int]) -> list[int]:
-        for token in tokens:
-            if not 0 <= token < self.n_vocab():
-                raise Refused(400, f"prompt: {token} is not a token of this model.", param="prompt")
-        return tokens
 
     @cached_property
     def longest_token(self) -> int:

@@ -23,7 +23,7 @@ from llamachat.engine import constraint, jobs, several, tool_turn
 from llamachat.engine.body_limits import Limits
 from llamachat.engine.failures import Refused, answer, refusal
 from llamachat.engine.metrics import Metrics
-from llamachat.engine.request_body import KINDS, Kind, checked, encoded
+from llamachat.engine.request_body import KINDS, checked, encoded
 from llamachat.engine.request_queue import RequestQueue, Ticket
 
 PRIORITY_HEADER = b"x-llamachat-priority"
@@ -58,7 +58,7 @@ class RequestMiddleware:
             if kind.has_choices and not self._chats:
                 message = f"{self._model} makes embeddings and can't write. It serves /v1/embeddings."
                 raise Refused(400, message, param="model")
-            body = {"model": self._model, **await self._checked(content, kind)}
+            body = {"model": self._model, **await off_the_loop(content, checked, kind, self._limits)}
             await _check_schemas(body)
             priority = priority_of(body, scope["headers"])
             if kind.needs_model:
@@ -84,12 +84,6 @@ class RequestMiddleware:
         if len(wanted.bodies) == 1:
             return await serve_one(wanted.bodies[0], receive, send)
         return await several.serve(wanted, serve_one, self._queue.lanes, scope, receive, send)
-
-    async def _checked(self, content: bytes, kind: Kind) -> dict[str, Any]:
-        """A large body in a thread, for others are served meanwhile."""
-        if len(content) < LARGE_BODY_BYTES:
-            return checked(content, kind, self._limits)
-        return await asyncio.to_thread(checked, content, kind, self._limits)
 
     def _check_queue(self) -> None:
         """Whoever has another server to ask should hear of it at once, before a stream begins."""
@@ -205,6 +199,13 @@ def _ending(job: jobs.Job, send: Send) -> Send:
         await send(message)
 
     return send_behind
+
+
+async def off_the_loop(content: bytes, read: Callable[..., dict[str, Any]], *args: Any) -> dict[str, Any]:
+    """Read a body; a large one in a thread, for others are served meanwhile."""
+    if len(content) < LARGE_BODY_BYTES:
+        return read(content, *args)
+    return await asyncio.to_thread(read, content, *args)
 
 
 def replay(content: bytes, rest: Receive) -> Receive:

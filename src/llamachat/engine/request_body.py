@@ -225,12 +225,11 @@ def _response_format(wanted: Any) -> Any:
     return {"type": "json_object", "schema": schema["schema"]}
 
 
+COMPLETION = Kind(completion, types.CreateCompletionRequest, needs_model=True, has_choices=True)
 KINDS: Mapping[str, Kind] = {
     "/v1/chat/completions": Kind(chat, types.CreateChatCompletionRequest, needs_model=True, has_choices=True),
-    "/v1/completions": Kind(completion, types.CreateCompletionRequest, needs_model=True, has_choices=True),
-    "/v1/engines/copilot-codex/completions": Kind(
-        completion, types.CreateCompletionRequest, needs_model=True, has_choices=True
-    ),
+    "/v1/completions": COMPLETION,
+    "/v1/engines/copilot-codex/completions": COMPLETION,
     "/v1/embeddings": Kind(embeddings.request, embeddings.EmbeddingRequest, needs_model=True),
     "/extras/chat/tokenize/count": Kind(chat, types.CreateChatCompletionRequest),
     "/extras/tokenize": Kind(dict, types.TokenizeInputRequest),

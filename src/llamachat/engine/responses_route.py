@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from asyncio import to_thread
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llamachat.engine import responses
 from llamachat.engine.failures import Refused, answer
-from llamachat.engine.middleware import LARGE_BODY_BYTES, read_body, replay, with_length
+from llamachat.engine.middleware import off_the_loop, read_body, replay, with_length
 from llamachat.engine.publisher import BETWEEN_EVENTS
 from llamachat.engine.request_body import parsed
 from llamachat.engine.response_events import Event, ResponseWriter, new_response
@@ -36,7 +35,7 @@ class ResponsesMiddleware:
             return await self.app(scope, receive, send)
         try:
             content = await read_body(scope, receive)
-            body = parsed(content) if len(content) < LARGE_BODY_BYTES else await to_thread(parsed, content)
+            body = await off_the_loop(content, parsed)
             items = responses.input_items(body)
             chat = responses.chat_body(body, [*self._earlier(body.get("previous_response_id")), *items])
             if body.get("truncation") == "auto":
@@ -171,7 +170,7 @@ class _Translation:
     async def _translated(self, event: bytes) -> bytes:
         """What becomes of an event of the chat, behind the response's own begin."""
         is_data = event.startswith(b"data: ")
-        if is_data and event == b"data: [DONE]":
+        if event == b"data: [DONE]":
             events = self.writer.finish()
             self._keep()
             return await self._begun() + _encoded(events)

@@ -21,6 +21,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 
 from llamachat.core.engine_options import EngineOptions
+from llamachat.engine.body_limits import check_ids
 from llamachat.engine.embeddings import Embedder, open_model
 from llamachat.engine.engine import Engine
 from llamachat.engine.failures import Refused
@@ -91,8 +92,7 @@ def add_routes(app: FastAPI, options: EngineOptions, embedder: Embedder | None) 
         """The library's own dies of a number that is not a token, and answers half a character with a 500."""
         tokens = types.DetokenizeInputRequest.model_validate(await request.json()).tokens
         engine = the_engine()
-        if wrong := [token for token in tokens if not 0 <= token < engine.n_vocab()]:
-            raise Refused(400, f"tokens: {wrong[0]} is not a token of this model.", param="tokens")
+        check_ids(tokens, engine.n_vocab(), "tokens")
         return {"text": engine.detokenize(tokens).decode(errors="replace")}
 
     async def embed(request: Request) -> Response:
