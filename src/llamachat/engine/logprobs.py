@@ -57,15 +57,19 @@ class Recorder:
 
     def record(self, token: int, logits: npt.NDArray[np.single], allowed: Sequence[int] | None) -> None:
         """`token` was drawn from `logits`, of shape (n_vocab,), or from those of `allowed` alone."""
-        candidates = np.asarray(allowed) if self.allowed_only and allowed else np.arange(len(logits))
-        scores = logits[candidates].astype(np.float64)
+        candidates = np.asarray(allowed) if self.allowed_only and allowed else None
+        scores = (logits if candidates is None else logits[candidates]).astype(np.float64)
         most = scores.max()
         total = most + np.log(np.exp(scores - most).sum())
         count = min(self._top, len(scores))
         best = np.argpartition(scores, -count)[-count:] if count else np.arange(0)
         best = best[np.argsort(-scores[best])]
+        likeliest = (best if candidates is None else candidates[best]).tolist()
         text = self._piece(token)
-        top = [(self._called(int(candidates[i])), _at_least(scores[i] - total)) for i in best]
+        top = [
+            (self._called(other), _at_least(scores[i] - total))
+            for other, i in zip(likeliest, best, strict=True)
+        ]
         self._pending.append(
             Entry(
                 self._called(token),
