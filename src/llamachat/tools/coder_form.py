@@ -23,7 +23,7 @@ from typing import Any
 from llamachat.grammar import schema
 from llamachat.grammar.dfa import Dfa, TooLarge, build, search
 from llamachat.grammar.nodes import Chars, Grammar, GrammarError, Literal, Node, Rule, optional, renamed, seq
-from llamachat.tools.answer_parts import Event
+from llamachat.tools.answer_parts import Arguments, Event
 from llamachat.tools.call_parser import MAX_HEAD, Parser, partial
 from llamachat.tools.request import Offer, Tool
 
@@ -112,8 +112,7 @@ class CoderParser(Parser):
     def __init__(self, texts: Mapping[str, frozenset[str]], *args: Any) -> None:
         super().__init__(*args)
         self._texts_of, self._texts = texts, frozenset[str]()
-        self._written = ""
-        self._is_text = False
+        self._is_text = self._is_first = False
 
     def finish(self) -> list[Event]:
         if self._state == "function":
@@ -136,7 +135,7 @@ class CoderParser(Parser):
         self._skip(found.end())
         self._begin_call(found[1])
         self._texts = self._texts_of.get(found[1], frozenset())
-        self._written, self._state = "", "parameter"
+        self._is_first, self._state = True, "parameter"
         self._write("{")
         return True
 
@@ -156,8 +155,8 @@ class CoderParser(Parser):
             return False
         self._take(found.end())
         self._is_text = found[1] in self._texts
-        self._write(("" if self._written == "{" else ", ") + _json(found[1]) + ": " + '"' * self._is_text)
-        self._state = "raw"
+        self._write(("" if self._is_first else ", ") + _json(found[1]) + ": " + '"' * self._is_text)
+        self._is_first, self._state = False, "raw"
         return True
 
     def _raw(self) -> bool:
@@ -174,8 +173,8 @@ class CoderParser(Parser):
         return True
 
     def _write(self, text: str) -> None:
-        self._written += text
-        self._tell_arguments(self._written)
+        if text:
+            self._events.append(Arguments(self._calls, text))
 
 
 def _json(text: str) -> str:
