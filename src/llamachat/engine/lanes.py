@@ -247,16 +247,16 @@ class Lanes:
         by_lane = {share.lane: share.n_tokens for share in shares}
         for lane in range(min(by_lane), max(by_lane) + 1):
             view = self.views[lane]
-            waiting = self._waiting.get(lane)
+            waiting = self._waiting[lane] if lane in by_lane else None
             tokens: Sequence[int] = (0,) if view.n_tokens < view.n_ctx() else ()
-            if lane in by_lane and waiting is not None:
+            if waiting is not None:
                 tokens = waiting.tokens[waiting.done : waiting.done + by_lane[lane]]
             for i, token in enumerate(tokens):
                 batch.token[at], batch.pos[at] = token, view.n_tokens + i
                 batch.n_seq_id[at], batch.seq_id[at][0] = 1, lane
                 batch.logits[at] = False
                 at += 1
-            if lane in by_lane and waiting is not None:
+            if waiting is not None:
                 batch.logits[at - 1] = waiting.left == by_lane[lane]
                 rows[lane] = at - 1
         batch.n_tokens = at
