@@ -9,11 +9,11 @@ check_engine() {
         auto | cpu) ;;
         cuda) command -v nvcc >/dev/null || fail "--engine cuda needs NVIDIA's CUDA Toolkit: there is no nvcc." ;;
         vulkan)
-            has_vulkan_sdk || fail "--engine vulkan needs glslc and the headers of SPIR-V and of Vulkan 1.3.272 or newer;" \
-                "on Debian 13 and Ubuntu 24.04: sudo apt install glslc libvulkan-dev spirv-headers"
+            has_vulkan_sdk || fail '--engine vulkan needs glslc and the headers of SPIR-V and of Vulkan 1.3.272 or newer; on Debian 13 and Ubuntu 24.04: %s' \
+                'sudo apt install glslc libvulkan-dev spirv-headers'
             ;;
-        metal) is_mac || fail "--engine metal is for Apple's computers. Choose one of: $engines." ;;
-        *) fail "There is no engine '$1'. Choose one of: $engines." ;;
+        metal) is_mac || fail "--engine metal is for Apple's computers. Choose one of: %s." "$engines" ;;
+        *) fail "There is no engine '%s'. Choose one of: %s." "$1" "$engines" ;;
     esac
 }
 
@@ -57,7 +57,7 @@ find_engine() {
         echo cuda
     elif command -v glslc >/dev/null && has_gpu_of 0x1002 0x8086 0x10de; then # AMD, Intel, NVIDIA
         if has_vulkan_sdk; then echo vulkan && return; fi
-        say "There is a GPU, but the headers of Vulkan are missing or older than 1.3.272 (docs/install.md)."
+        say 'There is a GPU, but the headers of Vulkan are missing or older than 1.3.272 (docs/install.md).'
         echo cpu
     else
         echo cpu
@@ -94,11 +94,11 @@ install_engine() {
     if [ -z "$name" ]; then name=$before; fi
     case $name in '' | auto) name=$(find_engine) ;; esac
     avoid_amx
-    say "Engine: llama.cpp for $name. --engine chooses another (one of: $engines)."
+    say 'Engine: llama.cpp for %s. --engine chooses another (one of: %s).' "$name" "$engines"
     if [ -n "$before" ] && [ "$before" != "$name" ]; then set -- --force-reinstall --no-deps "$@"; fi
     if build_engine "$name" "$@"; then return; fi
     case $asked in '' | auto) if [ "$name" = cpu ]; then installation_failed; fi ;; *) installation_failed ;; esac
-    say "Compiling for $name failed (see $log); going on with the CPU alone."
+    say 'Compiling for %s failed (see %s); going on with the CPU alone.' "$name" "$log"
     build_engine cpu "$@" || installation_failed
 }
 
@@ -119,6 +119,6 @@ build_engine() {
     quick="-DCMAKE_PROJECT_llama_cpp_INCLUDE='${quick//\'/\'\\\'\'}'"
     if CMAKE_ARGS="$quick $flags" run_logged pip install --verbose "$@" "$wanted"; then return; fi
     grep -q 'Configuring CMake' "$log" || installation_failed
-    say "The quick way to compile llama.cpp failed (see $log); trying the plain one, which takes twice as long."
+    say 'The quick way to compile llama.cpp failed (see %s); trying the plain one, which takes twice as long.' "$log"
     CMAKE_ARGS=$flags run_logged pip install --verbose "$@" "$wanted"
 }

@@ -5,8 +5,33 @@ root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 venv=$root/.venv
 log=$venv/setup.log
 
-say() { printf '%s\n' "$*" >&2; }
-fail() { say "$*"; exit 1; }
+# Whether the user reads Chinese, as llamachat.language decides.
+is_chinese() {
+    local chosen=${LLAMACHAT_LANG:-auto} name=${LC_ALL:-${LC_MESSAGES:-${LANG:-}}}
+    case $chosen:$name in
+        [aA][uU][tT][oO]:) case $OSTYPE in darwin*) name=$(defaults read -g AppleLanguages 2>/dev/null) ;; esac ;;
+        [aA][uU][tT][oO]:C* | [aA][uU][tT][oO]:POSIX*) ;;
+        [aA][uU][tT][oO]:*) name=${LANGUAGE:-$name} ;;
+        *) name=$chosen ;;
+    esac
+    case ${name//[(\" $'\n']/} in [zZ][hH]* | [cC]hinese*) ;; *) return 1 ;; esac
+}
+messages=/dev/null
+if is_chinese; then messages=$root/scripts/messages.zh; fi
+
+# words FORMAT [ARGUMENT…]: printf in the user's language. messages.zh has each FORMAT, its translation, and a blank line.
+words() {
+    local format=$1 english chinese
+    shift
+    while IFS= read -r english && IFS= read -r chinese; do
+        if [ "$english" = "$format" ]; then format=$chinese && break; fi
+        IFS= read -r english || break
+    done <"$messages"
+    # shellcheck disable=SC2059
+    printf -- "$format\n" "$@"
+}
+say() { words "$@" >&2; }
+fail() { say "$@"; exit 1; }
 
 # hide_key [ARGUMENT…]: become the same command with the value of --api-key in the environment. An installation
 # takes minutes, and `ps` shows command lines to everybody.
@@ -43,12 +68,12 @@ progress() {
     local step n m filled full='####################' empty='....................'
     step=$(tail -c 100000 "$log" | grep -oE '\[[0-9]+/[0-9]+\]' | tail -n 1) || step=
     if [ -z "$step" ]; then
-        echo "  Installing, $1 s" && return
+        words 'Installing, %s s' "$1" && return
     fi
     step=${step//[\[\]]/}
     n=${step%/*} m=${step#*/}
     filled=$((20 * n / m))
-    echo "  Compiling llama.cpp, once: ${full:0:filled}${empty:filled} $n of $m, $1 s"
+    words 'Compiling llama.cpp, once: %s %s of %s, %s s' "${full:0:filled}${empty:filled}" "$n" "$m" "$1"
 }
 
 # Run a long command with its output in the log, and tell how far it is. Its exit status is the command's.
@@ -65,9 +90,9 @@ run_logged() {
         if [ $((SECONDS - started)) -lt "$next" ]; then continue; fi
         next=$((SECONDS - started + every))
         if [ -t 2 ]; then
-            printf '\r\033[K%s' "$(progress $((SECONDS - started)))" >&2
+            printf '\r\033[K  %s' "$(progress $((SECONDS - started)))" >&2
         else
-            say "$(progress $((SECONDS - started)))"
+            printf '  %s\n' "$(progress $((SECONDS - started)))" >&2
         fi
     done
     trap - INT TERM HUP
@@ -78,12 +103,12 @@ run_logged() {
 
 installation_failed() {
     tail -n 25 "$log" >&2
-    say
-    say "The installation failed; the last lines of $log are above. Run this again to try again."
+    say ''
+    say 'The installation failed; the last lines of %s are above. Run this again to try again.' "$log"
     if ! c++ --version >/dev/null 2>&1 && ! command -v cl >/dev/null; then # a Mac has a c++ that only says so
-        say "There is no C++ compiler: install build-essential (Debian, Ubuntu), gcc-c++ (Fedora), the command line"
-        say "tools of Xcode (xcode-select --install), or the Build Tools for Visual Studio, and run this again."
-        say "docs/install.md says how to install without a compiler."
+        say 'There is no C++ compiler: install build-essential (Debian, Ubuntu), gcc-c++ (Fedora), the command line'
+        say 'tools of Xcode (xcode-select --install), or the Build Tools for Visual Studio, and run this again.'
+        say 'docs/install.md says how to install without a compiler.'
     fi
     exit 1
 }
@@ -101,15 +126,15 @@ make_venv() {
     if has_venv; then return; fi
     python=$(find_python) || python=
     if command -v uv >/dev/null; then
-        say "Making $venv with uv."
+        say 'Making %s with %s.' "$venv" uv
         if [ -e "$venv" ]; then clear=--clear; fi # which uv before 0.8 does not know
-        uv venv --quiet ${clear:+"$clear"} ${python:+--python "$python"} "$venv" || fail "uv could not make $venv."
+        uv venv --quiet ${clear:+"$clear"} ${python:+--python "$python"} "$venv" || fail '%s could not make %s.' uv "$venv"
         return
     fi
-    [ -n "$python" ] || fail "Python 3.10 or newer is needed. Install it, or set PYTHON to it."
-    say "Making $venv with $python."
+    [ -n "$python" ] || fail 'Python 3.10 or newer is needed. Install it, or set PYTHON to it.'
+    say 'Making %s with %s.' "$venv" "$python"
     "$python" -m venv --clear "$venv" ||
-        fail "$python could not make $venv. On Debian and Ubuntu: sudo apt install python3-venv"
+        fail '%s could not make %s. On Debian and Ubuntu: %s' "$python" "$venv" 'sudo apt install python3-venv'
 }
 
 # pip, or uv where it is: both know the options that are used here.
@@ -138,7 +163,7 @@ install_project() {
     shift 2
     if is_installed "$purpose" && has_engine "$engine"; then return; fi
     make_venv
-    say "Installing llamachat and its model; the log is $log."
+    say 'Installing llamachat and its model; the log is %s.' "$log"
     : >"$log"
     if ! command -v uv >/dev/null && [ $# -gt 0 ]; then
         run_logged pip install --upgrade 'pip>=25.1' || installation_failed # the first that knows --group
@@ -147,7 +172,7 @@ install_project() {
     run_logged pip install "$@" --editable "${root}[demo]" || installation_failed
     remember_install serve # all that it needs is part of what the tests need
     remember_install "$purpose"
-    say "Installed in $SECONDS s."
+    say 'Installed in %s s.' "$SECONDS"
 }
 
 # shellcheck source=scripts/engine.sh

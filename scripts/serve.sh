@@ -12,7 +12,7 @@ while [ $# -gt 0 ]; do
     case $1 in
         --engine=*) engine=${1#*=} ;;
         --engine)
-            if [ $# -lt 2 ]; then fail "--engine needs a name, one of: $engines."; fi
+            if [ $# -lt 2 ]; then fail '--engine needs a name, one of: %s.' "$engines"; fi
             engine=$2 && shift
             ;;
         --) break ;;

@@ -5,7 +5,7 @@ set -euo pipefail
 
 install_project test '' --group "$root/pyproject.toml:dev" --constraint "$root/constraints.txt"
 cd "$root"
-run() { say "== $*"; "$(bin)/python" -m "$@"; }
+run() { say '== %s' "$*"; "$(bin)/python" -m "$@"; }
 run ruff format --check .
 run ruff check .
 run mypy

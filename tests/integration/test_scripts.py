@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.pty_chat import Chat
 from tests.support import DEADLINE, ROOT
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the scripts are for bash")
@@ -143,7 +144,7 @@ def test_without_a_python_it_says_which_is_needed(clone: Path, env: dict[str, st
 
 
 BACKEND = """
-import os, pathlib, zipfile
+import os, pathlib, time, zipfile
 
 INFO = "llama_cpp_python-0.3.99.dist-info"
 
@@ -151,7 +152,9 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     print("*** Configuring CMake...")
     if "{refused}" in os.environ["CMAKE_ARGS"]:
         raise SystemExit("no such build")
-    print("[1/2] cc", "[2/2] ld", sep="\\n", flush=True)
+    print("[1/2] cc", flush=True)
+    while os.path.exists(os.environ.get("COMPILING", "")):
+        time.sleep(0.05)
     name = "llama_cpp_python-0.3.99-py3-none-any.whl"
     with zipfile.ZipFile(pathlib.Path(wheel_directory, name), "w") as wheel:
         wheel.writestr("llama_cpp/args", os.environ["CMAKE_ARGS"])
@@ -207,12 +210,14 @@ class Engine:
         (self.bin / name).write_text(f"#!{shutil.which('bash')}\n{script}\n")
         (self.bin / name).chmod(0o755)
 
-    def install(self, name: str = "", found: str = "") -> subprocess.CompletedProcess[str]:
-        """`found` is shell that says what this computer has."""
+    def command(self, name: str = "", found: str = "") -> list[str]:
+        """Installs the engine; `found` is shell that says what this computer has."""
         begin = f'set -euo pipefail; . "{self.clone}/scripts/lib.sh"; {found}'
-        run = f'{begin}\n: >"$log"; install_engine "{name}"'
+        return ["bash", "-c", f'{begin}\n: >"$log"; install_engine "{name}"']
+
+    def install(self, name: str = "", found: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["bash", "-c", run], env=self.env, capture_output=True, text=True, timeout=DEADLINE
+            self.command(name, found), env=self.env, capture_output=True, text=True, timeout=DEADLINE
         )
 
     def args(self) -> str:
@@ -243,6 +248,31 @@ def test_where_the_quick_way_fails_the_engine_is_compiled_the_plain_way(engine: 
     assert done.returncode == 0, done.stderr
     assert "trying the plain one" in done.stderr
     assert not engine.args().strip()
+
+
+@pytest.mark.parametrize(
+    ("locale", "engine_line", "bar"),
+    [
+        ("C.UTF-8", "Engine: llama.cpp for cpu.", "Compiling llama.cpp, once: ##########.......... 1 of 2, "),
+        (
+            "zh_CN.UTF-8",
+            "引擎：llama.cpp，为 cpu 编译。",
+            "正在编译 llama.cpp（只需一次）：##########.......... 1/2，",
+        ),
+    ],
+)
+def test_a_terminal_shows_how_far_the_compiler_is(
+    engine: Engine, tmp_path: Path, locale: str, engine_line: str, bar: str
+) -> None:
+    engine.publish()
+    compiling = tmp_path / "compiling"
+    compiling.touch()
+    env = engine.env | {"LANG": locale, "COMPILING": str(compiling), "TERM": "xterm-256color"}
+    terminal = Chat([], env, columns=120, command=engine.command())
+    terminal.see(bar)
+    compiling.unlink()
+    assert terminal.wait() == 0
+    assert terminal.text.startswith(engine_line) and bar not in terminal.text
 
 
 def test_an_engine_that_can_not_be_compiled_ends_with_its_log(engine: Engine) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import ast
 import gettext
+import os
 import re
 import string
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from llamachat.cli.parser import COMMANDS, build
 from llamachat.language import counted
 from llamachat.settings import base
 from scripts import messages
+from tests.support import ROOT
 
 HOW = "python scripts/messages.py updates the catalogue; translate what it lists"
 CATALOGUE = messages.read()
@@ -92,26 +95,52 @@ def test_pydantics_reasons_are_those_that_are_translated() -> None:
         assert base.PYDANTIC[error["type"]].format(**error.get("ctx", {})) == error["msg"]
 
 
-@pytest.mark.parametrize(
-    ("environment", "chosen"),
-    [
-        ({"LANG": "zh_CN.UTF-8"}, "zh"),
-        ({"LANG": "zh_TW.Big5"}, "zh"),
-        ({"LANG": "en_US.UTF-8", "LC_MESSAGES": "zh_CN.UTF-8"}, "zh"),
-        ({"LANG": "zh_CN.UTF-8", "LC_ALL": "C.UTF-8"}, "en"),
-        ({"LANG": "zh_CN.UTF-8", "LANGUAGE": "en_US:zh"}, "en"),
-        ({"LANG": "C.UTF-8", "LANGUAGE": "zh_CN"}, "en"),
-        ({"LANG": "fr_FR.UTF-8"}, "en"),
-        ({"LANG": "C.UTF-8", "LLAMACHAT_LANG": "zh"}, "zh"),
-        ({"LANG": "zh_CN.UTF-8", "LLAMACHAT_LANG": "en"}, "en"),
-        ({"LANG": "zh_CN.UTF-8", "LLAMACHAT_LANG": "auto"}, "zh"),
-    ],
-    ids=str,
-)
+ENVIRONMENTS = [
+    ({"LANG": "zh_CN.UTF-8"}, "zh"),
+    ({"LANG": "zh_TW.Big5"}, "zh"),
+    ({"LANG": "en_US.UTF-8", "LC_MESSAGES": "zh_CN.UTF-8"}, "zh"),
+    ({"LANG": "zh_CN.UTF-8", "LC_ALL": "C.UTF-8"}, "en"),
+    ({"LANG": "zh_CN.UTF-8", "LANGUAGE": "en_US:zh"}, "en"),
+    ({"LANG": "C.UTF-8", "LANGUAGE": "zh_CN"}, "en"),
+    ({"LANG": "fr_FR.UTF-8"}, "en"),
+    ({"LANG": "C.UTF-8", "LLAMACHAT_LANG": "zh"}, "zh"),
+    ({"LANG": "zh_CN.UTF-8", "LLAMACHAT_LANG": "en"}, "en"),
+    ({"LANG": "zh_CN.UTF-8", "LLAMACHAT_LANG": "auto"}, "zh"),
+]
+
+
+@pytest.mark.parametrize(("environment", "chosen"), ENVIRONMENTS, ids=str)
 def test_the_language_is_that_of_the_variable_else_of_the_locale(
     environment: dict[str, str], chosen: str
 ) -> None:
     assert language.user_language(environment) == chosen
+
+
+def in_shell(script: str, environment: Mapping[str, str] = {}) -> str:
+    """What `script` prints after scripts/lib.sh was read."""
+    command = ["bash", "-c", script.replace("LIB", f". '{ROOT}/scripts/lib.sh'")]
+    env = {"PATH": os.environ["PATH"], **environment}
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the scripts are for bash")
+def test_the_scripts_choose_the_language_as_the_program_does() -> None:
+    for environment, chosen in ENVIRONMENTS:
+        said = in_shell("LIB; words 'Installed in %s s.' 7", environment)
+        assert said == {"zh": "安装完成，用时 7 秒。\n", "en": "Installed in 7 s.\n"}[chosen], environment
+    mac = """OSTYPE=darwin24; defaults() { printf '(\n    "zh-Hans-CN",\n    "en-CN"\n)\n'; }"""
+    assert in_shell(f"{mac}; LIB; is_chinese && echo zh") == "zh\n"
+
+
+def test_what_the_scripts_say_is_translated() -> None:
+    lines = (ROOT / "scripts" / "messages.zh").read_text(encoding="utf-8").splitlines()
+    translated = dict(zip(lines[::3], lines[1::3], strict=True))
+    assert not any(lines[2::3])
+    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "scripts").glob("*.sh"))
+    said = re.findall(r"""\b(?:say|fail|words) ['"](.*?)['"](?= |$|;|\))""", text, re.MULTILINE)
+    assert {m for m in said if re.search("[a-z]{2}", m)} == set(translated)
+    for message, chinese in translated.items():
+        assert message.count("%") == message.count("%s") == chinese.count("%s") == chinese.count("%"), message
 
 
 def test_one_of_a_thing_is_not_many() -> None:
