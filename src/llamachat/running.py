@@ -17,8 +17,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import psutil
-
 _ANY_HOST = ("0.0.0.0", "::")
 
 
@@ -39,6 +37,8 @@ class RunningServer:
 
     @property
     def alive(self) -> bool:
+        import psutil
+
         try:
             return abs(psutil.Process(self.pid).create_time() - self.created) < 1
         except psutil.Error:
@@ -113,6 +113,8 @@ def _is_loopback(host: str) -> bool:
 
 
 def _own_addresses() -> set[str]:
+    import psutil
+
     found = {socket.gethostname()}
     for addresses in psutil.net_if_addrs().values():
         found.update(address.address.split("%")[0] for address in addresses)

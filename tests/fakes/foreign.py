@@ -48,12 +48,12 @@ class Vllm(Handler):
 
     def reply(self, body: dict[str, Any]) -> None:
         asked = tokens(body)
-        if body["model"] != MODEL:
+        if self.path not in ("/tokenize", "/v1/chat/completions"):
+            self.json(404, {"detail": "Not Found"})
+        elif body["model"] != MODEL:
             self.refuse(404, "NotFoundError", f"The model `{body['model']}` does not exist.")
         elif self.path == "/tokenize":
             self.json(200, {"count": asked, "max_model_len": N_CTX, "tokens": [0] * asked})
-        elif not self.path.endswith("/chat/completions"):
-            self.json(404, {"detail": "Not Found"})
         elif asked >= N_CTX:
             length = f"This model's maximum context length is {N_CTX} tokens"
             self.refuse(400, "BadRequestError", f"{length}. However, your request has {asked} input tokens.")

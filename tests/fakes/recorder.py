@@ -43,8 +43,9 @@ class Handler(BaseHTTPRequestHandler):
         if self.path.endswith("/count"):
             self._send({"count": size})
             return
+        headers = {name.lower(): value for name, value in self.headers.items()}
         with self.lock, self.record.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({**body, "headers": dict(self.headers)}) + "\n")
+            file.write(json.dumps({**body, "headers": headers}) + "\n")
         time.sleep(self.pause)
         content = body["messages"][-1]["content"]
         prompt = content if isinstance(content, str) else content[-1]["text"]

@@ -69,8 +69,8 @@ def test_programs_have_a_sampling_of_their_own_and_say_who_they_are(
     first, second = server.requests()
     assert (first["temperature"], first["repeat_penalty"], first["seed"]) == (0, 1, 0)
     assert first["messages"][0] == {"role": "system", "content": "Be brief."}
-    assert second["headers"]["X-Session-ID"].isascii()  # a digest: paths are nobody's business
-    assert first["headers"]["X-Llamachat-Priority"] == "1"
+    assert second["headers"]["x-session-id"].isascii()  # a digest: paths are nobody's business
+    assert first["headers"]["x-llamachat-priority"] == "1"
 
 
 def test_a_gateway_can_tell_the_rows_that_are_asked_at_once_apart(
@@ -78,7 +78,7 @@ def test_a_gateway_can_tell_the_rows_that_are_asked_at_once_apart(
 ) -> None:
     source = table(tmp_path / "in.csv", [f"row {i}" for i in range(20)])
     batch(source, "--prompt", "{text}", "-o", "out.csv", "--parallel", "4")
-    sessions = {request["headers"]["X-Session-ID"].partition("-") for request in server.requests()}
+    sessions = {request["headers"]["x-session-id"].partition("-") for request in server.requests()}
     assert len({name for name, _, _ in sessions}) == 1
     numbers = {number for _, _, number in sessions}
     assert 2 <= len(numbers) <= 5  # the first row goes alone, the others four at a time

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llamachat.cli.parser import parse
 from llamachat.errors import UsageError
 from llamachat.programs import shapes, templates
 from llamachat.programs.questions import fill, placeholders
@@ -39,8 +41,10 @@ def test_every_template_of_ours_can_be_used_in_both_languages(tmp_path: Path) ->
         for words in (template.en, template.zh):
             composed = templates.compose(words, template.params, {})
             assert words.about and "text" in fill(composed.prompt, {"input": "text", "question": "?"})
-        if isinstance(template.schema_, str):
-            assert "quote" in shapes.from_short_form(template.schema_)["properties"]
+            _, args = parse(shlex.split(words.example.partition("llamachat ")[2]))
+            assert args.template == named.name
+        if isinstance(template.schema, str):
+            assert "quote" in shapes.from_short_form(template.schema)["properties"]
 
 
 def test_a_template_of_the_user_wins_and_says_what_is_wrong_with_it(tmp_path: Path) -> None:

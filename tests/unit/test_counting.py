@@ -46,6 +46,7 @@ def test_each_text_is_counted_once() -> None:
 
     counter = ServerCounter(counted)
     messages = [Message("user", "a"), Message("assistant", "b"), Message("user", "a")]
+    counter.overhead(False)  # the template's frame, once
     before = len(calls)
     counter.prompt(messages)
     counter.prompt(messages)

@@ -102,3 +102,19 @@ def test_help_and_version_import_nothing_heavy(argument: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert not loaded & {*OWNERS, "pydantic", "psutil", "fastapi", "numpy"}
+
+
+def test_asking_once_imports_no_http_library() -> None:
+    """The server's address is wrong: all that a question needs is loaded before that is known."""
+    code = """if True:
+        import sys
+        from llamachat.cli import main
+        main(["ask", "Hello", "--base-url", "http://127.0.0.1:9/v1"])
+        print(*sys.modules, sep="\\n")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.split())
+    assert "llamachat.client.completions" in loaded
+    assert not loaded & {"openai", "httpx2", "rich", "prompt_toolkit", "jsonschema", "semchunk"}

@@ -33,13 +33,14 @@ def words_of(name: str, params: Mapping[str, str], lang: Lang, folder: Path) -> 
     template = templates.find(name, folder)
     words = templates.compose(template.words(lang), template.params, params)
     system = "\n\n".join(filter(None, (words.system, template.shape.instruction)))
-    return words.model_copy(update={"system": system})
+    return replace(words, system=system)
 
 
 def use(repl: Repl, argument: str) -> None:
     """With a text, or with what is attached, one message; else every one from now on."""
     if not argument:
-        repl.terminal.table(templates.abouts(repl.templates, repl.session.settings.lang))
+        lang = repl.session.settings.lang
+        repl.terminal.table([(n.name, _about(n.words(lang))) for n in templates.available(repl.templates)])
         return
     if argument == OFF:
         _stop(repl)
@@ -56,6 +57,11 @@ def use(repl: Repl, argument: str) -> None:
     repl.terminal.tell(
         _("{name}: for every message from now on; /t {off} ends it.").format(name=name, off=OFF)
     )
+
+
+def _about(words: templates.Words) -> str:
+    options = ", ".join(f"-p {name} …" for name in words.parameters)
+    return f"{words.about} ({options})" if options else words.about
 
 
 def _stop(repl: Repl) -> None:

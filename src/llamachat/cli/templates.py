@@ -21,17 +21,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     lang = console.language(args.lang)
-    if args.name is None:
-        rows = templates.abouts(paths.templates_folder(), lang)
-        width = max(len(name) for name, _ in rows)
-        for name, about in rows:
-            print(f"{name:{width}}  {about}")  # noqa: T201
-        return ExitStatus.OK
     every = templates.available(paths.templates_folder())
-    named = next((named for named in every if named.name == args.name), None)
-    if named is None:
+    if args.name is None:
+        width = max(len(named.name) for named in every)
+        for named in every:
+            words = named.words(lang)
+            print(f"{named.name:{width}}  {words.about}")  # noqa: T201
+            if words.example:
+                print(f"{'':{width}}  $ {words.example}")  # noqa: T201
+        return ExitStatus.OK
+    chosen = next((named for named in every if named.name == args.name), None)
+    if chosen is None:
         raise UsageError(
             _("There is no template {name!r}.").format(name=args.name), _("`llamachat templates` lists them.")
         )
-    print(named.content.decode("utf-8", "replace"), end="")  # noqa: T201
+    print(chosen.content.decode("utf-8", "replace"), end="")  # noqa: T201
     return ExitStatus.OK

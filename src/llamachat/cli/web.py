@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import secrets
 import threading
 import time
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     from llamachat.web.page_app import PageTemplate
 
 STOP_SECONDS = 3.0
-_EXAMPLE = re.compile(r"\s*(?:[(（]|[:：]\s*)[^()（）]*(?<![\w-])--?[a-z][\w-]* .*$")
-"""The options in what a template says of itself, such as `translate (-p to German)`: a page has none."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -112,7 +109,7 @@ def _templates(lang: Lang) -> list[PageTemplate]:
             composed = templates.compose(words, template.params, given).with_system_in_prompt()
             text = composed.ask(f"{{{templates.INPUT}}}", "")
             if not template.picture:
-                found.append(PageTemplate(named.name, _EXAMPLE.sub("", words.about), text))
+                found.append(PageTemplate(named.name, words.about, text))
     return found
 
 

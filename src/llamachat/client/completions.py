@@ -1,7 +1,4 @@
-"""Chat completions for programs: a whole reply or its events.
-
-Without the `openai` package: its import alone takes longer than `llamachat ask` may take compared with curl.
-"""
+"""Chat completions for programs: a whole reply or its events."""
 
 from __future__ import annotations
 
@@ -9,10 +6,11 @@ import itertools
 import json
 import threading
 from collections.abc import Iterator, Mapping
-from types import TracebackType
+from http.client import HTTPResponse
 from typing import Any
+from urllib.error import HTTPError
 
-from llamachat.client import address
+from llamachat.client import address, http
 from llamachat.client.chunks import ChunkReader
 from llamachat.client.error_translation import broken, from_message, from_status, unreachable
 from llamachat.core.events import Event
@@ -20,90 +18,65 @@ from llamachat.core.visible import one_line
 from llamachat.errors import LlamachatError, NetworkError
 from llamachat.language import _
 
-_CONNECT_SECONDS = 10.0
 _FETCH_SECONDS = 30.0
 
 
 class Completions:
-    """A connection to one server; safe to use from several threads.
+    """The chat of one server; safe to use from several threads.
 
     `session` and the number of the thread are sent as `X-Session-ID`: a gateway spreads the threads over its
     replicas, and what a thread's requests begin with is read once.
     """
 
     def __init__(self, base_url: str, api_key: str, session: str = "", priority: int = 0) -> None:
-        import httpx2
-
         self._session, self._threads, self._thread = session, itertools.count(), threading.local()
         self.base_url = address.check(base_url)
-        headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
-        if priority:
-            headers["X-Llamachat-Priority"] = str(priority)
-        self._http = httpx2.Client(
-            headers=headers,
-            timeout=httpx2.Timeout(None, connect=_CONNECT_SECONDS),
-            trust_env=not address.is_loopback(self.base_url),
-            limits=httpx2.Limits(max_keepalive_connections=0),
-        )
-
-    def __enter__(self) -> Completions:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._http.close()
+        self._api_key, self._priority = api_key, priority
 
     def stream(self, body: Mapping[str, Any]) -> Iterator[Event]:
         """The events of one reply, the last a Done. Raises a LlamachatError if the server fails."""
-        import httpx2
-
         said = {**body, "stream": True, "stream_options": {"include_usage": True}, "return_progress": True}
         reader = ChunkReader()
         try:
-            with self._http.stream(
-                "POST", self._url, content=_encoded(said), headers=self._headers
-            ) as response:
-                if response.status_code != 200:
-                    raise self._refusal(response.status_code, _json(response.read()), body)
-                for line in response.iter_lines():
-                    data = line.removeprefix("data:").strip() if line.startswith("data:") else ""
-                    if data and data != "[DONE]":
+            with self._send(said) as response:
+                for line in response:
+                    data = line.removeprefix(b"data:").strip() if line.startswith(b"data:") else b""
+                    if data and data != b"[DONE]":
                         yield from reader.feed(_chunk(data))
-        except httpx2.TransportError as error:
+        except http.FAILURES as error:
             raise broken(empty=False) if reader.started else unreachable(self.base_url, error) from error
         yield from reader.finish()
 
     def whole(self, body: Mapping[str, Any]) -> Iterator[Event]:
         """The same events from a reply in one piece: cheaper if nobody watches."""
-        import httpx2
-
         try:
-            response = self._http.post(self._url, content=_encoded(body), headers=self._headers)
-        except httpx2.TransportError as error:
+            with self._send(body) as response:
+                reply = http.parsed(response.read()) or {}
+        except http.FAILURES as error:
             raise unreachable(self.base_url, error) from error
-        reply = _json(response.content)
-        if response.status_code != 200:
-            raise self._refusal(response.status_code, reply, body)
         reader = ChunkReader()
         choices = [{**choice, "delta": choice.get("message") or {}} for choice in reply.get("choices") or ()]
         yield from reader.feed({**reply, "choices": choices})
         yield from reader.finish()
 
-    @property
-    def _headers(self) -> Mapping[str, str]:
-        if not self._session:
-            return {}
-        if not hasattr(self._thread, "number"):
-            self._thread.number = next(self._threads)
-        return {"X-Session-ID": f"{self._session}-{self._thread.number}"}
+    def _send(self, body: Mapping[str, Any]) -> HTTPResponse:
+        """Raises what a server's refusal means, and `http.FAILURES`."""
+        url = self.base_url + "/chat/completions"
+        # ASCII: halves of surrogate pairs, which UTF-8 can't hold, reach the server, which refuses them.
+        try:
+            return http.send(url, self._api_key, json.dumps(body).encode(), self._headers)
+        except HTTPError as error:
+            with error:
+                raise self._refusal(error.code, http.parsed(error.read()), body) from error
 
     @property
-    def _url(self) -> str:
-        return self.base_url + "/chat/completions"
+    def _headers(self) -> Mapping[str, str]:
+        headers = {"X-Llamachat-Priority": str(self._priority)} if self._priority else {}
+        if self._session:
+            if not hasattr(self._thread, "number"):
+                self._thread.number = next(self._threads)
+            headers["X-Session-ID"] = f"{self._session}-{self._thread.number}"
+        return headers
 
     def _refusal(self, status: int, reply: Any, body: Mapping[str, Any]) -> LlamachatError:
         error = reply.get("error") if isinstance(reply, Mapping) else None
@@ -113,24 +86,12 @@ class Completions:
         return from_status(status, message, said.get("code"), said, base_url=self.base_url, model=model)
 
 
-def _encoded(body: Mapping[str, Any]) -> bytes:
-    """ASCII: halves of surrogate pairs, which UTF-8 can't hold, reach the server, which refuses them."""
-    return json.dumps(body).encode()
-
-
-def _chunk(data: str) -> Mapping[str, Any]:
+def _chunk(data: bytes) -> Mapping[str, Any]:
     """One chunk. Raises what the server says has gone wrong in the middle of a reply."""
     chunk: dict[str, Any] = json.loads(data)
     if isinstance(error := chunk.get("error"), Mapping):
         raise from_message(str(error.get("message")), error.get("code"), error)
     return chunk
-
-
-def _json(content: bytes) -> Any:
-    try:
-        return json.loads(content)
-    except ValueError:
-        return {}
 
 
 def fetch(url: str, most_bytes: int) -> bytes:

@@ -9,7 +9,8 @@ prompts are counted from then on.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 from llamachat.core.conversation import Message, Role
@@ -36,7 +37,10 @@ class TokenCounter(Protocol):
         """What one message adds to a prompt."""
 
     def prompt(self, messages: Sequence[Message]) -> int:
-        """The size of a whole prompt."""
+        """The size of a whole prompt, as a sum."""
+
+    def whole(self, messages: Sequence[Message]) -> int:
+        """The same in one request, for a prompt of which no part comes again."""
 
     def learn(self, messages: Sequence[Message], prompt_tokens: int) -> None:
         """Take in what the server said of a prompt that it has read."""
@@ -56,17 +60,7 @@ class ServerCounter:
         self._count_prompt = count_prompt
         self._sizes: dict[tuple[Role, str, tuple[str, ...]], int] = {}
         self._additive = True
-        alone, exchange, with_system = (
-            count_prompt([Message(role, PROBE) for role in roles]) for roles in _PROBE_PROMPTS
-        )
-        self._alone = alone
-        frame = (exchange - alone) // 2
-        self._frames: dict[Role, int] = {
-            "system": frame,
-            "user": frame,
-            "assistant": exchange - alone - frame,
-        }
-        self._overheads = {False: alone - frame, True: with_system - 2 * frame}
+        self._alone = self._probe("user")
 
     def overhead(self, has_system: bool) -> int:
         return self._overheads[has_system]
@@ -90,11 +84,28 @@ class ServerCounter:
     def prompt(self, messages: Sequence[Message]) -> int:
         return _sum(self, messages) if self._additive else self._count_prompt(messages)
 
+    def whole(self, messages: Sequence[Message]) -> int:
+        try:
+            return self._count_prompt(messages)
+        except CannotCount:
+            return self.prompt(messages)
+
     def learn(self, messages: Sequence[Message], prompt_tokens: int) -> None:
         self._additive = self._additive and _sum(self, messages) == prompt_tokens
 
+    @cached_property
+    def _frames(self) -> Mapping[Role, int]:
+        exchange = self._probe("user", "assistant", "user") - self._alone
+        frame = exchange // 2
+        return {"system": frame, "user": frame, "assistant": exchange - frame}
 
-_PROBE_PROMPTS: tuple[tuple[Role, ...], ...] = (("user",), ("user", "assistant", "user"), ("system", "user"))
+    @cached_property
+    def _overheads(self) -> Mapping[bool, int]:
+        frame = self._frames["user"]
+        return {False: self._alone - frame, True: self._probe("system", "user") - 2 * frame}
+
+    def _probe(self, *roles: Role) -> int:
+        return self._count_prompt([Message(role, PROBE) for role in roles])
 
 
 class EstimatingCounter:
@@ -128,6 +139,8 @@ class EstimatingCounter:
 
     def prompt(self, messages: Sequence[Message]) -> int:
         return _sum(self, messages)
+
+    whole = prompt
 
     def learn(self, messages: Sequence[Message], prompt_tokens: int) -> None:
         """Grow at once if the estimate was too low; shrink only if it was far too high.

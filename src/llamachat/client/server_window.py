@@ -27,21 +27,21 @@ class ServerWindow:
     counter: TokenCounter
 
 
-def server_window(call: Call, model: str) -> ServerWindow:
+def server_window(call: Call, model: str, n_ctx: int | None = None) -> ServerWindow:
     """Find out how the server counts: as llamachat's engine, llama-server or vLLM do, or not at all.
 
-    Raises ServerError if none answers.
+    `n_ctx` is what its `/health` has just said, None to ask it. Raises ServerError if none answers.
     """
     for ask in (_engine, _llama_server, _vllm):
         try:
-            return ask(call, model)
+            return ask(call, model, n_ctx)
         except CannotCount:
             continue
     return ServerWindow(None, EstimatingCounter())
 
 
-def _engine(call: Call, _model: str) -> ServerWindow:
-    n_ctx = _number(_part(call("/health", None), "n_ctx"))
+def _engine(call: Call, _model: str, n_ctx: int | None) -> ServerWindow:
+    n_ctx = n_ctx or _number(_part(call("/health", None), "n_ctx"))
 
     def count(messages: Sequence[Message]) -> int:
         return _number(_part(call("/extras/chat/tokenize/count", {"messages": requests(messages)}), "count"))
@@ -49,7 +49,7 @@ def _engine(call: Call, _model: str) -> ServerWindow:
     return ServerWindow(n_ctx, ServerCounter(count))
 
 
-def _llama_server(call: Call, _model: str) -> ServerWindow:
+def _llama_server(call: Call, _model: str, _n_ctx: int | None) -> ServerWindow:
     n_ctx = _number(_part(_part(call("/props", None), "default_generation_settings"), "n_ctx"))
 
     def count(messages: Sequence[Message]) -> int:
@@ -60,7 +60,7 @@ def _llama_server(call: Call, _model: str) -> ServerWindow:
     return ServerWindow(n_ctx, ServerCounter(count))
 
 
-def _vllm(call: Call, model: str) -> ServerWindow:
+def _vllm(call: Call, model: str, _n_ctx: int | None) -> ServerWindow:
     def tokenize(messages: Sequence[Message]) -> Any:
         body = {"model": model, "messages": requests(messages), "add_generation_prompt": True}
         return call("/tokenize", body)

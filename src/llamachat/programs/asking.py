@@ -121,10 +121,7 @@ class Asker:
 
     def tokens(self, messages: Messages) -> int:
         """The size of a prompt: the server's count, or an estimate on the safe side."""
-        total = self.window.counter.overhead(messages[0]["role"] == "system")
-        for message in messages:
-            total += self.window.counter.message(said(message))
-        return total
+        return self.window.counter.whole([said(message) for message in messages])
 
     def limit(self, question: Question) -> int | None:
         """Tokens that a prompt may have; None if the server does not say how large its window is."""

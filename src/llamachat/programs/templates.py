@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
-
-from pydantic import BaseModel, ConfigDict, ValidationError
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from llamachat.core.presets import Lang
 from llamachat.errors import UsageError
@@ -17,14 +16,19 @@ from llamachat.programs import shapes
 from llamachat.programs.long_texts import Long
 from llamachat.programs.questions import escaped, fill, placeholders
 
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
 INPUT, QUESTION = "input", "question"
 
 
-class Words(BaseModel):
-    """What of a template is written in one language."""
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What of a template is written in one language; `example` is a command line that uses it."""
 
-    model_config = ConfigDict(extra="forbid")
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
     about: str = ""
+    example: str = ""
     system: str = ""
     prompt: str = "{input}"
 
@@ -39,7 +43,7 @@ class Words(BaseModel):
     def with_system_in_prompt(self) -> Words:
         """The same for one message of a conversation, whose system message stays."""
         prompt = f"{escaped(self.system)}\n\n{self.prompt}" if self.system else self.prompt
-        return Words(about=self.about, prompt=prompt)
+        return replace(self, system="", prompt=prompt)
 
     def ask(self, text: str, question: str) -> str:
         """The prompt about `text`. A `question` that it has no place for follows the text."""
@@ -48,17 +52,18 @@ class Words(BaseModel):
         return fill(self.prompt, {INPUT: text, QUESTION: question}).strip()
 
 
-class Template(BaseModel):
+@dataclass(frozen=True, slots=True)
+class Template:
     """One template. `{input}` in the prompt is the text, `{question}` the question that was typed with it.
 
     Any other name is a parameter (`-p NAME VALUE`).
     """
 
-    model_config = ConfigDict(extra="forbid")
+    __pydantic_config__: ClassVar = {"extra": "forbid"}
     en: Words
     zh: Words | None = None
-    params: dict[str, str] = {}
-    schema_: str | dict[str, Any] | None = None
+    params: Mapping[str, str] = field(default_factory=dict)
+    schema: str | dict[str, Any] | None = None
     choices: str | list[str] | None = None
     long: Long = "error"
     extract: bool = False
@@ -73,10 +78,10 @@ class Template(BaseModel):
         """The answer's. Raises UsageError if the schema is not one."""
         if self.choices:
             return shapes.from_choices(self.choices)
-        if isinstance(self.schema_, dict):
-            return shapes.Json(self.schema_)
-        if self.schema_:
-            return shapes.from_schema(self.schema_)
+        if isinstance(self.schema, dict):
+            return shapes.Json(self.schema)
+        if self.schema:
+            return shapes.from_schema(self.schema)
         return shapes.Code() if self.extract else shapes.AnyText()
 
 
@@ -93,11 +98,12 @@ class Named:
         """Raises UsageError if the file can't be read."""
         return _load(self.content, self.path)
 
-    def about(self, lang: Lang) -> str:
+    def words(self, lang: Lang) -> Words:
+        """Those of the template; what is wrong with it is what they are about."""
         try:
-            return self.template.words(lang).about
+            return self.template.words(lang)
         except UsageError as error:
-            return str(error)
+            return Words(about=str(error))
 
 
 def find(name: str, folder: Path) -> Template:
@@ -116,18 +122,13 @@ def find(name: str, folder: Path) -> Template:
 
 def available(folder: Path) -> Sequence[Named]:
     """All templates, sorted by name; one in the user's `folder` replaces ours of the same name."""
-    from importlib import resources  # slow, and most questions need no template
+    from importlib import resources
 
     ours = (resources.files("llamachat.programs") / "templates").iterdir()
     users = folder.glob("*.toml") if folder.is_dir() else ()
     every = (*(f for f in ours if f.name.endswith(".toml")), *users)
     files = {f.name.removesuffix(".toml"): f for f in every}
     return [Named(name, str(f), f.read_bytes()) for name, f in sorted(files.items())]
-
-
-def abouts(folder: Path, lang: Lang) -> list[tuple[str, str]]:
-    """The name of every template and what it is for, or what is wrong with it."""
-    return [(named.name, named.about(lang)) for named in available(folder)]
 
 
 def compose(words: Words, params: Mapping[str, str], given: Mapping[str, str]) -> Words:
@@ -150,24 +151,30 @@ def compose(words: Words, params: Mapping[str, str], given: Mapping[str, str]) -
             _("Give it with -p {missing} VALUE.").format(missing=missing),
         )
     values = {**params, **given}
-    return words.model_copy(
-        update={
-            "system": fill(words.system, values, partly=True),
-            "prompt": fill(words.prompt, values, partly=True),
-        }
+    return replace(
+        words,
+        system=fill(words.system, values, partly=True),
+        prompt=fill(words.prompt, values, partly=True),
     )
 
 
+@cache
+def _template() -> TypeAdapter[Template]:
+    from pydantic import TypeAdapter  # slow, and most questions need no template
+
+    return TypeAdapter(Template)
+
+
 def _load(data: bytes, where: str) -> Template:
+    from pydantic import ValidationError
+
     if sys.version_info >= (3, 11):
         import tomllib
     else:
         import tomli as tomllib
     try:
         table = tomllib.loads(data.decode("utf-8"))
-        if "schema" in table:
-            table["schema_"] = table.pop("schema")
-        return Template.model_validate(table)
+        return _template().validate_python(table)
     except (ValueError, tomllib.TOMLDecodeError, ValidationError) as error:
         reason = str(error)
         if isinstance(error, ValidationError):

@@ -48,6 +48,5 @@ def connected(
             url, key = own.base_url, own.api_key
             said = facts.fetch(url, key)
         model = said.asked(server.model)
-        window = server_window(lambda path, body: http.call(url, key, path, body)[1], model)
-        completions = stack.enter_context(Completions(url, key, session, priority))
-        yield Asker(completions, window, said), said
+        window = server_window(lambda path, body: http.call(url, key, path, body)[1], model, said.n_ctx)
+        yield Asker(Completions(url, key, session, priority), window, said), said

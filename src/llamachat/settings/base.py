@@ -97,7 +97,9 @@ class Options(BaseSettings):
     """The base of one subcommand's options; `section` is its table in config.toml."""
 
     section: ClassVar[str]
-    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_ignore_empty=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_ignore_empty=True, extra="forbid", defer_build=True
+    )
 
     @classmethod
     def settings_customise_sources(
