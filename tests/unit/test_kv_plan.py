@@ -213,6 +213,12 @@ def test_a_prompt_goes_into_a_free_lane_that_it_continues_or_that_is_missed_leas
         assert (True, lanes[chosen].conversation, lanes[chosen].used) == min(missed)
 
 
+def test_short_prompts_that_begin_alike_stay_in_one_lane() -> None:
+    first, second = (tokens([*range(100, 120), *turn(n)[:30]]) for n in (1, 2))
+    lanes = [Held(tokens([]), free=True), Held(first, free=True, used=1)]
+    assert choose_lane(lanes, second, can_shift=True) == 1
+
+
 def test_a_row_waits_for_the_lane_that_reads_what_it_begins_with() -> None:
     system = list(range(100, 400))
     first, second, other = (tokens([*start, *turn(n)]) for start, n in ((system, 1), (system, 2), ([], 3)))

@@ -114,13 +114,13 @@ class Held:
 def choose_lane(held: Sequence[Held], prompt: Tokens, *, can_shift: bool) -> int | None:
     """The free lane that `prompt` goes into, None if all are busy.
 
-    One that it continues, or else the one whose cells are missed least: an empty one, the row of a batch that
-    was used longest ago, a conversation that was.
+    One that it continues or that loses little by it, or else the one whose cells are missed least: an empty
+    one, the row of a batch that was used longest ago, a conversation that was.
     """
     free = [index for index, one in enumerate(held) if one.free]
     kept = {i: find_reuse(held[i].tokens, prompt, can_shift=can_shift).kept for i in free}
     best = max(free, key=lambda i: kept[i], default=None)
-    if best is not None and kept[best] >= MIN_RUN and not _loses(held[best].tokens, kept[best]):
+    if best is not None and kept[best] and not _loses(held[best].tokens, kept[best]):
         return best
     return min(
         free,
