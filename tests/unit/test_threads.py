@@ -80,3 +80,13 @@ def test_only_gnu_openmp_that_was_told_so_sleeps_at_a_barrier() -> None:
     told = {"GOMP_SPINCOUNT": "1000"}
     assert waits_asleep(gnu, told) and waits_asleep(gnu, {"OMP_WAIT_POLICY": "passive"})
     assert not (waits_asleep(gnu, {}) or waits_asleep(llvm, told) or waits_asleep(own, told))
+
+
+def test_what_ran_between_two_questions_does_not_count() -> None:
+    """A client that starts uses a core for half a second, and is gone when the engine computes."""
+    time, load = simulated(used=lambda now: now + min(now, 10.0))
+    time[0] = 10.0
+    load.skip_pause()
+    assert load.others() == 0
+    time[0] += WINDOW
+    assert load.others() == 0

@@ -223,9 +223,9 @@ class Lanes:
             llama_cpp.llama_synchronize(self._engine.ctx)
         for share in shares if status == 0 else ():
             self._advance(self._waiting[share.lane], share.n_tokens, rows[share.lane])
-        for cells, view in zip(self._cells, self.views, strict=True):
-            if status or view.seq not in rows:
-                cells.cut(view.n_tokens)
+        for lane in range(len(self.views)) if status else range(min(rows), max(rows) + 1):
+            if status or lane not in rows:
+                self._cells[lane].cut(self.views[lane].n_tokens)
         if status in (0, DECODE_ABORTED):
             return bool(status == 0)
         if len(shares) > 1:

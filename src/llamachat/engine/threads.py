@@ -21,6 +21,8 @@ from llama_cpp._ggml import libggml
 
 WINDOW = 0.2
 """Seconds over which the load is measured; the system counts in hundredths of a second."""
+PAUSE = 1.0
+"""Seconds without a look, as between two questions; a client that starts would count as another program."""
 ROUNDED_UP, ROUNDED_OFF = 0.6, 0.4
 """The part of a core that others must use to have it to themselves, and to lose it again."""
 READING = 32
@@ -66,6 +68,12 @@ class Load:
                 self._others = max(used / (self._last.now - last.now), 0.0)
             return self._others
 
+    def skip_pause(self) -> None:
+        """Leave out what was used while nobody looked: it says nothing about now."""
+        with self._lock:
+            if self._now() - self._last.now >= PAUSE:
+                self._last = self._clock()
+
 
 class ThreadCount:
     """Sets how many threads one context computes with; in the model's thread, but `load` is anybody's."""
@@ -81,6 +89,7 @@ class ThreadCount:
         """Before a step of `n_tokens` is computed."""
         if not self._adapts:
             return
+        self.load.skip_pause()
         self.n_threads = next_count(self.n_max, self.n_threads, self.load.others())
         all_of_them = self._reads_with_all and not 1 < n_tokens < READING
         n_batch = self._n_max_batch if all_of_them else min(self.n_threads, self._n_max_batch)
