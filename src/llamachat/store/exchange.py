@@ -253,7 +253,7 @@ _Integer = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 class _Message(BaseModel):
     """OpenAI's `role` and `content`, and what else `core.conversation.Message` knows."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, defer_build=True)
 
     id: _Integer | None = None
     parent: _Integer | None = None
@@ -274,7 +274,7 @@ class _Message(BaseModel):
 
 
 class _Conversation(BaseModel):
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, defer_build=True)
 
     title: str | None = None
     name: str | None = None
