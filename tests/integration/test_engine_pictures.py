@@ -165,6 +165,9 @@ def test_a_projector_belongs_to_the_model_of_its_name(tmp_path: Path) -> None:
         return path.name if path else None
 
     assert (found("Big-V-Q4_K_M"), found("other")) == ("mmproj-Big-V-f16.gguf", None)
+    (tmp_path / "mmproj-Big-V-2-f16.gguf").touch()
+    assert found("Big-V-Q4_K_M") == "mmproj-Big-V-f16.gguf"
+    (tmp_path / "mmproj-Big-V-2-f16.gguf").unlink()
     (tmp_path / "other.gguf").unlink()
     (tmp_path / "mmproj-Big-V-f16.gguf").unlink()
     assert found("Big-V-Q4_K_M") == "mmproj-model-f16.gguf"

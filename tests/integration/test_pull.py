@@ -17,7 +17,9 @@ from llamachat.hub import local_models
 from llamachat.hub.download import sha256_of
 from llamachat.hub.model_folder import Paths
 from llamachat.hub.segments import read_progress
+from tests import tiny_projector
 from tests.fakes.hub_process import HubProcess, running_hub
+from tests.gguf_files import gguf
 from tests.support import wait_for
 
 MB = 1 << 20
@@ -182,6 +184,36 @@ def test_a_list_shows_sizes_memory_and_fit_and_fetches_no_model(hub: HubProcess,
     assert status == 0
     assert "98 MB + 189 MB + 104 MB" in out and "comfortably" in out and "Q4_1 *" in out
     assert not runner.folder.exists()
+
+
+def test_a_model_that_sees_comes_with_its_projector(hub: HubProcess, runner: Runner, tmp_path: Path) -> None:
+    """Under the model's name: on the hub, `mmproj-F16.gguf` is the projector of many."""
+    for name in ("mmproj-F32.gguf", "mmproj-F16.gguf"):
+        hub.put(f"org/V/{name}", tiny_projector.write(tmp_path / name, n_embd=64).read_bytes())
+    for quant in ("Q4_K_M", "Q8_0"):
+        hub.put(f"org/V/Big-V-{quant}.gguf", gguf())
+    kept = runner.folder / "mmproj-Big-V-F16.gguf"
+
+    status, out, err = runner.run("org/V:Q8_0", "--no-projector")
+    assert (status, out) == (0, f"{runner.folder / 'Big-V-Q8_0.gguf'}\n"), err
+    assert not kept.exists() and "sees pictures" not in err
+    assert "With mmproj-Big-V-F16.gguf" in runner.run("--list", "org/V")[2]
+    status, out, err = runner.run("org/V")
+    assert (status, out) == (0, f"{runner.folder / 'Big-V-Q4_K_M.gguf'}\n"), err
+    assert "With mmproj-Big-V-F16.gguf (0 MB) it sees pictures; --no-projector leaves that out." in err
+    assert kept.exists()
+
+    def models(*arguments: str) -> str:
+        command = [*runner.command("models"), *arguments, "--folder", str(runner.folder), "--yes"]
+        return subprocess.run(command, env=runner.environment, capture_output=True, text=True).stdout
+
+    assert len([line for line in models().splitlines() if "Big-V" in line and "yes" in line.split()]) == 2
+    assert f"sees pictures with: {kept}" in models("show", "Big-V-Q8_0")
+    assert "Big-V-Q8_0 (llamachat): complete" in models("verify", "Big-V-Q8_0")
+    kept.write_bytes(kept.read_bytes()[:-1] + b"x")
+    assert f"{kept} has sha256" in models("verify", "Big-V-Q8_0")
+    assert "mmproj" not in models("rm", "Big-V-Q8_0") and kept.exists()
+    assert "mmproj" in models("rm", "Big-V-Q4_K_M") and not kept.exists()
 
 
 def test_a_url_of_the_hub_and_one_of_another_server(hub: HubProcess, runner: Runner, model: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llamachat.errors import NetworkError
+from llamachat.hub import install, projector
 from llamachat.hub import repository as repo
 
 HUB = "https://hub.example"
@@ -28,6 +29,29 @@ def test_a_model_lacking_a_shard_is_left_out() -> None:
     assert repository(*shards[:2]).variants == ()
     (variant,) = repository(*shards).variants
     assert variant.name == "m-Q8_0.gguf" and variant.size == 15
+
+
+@pytest.mark.parametrize(
+    ("projectors", "chosen", "kept"),
+    [
+        (("mmproj-model-f16.gguf",), 0, "mmproj-V-7B-f16.gguf"),
+        (("mmproj-BF16.gguf", "mmproj-F16.gguf", "mmproj-F32.gguf"), 1, "mmproj-V-7B-F16.gguf"),
+        (("mmproj-V-3B-F16.gguf", "mmproj-V-7B-F32.gguf"), 1, "mmproj-V-7B-F32.gguf"),
+        (("V-7B.mmproj-Q8_0.gguf",), 0, "V-7B.mmproj-Q8_0.gguf"),
+        (("clip/mmproj.gguf",), 0, "mmproj-V-7B.gguf"),
+        ((), None, None),
+    ],
+)
+def test_a_projector_is_no_model_and_gets_the_name_of_its_model(
+    projectors: tuple[str, ...], chosen: int | None, kept: str | None
+) -> None:
+    found = repository("V-7B-Q4_K_M.gguf", *projectors)
+    (variant,) = found.variants
+    file = install.choose_projector(found, variant)
+    assert (file.name if file else None) == kept
+    if file and chosen is not None:
+        assert file.url.endswith(projectors[chosen])
+        assert projector.kept_as(file.name, variant.name) == file.name
 
 
 def test_folders_of_the_hub_are_left_out() -> None:

@@ -77,6 +77,7 @@ _COLUMNS: dict[str, JustifyMethod] = {
     N_("quant"): "left",
     N_("params"): "right",
     N_("context"): "right",
+    N_("pictures"): "left",
     N_("licence"): "left",
     N_("memory"): "right",
     N_("fits"): "left",
@@ -87,15 +88,16 @@ def _row(model: LocalModel, here: hardware.Machine, n_ctx: int) -> tuple[str, ..
     facts = model_facts.facts_of(model, n_ctx)
     start = (model.name, _(model.source), size(model.size))
     if facts.problem:
-        return (*start, "", "", "", "", "", _("broken: {problem}").format(problem=facts.problem))
+        return (*start, "", "", "", "", "", "", _("broken: {problem}").format(problem=facts.problem))
     return (
         *start,
         facts.quant,
         f"{facts.n_params / 1e9:.2f}B",
         str(facts.n_ctx_train),
+        _("yes") if facts.projector else "",
         facts.licence,
-        size(facts.need),
-        _(here.fit(facts.need)),
+        size(facts.need.total),
+        _(here.fit(facts.need.total)),
     )
 
 
@@ -103,8 +105,8 @@ def _show(settings: ModelsSettings, names: Sequence[str]) -> int:
     for model in _chosen(settings, names):
         header = local_models.check(model)
         facts = model_facts.facts_of(model, settings.n_ctx)
-        one, here = estimate.estimate(header, settings.n_ctx), hardware.look()
-        parallel, need = estimate.served(one, here.available)
+        one, here = facts.need, hardware.look()
+        parallel, need = (1, one) if facts.projector else estimate.served(one, here.available)
         parts = _("weights {weights}, KV cache {kv_cache} ({parallel} at once)").format(
             weights=size(need.weights), kv_cache=size(need.kv_cache), parallel=parallel
         )
@@ -124,7 +126,7 @@ def _show(settings: ModelsSettings, names: Sequence[str]) -> int:
             ),
             _("fits"): _(here.fit(one.total)),
             _("sees pictures with"): str(
-                projector.beside(model) or _("nothing: it has no projector beside it")
+                facts.projector or facts.problem or _("nothing: it has no projector beside it")
             ),
             _("chat template"): header.chat_template or _("none: llama.cpp uses its default"),
         }
@@ -149,7 +151,7 @@ def _verify(settings: ModelsSettings, names: Sequence[str]) -> int:
 def _remove(settings: ModelsSettings, names: Sequence[str]) -> int:
     where = _places(settings)
     for name in names:
-        paths = _unfinished(name, where) or _removable(local_models.find(name, where))
+        paths = _unfinished(name, where) or _removable(local_models.find(name, where), where)
         what = ", ".join(path.name for path in paths)
         if not console.ask(
             _("Remove {what} from {parent}?").format(what=what, parent=paths[0].parent),
@@ -168,7 +170,8 @@ def _unfinished(name: str, where: Places) -> list[Path]:
     return [path for path in found if path.stem.lower() == wanted and not path.exists()]
 
 
-def _removable(model: LocalModel) -> list[Path]:
+def _removable(model: LocalModel, where: Places) -> list[Path]:
+    """Its files, with the projector that no other model has."""
     if model.source in (local_models.HERE, local_models.NAMED):
         raise ModelError(
             _("{path} is not in a models folder.").format(path=model.path), _("Delete the file yourself.")
@@ -184,7 +187,10 @@ def _removable(model: LocalModel) -> list[Path]:
             _("{name} belongs to {source}.").format(name=model.name, source=_(model.source)),
             _("Remove it with {ways}.").format(ways=ways[model.source]),
         )
-    return [path for path in local_models.shards(model.path) if path.exists()]
+    sees_with = projector.beside(model)
+    others = (other for other in local_models.list_models(where) if other.path != model.path)
+    own = [sees_with] if sees_with and sees_with not in map(projector.beside, others) else []
+    return [path for path in local_models.shards(model.path) if path.exists()] + own
 
 
 def _explain(settings: ModelsSettings, names: Sequence[str]) -> int:

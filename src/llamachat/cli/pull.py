@@ -45,7 +45,11 @@ def run(args: argparse.Namespace) -> int:
         if wanted is None:
             return ExitStatus.OK
         with writing(folder):
-            return _install(hub, install.Request(wanted, folder, settings.n_ctx, settings.force), settings)
+            return _install(hub, _request(wanted, folder, settings), settings)
+
+
+def _request(wanted: reference.Reference, folder: Path, settings: PullSettings) -> install.Request:
+    return install.Request(wanted, folder, settings.n_ctx, settings.force, settings.projector)
 
 
 def _recommended(folder: Path, settings: PullSettings) -> reference.Reference | None:
@@ -69,6 +73,12 @@ def _install(hub: Hub, request: install.Request, settings: PullSettings) -> int:
                 name=name, size=size(choice.variant.size), fit=_(choice.fit), licence=licence.name
             )
             console.say(f"{text} {licence.url}".rstrip())
+            if choice.projector:
+                console.say(
+                    _("With {name} ({size}) it sees pictures; --no-projector leaves that out.").format(
+                        name=choice.projector.name, size=size(choice.projector.size)
+                    )
+                )
         question = _("Do you agree to the {name}?").format(name=licence.name)
         return not choice.asks_consent or console.ask(question, settings.yes, default=False)
 
@@ -134,4 +144,10 @@ def _list(hub: Hub, wanted: reference.Reference, settings: PullSettings) -> int:
         sizes = (size(variant.size), size(need.total), str(parallel))
         table.add_row(variant.quant + mark, *sizes, parts, _(here.fit(one.total)), escape(name))
     console.stdout().print(table)
+    if sees_with := install.choose_projector(repository, first):
+        console.say(
+            _("With {name} ({size}) they see pictures; it comes with each of them.").format(
+                name=sees_with.name, size=size(sees_with.size)
+            )
+        )
     return ExitStatus.OK

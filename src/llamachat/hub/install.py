@@ -10,7 +10,7 @@ from pathlib import Path
 
 from llamachat.core.units import size
 from llamachat.errors import ModelError, NetworkError
-from llamachat.hub import catalogue, download, estimate, hardware
+from llamachat.hub import catalogue, download, estimate, hardware, quants
 from llamachat.hub.download import Watcher
 from llamachat.hub.http_file import FileChanged, RemoteFile, gated
 from llamachat.hub.hub_client import Hub
@@ -24,6 +24,7 @@ from llamachat.hub.model_folder import (
     remember_agreed,
     writing,
 )
+from llamachat.hub.projector import NAME, kept_as
 from llamachat.hub.reference import Reference
 from llamachat.hub.repository import Repository, Variant
 from llamachat.hub.segments import read_identity, read_progress
@@ -31,24 +32,33 @@ from llamachat.language import _
 
 DISK_RESERVE = 64 << 20
 ATTEMPTS = 3  # if the file changes on the hub in the meantime
+PROJECTOR_QUANTS = ("F16", "Q8_0", "BF16", "F32")
 USUAL_QUANTS = ("Q4_K_M", "Q4_0", "Q5_K_M", "Q8_0")
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is wanted, for which models folder and context window; `force` ignores that it does not fit."""
+    """What is wanted, for which models folder and context window; `force` ignores that it does not fit.
+
+    `projector`: with what the model sees pictures with, if the repository has that.
+    """
 
     wanted: Reference
     folder: Path
     n_ctx: int
     force: bool = False
+    projector: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What would be downloaded; `asks_consent` if the user has to agree to its licence first."""
+    """What would be downloaded; `asks_consent` if the user has to agree to its licence first.
+
+    `projector` is one of the variant's files.
+    """
 
     variant: Variant
+    projector: RemoteFile | None
     fit: hardware.Fit
     licence: catalogue.Licence
     asks_consent: bool
@@ -73,8 +83,11 @@ def install(hub: Hub, request: Request, face: Face) -> Path | None:
         return there
     for _attempt in range(ATTEMPTS):
         repository, variant = find(hub, wanted, request.n_ctx)
+        projector = choose_projector(repository, variant) if request.projector else None
+        if projector:
+            variant = replace(variant, files=(*variant.files, projector))
         try:
-            if not _consented(hub, request, face, repository, variant):
+            if not _consented(hub, request, face, repository, variant, projector):
                 return None
             alias = wanted.entry.name if wanted.entry else ""
             licence = _licence_id(wanted, repository)
@@ -130,7 +143,25 @@ def choose_variant(
     )
 
 
-def _consented(hub: Hub, request: Request, face: Face, repository: Repository, variant: Variant) -> bool:
+def choose_projector(repository: Repository, variant: Variant) -> RemoteFile | None:
+    """What the variant sees pictures with: the one with its name, in a usual precision."""
+    everyone = [projector.files[0] for projector in repository.projectors]
+    own = [file for file in everyone if kept_as(file.name, variant.name) == file.name]
+    by_quant = {quants.quant_of(file.name): file for file in reversed(own or everyone)}
+    quant = next((q for q in PROJECTOR_QUANTS if q in by_quant), next(iter(by_quant), None))
+    if quant is None:
+        return None
+    return replace(by_quant[quant], name=kept_as(by_quant[quant].name, variant.name))
+
+
+def _consented(
+    hub: Hub,
+    request: Request,
+    face: Face,
+    repository: Repository,
+    variant: Variant,
+    projector: RemoteFile | None,
+) -> bool:
     """Whether the user wants it. Raises if it can't be downloaded or does not fit."""
     folder = request.folder
     if repository.gated and not hub.token:
@@ -141,7 +172,7 @@ def _consented(hub: Hub, request: Request, face: Face, repository: Repository, v
         fit = _check_fit(hub, request, face, repository, variant)
         licence = catalogue.licence(_licence_id(request.wanted, repository))
         asks = licence.ask and licence.id not in agreed_licences(folder)
-        consented = face.consents(Choice(variant, fit, licence, asks))
+        consented = face.consents(Choice(variant, projector, fit, licence, asks))
         if consented and asks:
             remember_agreed(folder, licence.id)
     finally:
@@ -179,7 +210,7 @@ def _licence_id(wanted: Reference, repository: Repository) -> str:
 def find_pulled(folder: Path, wanted: Reference) -> Path | None:
     """A file that was downloaded before and is what `wanted` means, so that the hub need not be asked."""
     for path, record in records([folder]).items():
-        if (
+        if not NAME.search(path.name) and (
             record.repo == (wanted.repo or wanted.url)
             and wanted.quant in ("", record.quant)
             and wanted.file in ("", path.name)

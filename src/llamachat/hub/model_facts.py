@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from llamachat.errors import LlamachatError, ModelError
-from llamachat.hub import estimate, gguf, local_models, other_stores, quants
+from llamachat.hub import estimate, gguf, local_models, other_stores, projector, quants
 from llamachat.hub.download import sha256_of
 from llamachat.hub.local_models import LocalModel
 from llamachat.hub.model_folder import read_record
 from llamachat.language import _, reason
+
+_NOTHING = estimate.Estimate(0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
     """From the header and the record of the download; only `problem` where the model can't be read.
 
-    `need` is the memory in bytes.
+    `projector` is what the model sees pictures with; `need` has its weights, too.
     """
 
     quant: str = ""
     n_params: int = 0
     n_ctx_train: int = 0
     licence: str = ""
-    need: int = 0
+    need: estimate.Estimate = _NOTHING
+    projector: Path | None = None
     problem: str = ""
 
 
@@ -31,6 +35,10 @@ def facts_of(model: LocalModel, n_ctx: int) -> Facts:
     """Read the header; a model that is damaged or incomplete has a `problem`."""
     try:
         header = local_models.check(model)
+        sees_with = projector.beside(model)
+        need = estimate.estimate(header, n_ctx)
+        if sees_with:
+            need = replace(need, weights=need.weights + projector.check(sees_with))
     except LlamachatError as error:
         return Facts(problem=error.message)
     record = read_record(model.path)
@@ -39,7 +47,8 @@ def facts_of(model: LocalModel, n_ctx: int) -> Facts:
         n_params=sum(tensor.n_values for tensor in header.tensors),
         n_ctx_train=header.n_ctx_train or 0,
         licence=(record.licence if record else "") or header.text("general.license"),
-        need=estimate.estimate(header, n_ctx).total,
+        need=need,
+        projector=sees_with,
     )
 
 
@@ -56,7 +65,8 @@ def verify(model: LocalModel) -> str:
     Raises ModelError for another hash, and for a truncated file.
     """
     local_models.check(model)
-    for path in local_models.shards(model.path):
+    sees_with = projector.beside(model)
+    for path in (*local_models.shards(model.path), *([sees_with] if sees_with else [])):
         record = read_record(path)
         wanted = record.sha256 if record else other_stores.named_sha256(path)
         if not wanted:

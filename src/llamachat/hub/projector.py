@@ -25,8 +25,17 @@ def beside(model: LocalModel) -> Path | None:
     base = _QUANT.sub("", model.path.stem).lower()
     named = [path for path in found if base in path.name.lower()]
     if named:
-        return named[0]
+        return min(named, key=lambda path: len(path.name))  # that of `m-large` has the name of `m` in its own
     return found[0] if len(found) == 1 and alone else None
+
+
+def kept_as(name: str, model: str) -> str:
+    """The name by which a projector is found beside the file `model`; on the hub many have the same one."""
+    base = _QUANT.sub("", Path(model).stem)
+    if base.lower() in name.lower():
+        return name
+    quant = _QUANT.search(Path(name).stem)
+    return f"mmproj-{base}{f'-{quant[1]}' if quant else ''}.gguf"
 
 
 def check(path: Path) -> int:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from llamachat.errors import NetworkError
-from llamachat.hub import quants
+from llamachat.hub import projector, quants
 from llamachat.hub.http_file import RemoteFile
 from llamachat.hub.segments import Identity
 from llamachat.language import _
 
-_NOT_A_MODEL = re.compile(r"mmproj|imatrix|draft", re.IGNORECASE)
+_NOT_A_MODEL = re.compile(r"imatrix|draft", re.IGNORECASE)
 _SHARD = re.compile(r"-\d{5}-of-(?P<count>\d{5})(?=\.gguf$)", re.IGNORECASE)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -38,13 +38,14 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A repository at one commit."""
+    """A repository at one commit; `projectors` are what its models see pictures with."""
 
     id: str
     commit: str
     licence: str
     gated: bool
     variants: tuple[Variant, ...]
+    projectors: tuple[Variant, ...] = ()
 
 
 def is_safe(name: str) -> bool:
@@ -82,7 +83,9 @@ def _read(info: Mapping[str, Any], endpoint: str) -> Repository:
             groups.setdefault(_SHARD.sub("", path), []).append(RemoteFile(name, url, identity))
     variants = [Variant(quants.quant_of(path), tuple(files)) for path, files in groups.items()]
     complete = sorted(filter(_is_complete, variants), key=lambda variant: variant.size)
-    return Repository(repo_id, commit, _licence(info), bool(info.get("gated")), tuple(complete))
+    models = tuple(v for v in complete if not projector.NAME.search(v.name))
+    projectors = tuple(v for v in complete if projector.NAME.search(v.name))
+    return Repository(repo_id, commit, _licence(info), bool(info.get("gated")), models, projectors)
 
 
 def url_of(endpoint: str, repo_id: str, commit: str, path: str) -> str:

@@ -18,6 +18,7 @@ class PullSettings(Options):
     )
     connections: int = option(4, "connections at once, if the server supports ranges", ge=1, le=16)
     mirror: bool = option(False, "use hf-mirror.com (HF_ENDPOINT names any other)")
+    projector: bool = option(True, "fetch what the model sees pictures with, if it is in the repository")
     lang: Literal[Lang, "auto"] = option("auto", "language of the recommended model")
     yes: bool = option(False, "answer yes to every question, the licence included")
     force: bool = option(False, "fetch a model that does not fit into memory")
