@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import signal
 import statistics
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -137,25 +139,28 @@ def drain(name: str, requests: int) -> str:
     return f"| {name} | {len(ends)} requests, {drains} drains | {len(lost)} lost |"
 
 
-def rows(name: str, rounds: int) -> str:
-    """Rows a minute, 16 threads asking, of two replicas as a multiple of one, both up, in turns."""
+def rows(name: str, rounds: int, count: int) -> str:
+    """Rows a minute of `llamachat batch` over two replicas as a multiple of one, both up, in turns."""
 
-    def minute(server: Engine, number: int) -> float:
-        def ask(thread: int) -> None:
-            body = question(f"Row {number} {thread}", max_tokens=16)
-            list(server.open_stream(body, headers={"X-Session-ID": f"batch-{thread}"}))
-
+    def minute(server: Engine, folder: Path) -> float:
+        given, answers = folder / "rows.csv", folder / "answers.csv"
+        given.write_text("text\n" + "".join(f"Row {n}\n" for n in range(count)), encoding="utf-8")
+        command = [sys.executable, "-m", "llamachat", "batch", str(given), "-o", str(answers)]
+        options = ["--prompt", "{text}", "--max-tokens", "16", "--parallel", "16", "--restart"]
         began = time.perf_counter()
-        threads = [threading.Thread(target=ask, args=(n,)) for n in range(16)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return 60 * 16 / (time.perf_counter() - began)
+        subprocess.run(
+            [*command, *options, "--base-url", f"http://127.0.0.1:{server.port}/v1"],
+            env=clean_env(folder),
+            stderr=subprocess.DEVNULL,
+            check=False,  # the status is 9: answers are cut
+        )
+        took = time.perf_counter() - began
+        assert answers.read_text(encoding="utf-8").count("Row ") >= count
+        return 60 * count / took
 
-    with setup([name], 2) as (routes, servers):
+    with setup([name], 2) as (routes, servers), tempfile.TemporaryDirectory() as path:
         one = Engine(servers[0].port, servers[0].process, Path())
-        pairs = [(minute(one, 2 * n), minute(routes[name], 2 * n + 1)) for n in range(rounds)]
+        pairs = [(minute(one, Path(path)), minute(routes[name], Path(path))) for _ in range(rounds)]
     alone, both = (statistics.median(figures) for figures in zip(*pairs, strict=True))
     ratio = statistics.median(b / a for a, b in pairs)
     return f"| {name} | {alone:.0f} rows a minute on one replica, {both:.0f} on two | {ratio:.2f} × |"
@@ -167,9 +172,15 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--requests", type=int, default=1000)
+    parser.add_argument("--rows", type=int, default=64)
+    parser.add_argument("--only-rows", action="store_true")
     parser.add_argument("--output", type=Path)
     args = parser.parse_args()
     names = list(gateways.GATEWAYS)
+    batch = [f"| | a batch of {args.rows} rows | |", "|-|-|-:|", *(rows(n, 2, args.rows) for n in names)]
+    if args.only_rows:
+        print("\n".join(batch))
+        return
     parts = [
         "# Two gateways",
         "\n".join(first_tokens(args.rounds)),
@@ -178,7 +189,7 @@ def main() -> None:
         ),
         "\n".join(["| | while replicas drain | |", "|-|-|-:|", *(drain(n, args.requests) for n in names)]),
     ]
-    parts.append("\n".join(["| | a batch of 16 rows at once | |", "|-|-|-:|", *(rows(n, 3) for n in names)]))
+    parts.append("\n".join(batch))
     text = "\n\n".join(parts) + "\n"
     print(text)
     if args.output:
