@@ -4,8 +4,9 @@
     python benchmarks/lanes.py [--lanes 4 8] [--large] [--rows 64] [--rounds 1] [--stress]
 
 Eight clients ask rows behind a shared prefix of some 300 tokens, 32 tokens each; then one client is timed
-alone, beside one that writes, and beside one whose long prompt is read. Ratios are to one lane of the same
-round; a busy machine changes the times, and the ratios less. llama-server takes part if it is on the PATH,
+beside one that writes, and beside one whose long prompt is read. One client alone is timed on all servers in
+turns, as the speed of a computer drifts by more than what is compared. Ratios are to one lane of the same
+round. llama-server takes part if it is on the PATH,
 with as many slots. `--stress` asks 300 requests at once from 64 clients, of which a third hangs up at random.
 The last result is kept in benchmarks/results/.
 """
@@ -25,6 +26,7 @@ import time
 import urllib.request
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 from engine import HERE, Figures, large_model, machine, small_model
@@ -57,6 +59,9 @@ def main() -> None:
             ):
                 figures = stress(server) if arguments.stress else measure(server, arguments.rows)
             rounds[one.name].append(figures)
+        if not arguments.stress:
+            for name, figures in alone(chosen, model).items():
+                rounds[name][-1] |= figures
     medians = {
         name: {key: statistics.median(figures[key] for figures in found) for key in found[0]}
         for name, found in rounds.items()
@@ -104,19 +109,39 @@ def measure(server: Server, n_rows: int) -> Figures:
     with ThreadPoolExecutor(CLIENTS) as pool:
         list(pool.map(lambda messages: server.reply(messages, WRITTEN), rows))
     minutes = (time.perf_counter() - start) / 60
-    alone = [server.reply(said(f"Write a long story about a river, {n}."), 128) for n in range(3)]
     gaps_alone = gaps(server, said("Write a long story about the sea."), 100)
-    firsts = [server.reply(said(f"Say hello, {n}."), 1).first for n in range(3)]
     beside = beside_a_writer(server)
     while_read = gaps_while_another_is_read(server)
     return {
         "8 clients, rows a minute": n_rows / minutes,
-        "alone, written tokens/s": statistics.median(reply.written_per_second for reply in alone),
-        "first token alone, s": statistics.median(firsts),
         "first token while another writes, s": beside,
         "gap alone, 95th percentile, ms": 1e3 * percentile(gaps_alone),
         "gap while 1,500 tokens are read, the same, ms": 1e3 * percentile(while_read),
         "resident memory, MB": server.resident_mb(),
+    }
+
+
+def alone(chosen: Sequence[Contender], model: Path, turns: int = 7) -> dict[str, Figures]:
+    written: dict[str, list[float]] = {one.name: [] for one in chosen}
+    firsts: dict[str, list[float]] = {one.name: [] for one in chosen}
+    with ExitStack() as stack:
+        servers = {}
+        for one in chosen:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="llamachat-benchmark-"))
+            servers[one.name] = stack.enter_context(running(one, model, Path(folder)))
+        for turn in range(turns):
+            for name, server in servers.items():
+                story = said(f"Write a long story about a river, {turn}.")
+                written[name].append(server.reply(story, 128).written_per_second)
+            for name, server in servers.items():
+                hellos = (said(f"Say hello, {turn} {n}.") for n in range(4))
+                firsts[name] += [server.reply(hello, 1).first for hello in hellos][1:]
+    return {
+        name: {
+            "alone, written tokens/s": statistics.median(written[name]),
+            "first token alone, s": statistics.median(firsts[name]),
+        }
+        for name in servers
     }
 
 
