@@ -101,6 +101,18 @@ def test_what_is_remembered_is_bounded() -> None:
     assert len(matcher._states) < 100_000
 
 
+def test_a_long_text_takes_memory_as_it_is_written() -> None:
+    matcher = Matcher(parsed('root ::= "' + "ab" * 50_000 + '" "c"'))
+    state = matcher.advance(matcher.start, b"ab" * 1_000)
+    assert state is not None and matcher.size < 10_000
+    assert matcher.accepts(b"ab" * 50_000 + b"c") and not matcher.accepts(b"ab" * 49_999 + b"c")
+
+
+def test_a_grammar_of_many_large_classes_is_bounded_in_memory() -> None:
+    with pytest.raises(GrammarError, match="too large|too ambiguous"):
+        Matcher(parsed("root ::= " + "[^a]" * 30_000))
+
+
 code_points = st.integers(0, 0x10FFFF).filter(lambda c: not 0xD800 <= c < 0xE000)
 
 

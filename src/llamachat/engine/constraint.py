@@ -7,72 +7,32 @@ ends the process over some grammars. Here the likeliest tokens are tried, as man
 from __future__ import annotations
 
 import itertools
-import json
-import threading
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from collections.abc import Iterable
 from typing import Any
 
 import llama_cpp
 import numpy as np
 import numpy.typing as npt
 
+from llamachat.engine.compiler import Rules
 from llamachat.engine.failures import Refused
-from llamachat.grammar import gbnf, schema
-from llamachat.grammar.matcher import Matcher, State
-from llamachat.grammar.nodes import Grammar, GrammarError
+from llamachat.grammar.matcher import State
+from llamachat.grammar.nodes import GrammarError
 from llamachat.grammar.vocabulary import Vocabulary
 
-compiling = ThreadPoolExecutor(1, thread_name_prefix="grammar")
-"""Where schemas become grammars: up to a second of work, for which neither the loop nor the model waits."""
 RECENT_TOKENS = 64
 """As many as the library's penalties look back on; each may fall behind others."""
 FIRST_TRY = 512
 MANY_BYTES = 64
 ALL_TOKENS = 1_000
 """Places that take as much memory as a list of the tokens that may come."""
-SECONDS_AT_FIRST, SECONDS_A_TOKEN = 0.5, 0.02
+SECONDS_BEFORE = 0.5
+"""What the first token may take in the caller's thread, where nobody waits for it."""
+SECONDS_AT_FIRST, SECONDS_A_TOKEN = 0.1, 0.01
 """What holding an answer to its grammar may take, of the model's thread: other answers wait for it."""
-ANY_OBJECT = {"type": "object"}
-
-
-def of_response_format(wanted: Any) -> Rules | None:
-    """Raises Refused; None where any text will do."""
-    if not isinstance(wanted, dict) or wanted.get("type") != "json_object":
-        return None
-    given = wanted.get("schema")
-    return of_schema(ANY_OBJECT if given is None else given, "response_format")
-
-
-def of_schema(value: Any, param: str) -> Rules:
-    try:
-        schema.check_size(value)
-        return _of_text(json.dumps(value))
-    except GrammarError as error:
-        raise Refused(400, str(error), param=param) from error
-
-
-def of_gbnf(text: str, token_of: Callable[[str], int | None], n_vocab: int) -> Rules:
-    try:
-        return Rules(gbnf.parse(text, token_of, n_vocab))
-    except GrammarError as error:
-        raise Refused(400, str(error), param="grammar") from error
-
-
-@lru_cache(maxsize=16)
-def _of_text(text: str) -> Rules:
-    return Rules(schema.grammar(json.loads(text)))
-
-
-class Rules:
-    """A grammar that several answers may be held to at once."""
-
-    def __init__(self, grammar: Grammar) -> None:
-        self.grammar = grammar
-        self.matcher = Matcher(grammar)
-        self.lock = threading.Lock()
+MOST_SECONDS = 0.1
+"""A token may also take as long as the model takes for one, up to so long."""
 
 
 class Constraint:
@@ -86,6 +46,7 @@ class Constraint:
         self._rules, self.words, self._wanted = rules, words, wanted
         self._state: State = rules.matcher.start
         self._seconds = SECONDS_AT_FIRST
+        self._ended: float | None = None
         self._error: Exception | None = None
         self.allowed: list[int] | None = None
         """What the last token was drawn from."""
@@ -93,6 +54,10 @@ class Constraint:
     def __call__(
         self, tokens: npt.NDArray[np.intc], scores: npt.NDArray[np.single]
     ) -> npt.NDArray[np.single]:
+        came = time.perf_counter()
+        if self._ended is not None:
+            more = min(max(SECONDS_A_TOKEN, came - self._ended), MOST_SECONDS)
+            self._seconds = min(self._seconds + more, SECONDS_AT_FIRST)
         started = time.thread_time()
         try:
             with self._rules.lock:
@@ -101,11 +66,11 @@ class Constraint:
         except Exception as error:  # noqa: BLE001
             self._error = error
             allowed = list(self.words.ends)
-        left = self._seconds - (time.thread_time() - started) + SECONDS_A_TOKEN
-        self._seconds = min(left, SECONDS_AT_FIRST)
+        self._seconds -= time.thread_time() - started
         self.allowed = allowed
         result = np.full_like(scores, -np.inf)
         result[allowed] = np.maximum(scores[allowed], np.finfo(np.single).min)
+        self._ended = time.perf_counter()
         return result
 
     def accept(self, token: int) -> None:
@@ -123,10 +88,17 @@ class Constraint:
     def feed(self, text: bytes) -> bool:
         """Begin behind `text`; False if the grammar doesn't allow it."""
         with self._rules.lock:
-            self._rules.matcher.renew()
+            self._rules.matcher.renew(SECONDS_AT_FIRST)
             found = self._rules.matcher.advance(self._state, text)
         self._state = self._state if found is None else found
         return found is not None
+
+    def prepare(self) -> None:
+        """Look at what may come first, as far as that is known without the model. Raises GrammarError."""
+        with self._rules.lock:
+            self._rules.matcher.renew(SECONDS_BEFORE)
+            if len(self._rules.matcher.next_bytes(self._state)) <= MANY_BYTES:
+                self._all()
 
     @property
     def is_over(self) -> bool:

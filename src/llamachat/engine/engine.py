@@ -18,9 +18,19 @@ from llama_cpp.llama_tokenizer import LlamaTokenizer
 
 from llamachat.core import shutdown
 from llamachat.core.engine_options import EngineOptions
-from llamachat.engine import constraint, jobs, logprobs, marks, model_thread, request_body, tool_turn
+from llamachat.engine import (
+    constraint,
+    grammar_jobs,
+    jobs,
+    logprobs,
+    marks,
+    model_thread,
+    request_body,
+    tool_turn,
+)
 from llamachat.engine.answer_length import longest_answer
 from llamachat.engine.body_limits import check_ids
+from llamachat.engine.compiler import Compiler, Rules
 from llamachat.engine.failures import Refused, refusal
 from llamachat.engine.jobs import Cancelled, Job
 from llamachat.engine.kv_cache import KvCache
@@ -32,18 +42,14 @@ from llamachat.engine.marks import Marks
 from llamachat.engine.pictures import Pictures, Piece
 from llamachat.engine.prefill import PrefillClock
 from llamachat.engine.threads import ThreadCount
-from llamachat.grammar.nodes import Literal, Node, Token
+from llamachat.grammar.nodes import GrammarError
 from llamachat.language import N_
-from llamachat.tools import forms
 from llamachat.tools import prompt as prompts
 from llamachat.tools.call_parser import THINK
 from llamachat.tools.family import MARKERS, Family, of_template
 
 OWN_TOOLS = ("functionary", "functionary-v1", "functionary-v2", "chatml-function-calling")
 """Chat formats of the library that write prompts for tools, and read calls, themselves."""
-KEPT_RULES = 8
-"""Of how many offers of tools the grammars are kept."""
-
 MIN_BATCH = 4
 """Tokens of a batch for each lane, at least."""
 
@@ -69,7 +75,7 @@ class Engine(llama_cpp.Llama):
         self.seq, self.row = 0, -1
         self.prefill_ticks = 0
         self._pieces: dict[int, bytes] = {}
-        self._kept_rules: dict[tuple[str, bool, str, bool], constraint.Rules] = {}
+        self.compiler = Compiler()
         self.one_lane = why_one_lane({**kwargs, "mmproj": self.options.mmproj})
         """Why one request at a time is served, if several were asked for."""
         with self._several_sequences():
@@ -84,6 +90,24 @@ class Engine(llama_cpp.Llama):
             view.lanes = self.lanes
 
     # A request, from its messages to its tokens.
+
+    def jobs_of(self, body: Mapping[str, Any]) -> list[tuple[bytes, str]]:
+        """What of a request's body is to become rules before its turn comes, each with its field.
+
+        Raises Refused for what is too large to look at.
+        """
+        found: list[tuple[bytes, str]] = []
+        if "messages" in body:
+            wanted = request_body.wanted_schema(body.get("response_format"))
+            offer = tool_turn.offered(body)
+            if offer is not None and self.chat_format not in OWN_TOOLS:
+                turn = tool_turn.Turn(offer, self._tool_family or Family.HERMES, wanted)
+                found.append((self._calls_job(turn), "tools"))
+            elif wanted is not None:
+                found.append((_schema_job(wanted), "response_format"))
+        if body.get("grammar") is not None:
+            found.append((self._gbnf_job(body["grammar"]), "grammar"))
+        return found
 
     def count_chat(self, **request: Any) -> int:
         """The `prompt_tokens` of a completion of `request`; safe beside a reply, in any thread."""
@@ -113,10 +137,11 @@ class Engine(llama_cpp.Llama):
         recorder = self._recorder(top or 0) if has_logprobs else None
         logprobs.current.set(recorder)
         messages = self._marks.put(self._with_tools(messages, turn, kwargs))
-        rules = constraint.of_response_format(kwargs.pop("response_format", None))
+        wanted = request_body.wanted_schema(kwargs.pop("response_format", None))
         if turn is not None and turn.offer is not None:
-            turn.content = rules.grammar if rules is not None and not turn.offer.needed else None
-        elif rules is not None:
+            turn.content = wanted
+        elif wanted is not None:
+            rules = self.compiler.rules(_schema_job(wanted), "response_format")
             kwargs["logits_processor"] = self._held_to(rules, kwargs)
         if continue_final_message or (job is not None and job.continue_final_message):
             messages = marks.leave_open(messages)
@@ -198,7 +223,7 @@ class Engine(llama_cpp.Llama):
                 processors = kwargs.get("logits_processor") or llama_cpp.LogitsProcessorList()
                 kwargs["logits_processor"] = processors.extend([_adding(bias)]) or processors
             if (grammar := kwargs.pop("grammar", None)) is not None:
-                rules = constraint.of_gbnf(grammar._grammar, self._token_of, self.n_vocab())
+                rules = self.compiler.rules(self._gbnf_job(grammar._grammar), "grammar")
                 kwargs["logits_processor"] = self._held_to(rules, kwargs)
             if isinstance(prompt, list) and "max_tokens" in kwargs:
                 kwargs["max_tokens"] = longest_answer(self.n_ctx(), len(prompt), kwargs["max_tokens"])
@@ -457,9 +482,10 @@ class Engine(llama_cpp.Llama):
             prompt_characters=len(prompt),
         )
 
-    def _held_to(self, rules: constraint.Rules, request: Mapping[str, Any]) -> constraint.Processors:
+    def _held_to(self, rules: Rules, request: Mapping[str, Any]) -> constraint.Processors:
         """The logits processors of `request`, and one more that holds its answer to `rules`."""
         held = constraint.Constraint(rules, self._words, _wanted(request))
+        held.prepare()
         return constraint.Processors(request.get("logits_processor") or (), held)
 
     def _held_to_calls(
@@ -468,24 +494,26 @@ class Engine(llama_cpp.Llama):
         """The same for an answer that may, or has to, call tools."""
         end = super().detokenize(prompt[-8:], special=True)
         turn.thinks = end.rstrip().endswith(THINK.encode())
-        rules = self._call_rules(turn)  # now, in the caller's thread: later, every answer would wait for it
+        rules = self.compiler.rules(self._calls_job(turn), "tools")
+        turn.texts = rules.texts
         if turn.is_whole:
             return self._held_to(rules, request)
         begin = partial(constraint.Constraint, rules, self._words, _wanted(request))
         held = tool_turn.CallConstraint(turn, begin, self._words, self._visible)
         return constraint.Processors(request.get("logits_processor") or (), held)
 
-    def _call_rules(self, turn: tool_turn.Turn) -> constraint.Rules:
+    def _calls_job(self, turn: tool_turn.Turn) -> bytes:
         assert turn.offer is not None
-        key = (repr(turn.offer), turn.thinks, str(turn.content) if turn.content else "", turn.is_whole)
-        if key not in self._kept_rules:
-            calls = forms.Calls(turn.offer, turn.family, self._marker)
-            whole = turn.is_whole
-            grammar = calls.whole(turn.thinks, turn.content) if whole else calls.behind_trigger()
-            while len(self._kept_rules) >= KEPT_RULES:
-                del self._kept_rules[next(iter(self._kept_rules))]
-            self._kept_rules[key] = constraint.Rules(grammar)
-        return self._kept_rules[key]
+        markers = {mark.decode(): token for token, mark in self._visible.items()}
+        told = {"thinks": turn.thinks, "whole": turn.is_whole}
+        # Where a call is needed there is nothing else.
+        content = None if turn.offer.needed else turn.content
+        with _refusing("tools"):
+            return grammar_jobs.calls_job(turn.offer, turn.family, markers, **told, content=content)
+
+    def _gbnf_job(self, grammar: str) -> bytes:
+        with _refusing("grammar"):
+            return grammar_jobs.gbnf_job(grammar, self._token_of, self.n_vocab())
 
     @cached_property
     def _words(self) -> constraint.Words:
@@ -505,10 +533,6 @@ class Engine(llama_cpp.Llama):
         marks = MARKERS[self._tool_family or Family.HERMES]
         tokens = ((self._token_of(mark), mark.encode()) for mark in marks)
         return {token: mark for token, mark in tokens if token is not None and not self._piece(token)}
-
-    def _marker(self, text: str) -> Node:
-        token = self._token_of(text)
-        return Token(token) if token in self._visible else Literal(text)
 
     def _token_of(self, text: str) -> int | None:
         """The token that `text` is by itself."""
@@ -533,6 +557,19 @@ class Engine(llama_cpp.Llama):
         vocab = llama_cpp.llama_model_get_vocab(self.model)
         texts = (llama_cpp.llama_vocab_get_text(vocab, token) for token in range(self.n_vocab()))
         return max(len(text or b"") for text in texts)
+
+
+def _schema_job(wanted: Any) -> bytes:
+    with _refusing("response_format"):
+        return grammar_jobs.schema_job(wanted)
+
+
+@contextlib.contextmanager
+def _refusing(param: str) -> Iterator[None]:
+    try:
+        yield
+    except GrammarError as error:
+        raise Refused(400, str(error), param=param) from error
 
 
 def _adding(bias: Mapping[str, float]) -> Callable[..., npt.NDArray[np.single]]:

@@ -43,7 +43,7 @@ def changing(create_app: Callable[..., FastAPI], options: EngineOptions) -> Call
 def change(app: FastAPI, options: EngineOptions) -> None:
     """Middleware added later is passed earlier: access, CORS, responses, the queue."""
     routes.free_of_the_lock(app)
-    routes.save_at_the_end(app)
+    routes.stop_at_the_end(app)
     embedder = routes.embedder_of(options)
     routes.add_routes(app, options, embedder)
     engine = routes.the_engine()
@@ -63,7 +63,13 @@ def change(app: FastAPI, options: EngineOptions) -> None:
     endpoints.add_models(app, [endpoints.ServedModel(name, path) for name, path in served.items()])
     responses_route.add_routes(app, store)
     app.add_middleware(
-        RequestMiddleware, queue=queue, metrics=metrics, limits=limits, model=model, chats=options.chats
+        RequestMiddleware,
+        queue=queue,
+        metrics=metrics,
+        limits=limits,
+        engine=engine,
+        model=model,
+        chats=options.chats,
     )
     app.add_middleware(ResponsesMiddleware, store=store, model=model, n_ctx=engine.n_ctx())
     app.add_exception_handler(HTTPException, endpoints.answer_unknown)

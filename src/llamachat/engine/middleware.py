@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import uvicorn
@@ -19,12 +19,15 @@ from sse_starlette.sse import AppStatus
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llamachat.core import shutdown
-from llamachat.engine import constraint, jobs, several, tool_turn
+from llamachat.engine import jobs, several
 from llamachat.engine.body_limits import Limits
+from llamachat.engine.engine import Engine
 from llamachat.engine.failures import Refused, answer, refusal
 from llamachat.engine.metrics import Metrics
 from llamachat.engine.request_body import KINDS, checked, encoded
 from llamachat.engine.request_queue import RequestQueue, Ticket
+
+T = TypeVar("T")
 
 PRIORITY_HEADER = b"x-llamachat-priority"
 PRIORITIES = 100
@@ -41,10 +44,12 @@ class RequestMiddleware:
         queue: RequestQueue,
         metrics: Metrics,
         limits: Limits,
+        engine: Engine,
         model: str,
         chats: bool = True,
     ) -> None:
         self._app, self._queue, self._metrics, self._limits = app, queue, metrics, limits
+        self._engine = engine
         self._model, self._chats = model, chats
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,8 +63,10 @@ class RequestMiddleware:
             if kind.has_choices and not self._chats:
                 message = f"{self._model} makes embeddings and can't write. It serves /v1/embeddings."
                 raise Refused(400, message, param="model")
-            body = {"model": self._model, **await off_the_loop(content, checked, kind, self._limits)}
-            await _check_schemas(body)
+            body = {"model": self._model, **await off_the_loop(content, checked, content, kind, self._limits)}
+            if kind.has_choices:
+                for job, param in await off_the_loop(content, self._engine.jobs_of, body):
+                    await self._engine.compiler.check(job, param)  # its rules are there when its turn comes
             priority = priority_of(body, scope["headers"])
             if kind.needs_model:
                 self._check_queue()
@@ -113,16 +120,6 @@ class RequestMiddleware:
                 await answer(refusal(error))(scope, receive, send)
             finally:
                 job.end()
-
-
-async def _check_schemas(body: Mapping[str, Any]) -> None:
-    """Before the request is queued; the grammars are there when its turn comes. Raises Refused."""
-    wanted, offer = body.get("response_format"), tool_turn.offered(body)
-    loop = asyncio.get_running_loop()
-    if wanted is not None:
-        await loop.run_in_executor(constraint.compiling, constraint.of_response_format, wanted)
-    if offer is not None:
-        await loop.run_in_executor(constraint.compiling, tool_turn.check_arguments, offer)
 
 
 def job_of(body: Mapping[str, Any], ticket: Ticket, ended: Callable[[jobs.Job], None]) -> jobs.Job:
@@ -201,11 +198,11 @@ def _ending(job: jobs.Job, send: Send) -> Send:
     return send_behind
 
 
-async def off_the_loop(content: bytes, read: Callable[..., dict[str, Any]], *args: Any) -> dict[str, Any]:
-    """Read a body; a large one in a thread, for others are served meanwhile."""
+async def off_the_loop(content: bytes, work: Callable[..., T], *args: Any) -> T:
+    """Do `work` on a body; on a large one in a thread, for others are served meanwhile."""
     if len(content) < LARGE_BODY_BYTES:
-        return read(content, *args)
-    return await asyncio.to_thread(read, content, *args)
+        return work(*args)
+    return await asyncio.to_thread(work, *args)
 
 
 def replay(content: bytes, rest: Receive) -> Receive:

@@ -215,6 +215,14 @@ def _with_parameters(tool: Any) -> Any:
     return {"parameters": dict(NO_PARAMETERS), **known} if "name" in known else known
 
 
+def wanted_schema(response_format: Any) -> Any:
+    """Of a checked request; None where any text will do."""
+    if not isinstance(response_format, dict) or response_format.get("type") != "json_object":
+        return None
+    given = response_format.get("schema")
+    return {"type": "object"} if given is None else given
+
+
 def _response_format(wanted: Any) -> Any:
     """OpenAI's `json_schema` as the library's `json_object` with a schema."""
     if not isinstance(wanted, dict) or wanted.get("type") != "json_schema":

@@ -35,7 +35,7 @@ class ResponsesMiddleware:
             return await self.app(scope, receive, send)
         try:
             content = await read_body(scope, receive)
-            body = await off_the_loop(content, parsed)
+            body = await off_the_loop(content, parsed, content)
             items = responses.input_items(body)
             chat = responses.chat_body(body, [*self._earlier(body.get("previous_response_id")), *items])
             if body.get("truncation") == "auto":

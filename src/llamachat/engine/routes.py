@@ -42,13 +42,14 @@ def free_of_the_lock(app: FastAPI) -> None:
     setattr(server, "get_llama_proxy", get_llama_proxy)  # noqa: B010
 
 
-def save_at_the_end(app: FastAPI) -> None:
+def stop_at_the_end(app: FastAPI) -> None:
     stock_lifespan = app.router.lifespan_context
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[Any]:
         async with stock_lifespan(app) as state:
             yield state
+        the_engine().compiler.close()
         the_engine().save()
 
     app.router.lifespan_context = lifespan

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,9 @@ import numpy.typing as npt
 from llamachat.engine import logprobs
 from llamachat.engine.constraint import Constraint, Words
 from llamachat.engine.failures import Refused
-from llamachat.grammar.nodes import Grammar
 from llamachat.tools import forms, request
 from llamachat.tools.answer_parts import Answer, Arguments, CallBegins, Event, Text, Thinking
 from llamachat.tools.call_parser import AnswerParser
-from llamachat.tools.coder_form import texts_of
 from llamachat.tools.family import Family
 from llamachat.tools.parsers import parser
 from llamachat.tools.request import Offer, ToolError
@@ -30,16 +28,19 @@ ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 
 @dataclass
 class Turn:
-    """`offer` is None for an answer in channels, which is read anyway; `thinks` is said by the prompt."""
+    """`offer` is None for an answer in channels, which is read anyway; `thinks` is said by the prompt.
+
+    `content` is the schema of an answer without calls, `texts` the parameters that calls have as bare texts.
+    """
 
     offer: Offer | None
     family: Family
-    content: Grammar | None = None
+    content: Any = None
     thinks: bool = False
+    texts: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def parser(self) -> AnswerParser:
-        texts = texts_of(self.offer) if self.family is Family.QWEN_CODER else None
-        return parser(self.family, self.offer.names if self.offer else (), self.thinks, texts)
+        return parser(self.family, self.offer.names if self.offer else (), self.thinks, self.texts)
 
     @property
     def legacy(self) -> bool:
@@ -64,15 +65,6 @@ def offered(body: Mapping[str, Any]) -> Offer | None:
             body.get("function_call"),
             body.get("parallel_tool_calls") is not False,
         )
-    except ToolError as error:
-        raise Refused(400, str(error), param=error.param) from error
-
-
-def check_arguments(offer: Offer) -> None:
-    """Turn each tool's schema into its grammar, which is kept; raises Refused."""
-    try:
-        for tool in offer.tools:
-            forms.arguments_of(tool)
     except ToolError as error:
         raise Refused(400, str(error), param=error.param) from error
 

@@ -38,9 +38,19 @@ HEX = {"x": 2, "u": 4, "U": 8}
 
 def parse(text: str, token_of: Callable[[str], int | None], n_vocab: int) -> Grammar:
     """Raises GrammarError with the line; `token_of` gives the id of a token's text, if that is one token."""
+    check_size(text)
+    return _Parser(text, token_of, n_vocab).grammar()
+
+
+def check_size(text: str) -> None:
+    """Raise GrammarError on one that is too large to look at."""
     if len(text.encode(errors="surrogatepass")) > MAX_BYTES:
         raise GrammarError(f"The grammar is larger than {MAX_BYTES // 1024} KiB.")
-    return _Parser(text, token_of, n_vocab).grammar()
+
+
+def named_tokens(text: str) -> set[str]:
+    """The texts for which `parse` may ask `token_of`."""
+    return {name for name in TOKEN_TEXT.findall(text) if not TOKEN_ID.fullmatch(name)}
 
 
 class _Parser:

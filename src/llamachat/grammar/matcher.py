@@ -8,10 +8,13 @@ repetition is a counter and not as many copies, and what is too ambiguous ends w
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from llamachat.grammar.nodes import (
+    EMPTY,
     NEVER,
     Chars,
     Choice,
@@ -35,8 +38,16 @@ MAX_WORK = 400_000
 """Places looked at for one token."""
 LOOK_EVERY = 5_000
 """Places after which the time is looked at."""
+MAX_AT_FIRST = 100_000
+"""Places looked at before the first token: nobody is served meanwhile."""
 MAX_REMEMBERED = 60_000
 """Places in all states that are remembered, of some 250 bytes each."""
+MAX_STEPS = 150_000
+"""Instructions, of some 300 bytes each; as much memory as they take is bounded, too."""
+BYTES_A_STEP = 8
+"""A table of so many bytes takes as much memory as a step."""
+LONGEST_LITERAL = 64
+"""Characters that are made into instructions at once."""
 CALL = -1
 TOO_SLOW = "The grammar takes too long for each token."
 TOO_AMBIGUOUS = "The grammar is too ambiguous: its parts can't be told apart by what was written so far."
@@ -79,13 +90,29 @@ class _Step:
         self.next = -1
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A grammar that was checked as a whole. Each rule is packed for itself: few are ever entered."""
+
+    rules: Mapping[str, bytes]
+    root: str
+
+
+def prepare(grammar: Grammar) -> Prepared:
+    """Raises GrammarError for a grammar that would never end."""
+    if (name := left_recursive(grammar.rules)) is not None:
+        raise GrammarError(f"The rule `{name}` begins with itself.")
+    rules = _Rounds(grammar.rules).rules
+    return Prepared({name: pickle.dumps(node) for name, node in rules.items()}, grammar.root)
+
+
 class Matcher:
     """Of one grammar; used by one thread at a time."""
 
-    def __init__(self, grammar: Grammar) -> None:
-        if (name := left_recursive(grammar.rules)) is not None:
-            raise GrammarError(f"The rule `{name}` begins with itself.")
-        self._rules = without_empty_rounds(grammar)
+    def __init__(self, grammar: Grammar | Prepared) -> None:
+        given = prepare(grammar) if isinstance(grammar, Grammar) else grammar
+        self._rules = given.rules
+        self._size = 0
         self._steps: list[_Step] = []
         self._entries: dict[str, int] = {}
         self._frames: dict[tuple[int, int, _Frame | None], _Frame] = {}
@@ -93,10 +120,16 @@ class Matcher:
         self._remembered = 0
         self.renew()
         self._return = self._add()
-        start = self._close([(self._entry(grammar.root), None)])
+        self._work = MAX_WORK - MAX_AT_FIRST
+        start = self._close([(self._entry(given.root), None)])
         if start is None:
             raise GrammarError("The grammar can't write anything.")
         self.start: State = start
+
+    @property
+    def size(self) -> int:
+        """The memory that it takes, in places and steps of some 300 bytes."""
+        return len(self._rules) + self._size + self._remembered
 
     def advance(self, state: State, text: bytes) -> State | None:
         """The state behind `text`; None if the grammar doesn't allow it."""
@@ -178,14 +211,17 @@ class Matcher:
                 pending.append((frame.place, frame.parent))
             if len(seen) > MAX_PLACES:
                 raise GrammarError(TOO_AMBIGUOUS)
-        self._work += len(seen)
+        self._spend(len(seen))
+        return self._state(places, complete) if places or complete else None
+
+    def _spend(self, places: int) -> None:
+        self._work += places
         if self._work > MAX_WORK:
             raise GrammarError(TOO_AMBIGUOUS)
         if self._work > self._looked + LOOK_EVERY:
             self._looked = self._work
             if time.thread_time() > self._deadline:
                 raise GrammarError(TOO_SLOW)
-        return self._state(places, complete) if places or complete else None
 
     def _begin_round(self, at: int, count: int, parent: _Frame | None, pending: list[_Place]) -> None:
         """The place behind `count` rounds of the repetition at `at`."""
@@ -231,11 +267,22 @@ class Matcher:
     def _entry(self, name: str) -> int:
         entry = self._entries.get(name)
         if entry is None:
-            entry = self._entries[name] = self._compile(self._rules[name], self._return)
+            before, size = len(self._steps), self._size
+            try:
+                entry = self._compile(pickle.loads(self._rules[name]), self._return)
+            except GrammarError:
+                del self._steps[before:]
+                self._size = size
+                raise
+            self._entries[name] = entry
         return entry
 
-    def _add(self) -> int:
+    def _add(self, n_bytes: int = 0) -> int:
         self._steps.append(_Step())
+        self._size += (cost := 1 + n_bytes // BYTES_A_STEP)
+        if self._size > MAX_STEPS:
+            raise GrammarError("The grammar is too large.")
+        self._spend(cost)
         return len(self._steps) - 1
 
     def _compile(self, node: Node, then: int) -> int:
@@ -271,7 +318,7 @@ class Matcher:
         return at
 
     def _bytes(self, table: dict[int, int]) -> int:
-        at = self._add()
+        at = self._add(len(table))
         self._steps[at].bytes = table
         return at
 
@@ -327,22 +374,39 @@ def is_nullable(node: Node, rules: set[str]) -> bool:
 
 
 class _Rounds:
-    """Makes every repetition of what may be nothing one whose rounds are something, or it would never end."""
+    """Makes every repetition of what may be nothing one whose rounds are something, or it would never end.
+
+    A long text becomes rules of its pieces, which are entered one after the other.
+    """
 
     def __init__(self, rules: Mapping[str, Node]) -> None:
         self._given, self._nullable = rules, rules_where(rules, is_nullable)
         self._some: dict[str, str] = {}
+        self._pieces: dict[str, Node] = {}
         self.rules = {name: self._plain(node) for name, node in rules.items()}
         made: set[str] = set()
         while more := self._some.keys() - made:
             made |= more
             self.rules.update((self._some[name], self._something(rules[name])) for name in more)
+        self.rules |= self._pieces
+
+    def _text(self, text: str) -> Node:
+        rest: Node = EMPTY
+        for begin in reversed(range(0, len(text), LONGEST_LITERAL)):
+            rest = seq(Literal(text[begin : begin + LONGEST_LITERAL]), rest)
+            if begin:
+                name = f"text.{len(self._pieces)}"  # no name in GBNF has a dot
+                self._pieces[name] = rest
+                rest = Rule(name)
+        return rest
 
     def _plain(self, node: Node) -> Node:
         if isinstance(node, Seq):
             return Seq(tuple(self._plain(part) for part in node.parts))
         if isinstance(node, Choice):
             return Choice(tuple(self._plain(option) for option in node.options))
+        if isinstance(node, Literal) and len(node.text) > LONGEST_LITERAL:
+            return self._text(node.text)
         if not isinstance(node, Repeat):
             return node
         if is_nullable(node.node, self._nullable):
@@ -373,10 +437,6 @@ def repeated(node: Node, low: int, high: int | None) -> Node:
         high = None if high is None or node.high is None else high * node.high
         node = node.node
     return Repeat(node, low, high)
-
-
-def without_empty_rounds(grammar: Grammar) -> dict[str, Node]:
-    return _Rounds(grammar.rules).rules
 
 
 def left_recursive(rules: Mapping[str, Node]) -> str | None:
