@@ -38,6 +38,8 @@ def test_a_chat_has_n_answers_which_differ_and_come_again_with_their_seed(client
     assert len(set(texts)) > 1 and first.usage and second.usage
     assert first.usage.completion_tokens > 8 and first.usage.prompt_tokens < 60
     assert first.usage.total_tokens == first.usage.prompt_tokens + first.usage.completion_tokens
+    assert first.usage.prompt_tokens_details and second.usage.prompt_tokens_details
+    assert 0 < (second.usage.prompt_tokens_details.cached_tokens or 0) < second.usage.prompt_tokens
     alone = client.chat.completions.create(**asked(seed=8, temperature=0))
     greedy = client.chat.completions.create(**asked(n=2, seed=7, temperature=0))
     assert greedy.choices[1].message.content == alone.choices[0].message.content

@@ -46,17 +46,22 @@ def test_a_required_call_is_in_the_familys_form(family: Family, tmp_path: Path) 
     if family is Family.HARMONY:  # else a random model thinks until it is cut
         body["tool_choice"] = "auto"
         body["grammar"] = (
-            'root ::= <|channel|> "commentary to=functions.get_weather" <|message|> "{}" <|end|>'
+            'root ::= <|channel|> "analysis" <|message|> "hm" <|start|> "assistant"'
+            ' <|channel|> "commentary to=functions.get_weather" <|message|> "{}" <|end|>'
         )
     with running(tmp_path / "log", model=str(model)) as engine:
-        whole = engine.ask("POST", "/v1/chat/completions", body).json()["choices"][0]
+        answer = engine.ask("POST", "/v1/chat/completions", body).json()
+        whole = answer["choices"][0]
         events = list(engine.open_stream(body))
     (call,) = whole["message"]["tool_calls"]
     pieces = [c for e in events[:-1] if e["choices"] for c in e["choices"][0]["delta"].get("tool_calls", ())]
     streamed = "".join(piece["function"].get("arguments", "") for piece in pieces)
     assert streamed == call["function"]["arguments"] and not whole["message"]["content"]
     assert whole["finish_reason"] == events[-2]["choices"][0]["finish_reason"] == "tool_calls"
-    if family is not Family.HARMONY:
+    if family is Family.HARMONY:
+        assert whole["message"]["reasoning_content"] == "hm"
+        assert answer["usage"]["completion_tokens_details"]["reasoning_tokens"] > 0
+    else:
         jsonschema.validate(json.loads(streamed), PARAMETERS)
 
 

@@ -36,7 +36,9 @@ def client(engine: Engine) -> Iterator[OpenAI]:
 
 
 def test_a_conversation_goes_on_from_a_response(client: OpenAI) -> None:
-    first = client.responses.create(model="small", input="My name is Bob.", max_output_tokens=8)
+    first = client.responses.create(
+        model="small", input="My name is Bob.", max_output_tokens=8, temperature=0
+    )
     assert first.output_text and first.status == "incomplete"
     second = client.responses.create(
         model="small", input="And mine?", previous_response_id=first.id, max_output_tokens=1

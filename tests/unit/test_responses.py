@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llamachat.engine import request_body
 from llamachat.engine.failures import Refused
 from llamachat.engine.response_events import ResponseWriter, new_response
 from llamachat.engine.response_store import ResponseStore
 from llamachat.engine.responses import chat_body, input_items
+from llamachat.engine.tool_turn import offered
 
 
 def chat(body: dict[str, Any]) -> dict[str, Any]:
@@ -72,12 +74,12 @@ def test_fields_become_those_of_a_chat() -> None:
     }
 
 
-def test_allowed_tools_leave_the_others_out() -> None:
+def test_allowed_tools_are_read_as_those_of_a_chat() -> None:
     tools = [{"type": "function", "name": name} for name in "fg"]
     choice = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "g"}]}
-    body = chat({"input": "Hi", "tools": tools, "tool_choice": choice})
-    assert [tool["function"]["name"] for tool in body["tools"]] == ["g"]
-    assert body["tool_choice"] == "required"
+    offer = offered(request_body.chat(chat({"input": "Hi", "tools": tools, "tool_choice": choice})))
+    assert offer is not None and offer.needed and offer.names == ("g",)
+    assert [tool.name for tool in offer.shown] == ["f", "g"]
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,8 @@ class Engine(llama_cpp.Llama):
                 raise Refused(400, N_("This model can't see pictures."), param="messages")
             messages = self.pictures.put(messages)
         turn = self._turn_of(kwargs)
+        if turn is not None and job is not None:
+            turn.thought = partial(self._count_thought, job)
         tool_turn.current.set(turn)
         top, has_logprobs = kwargs.pop("top_logprobs", None), kwargs.pop("logprobs", None)
         if has_logprobs and self.chat_format in OWN_TOOLS:
@@ -152,7 +154,9 @@ class Engine(llama_cpp.Llama):
         answer = logprobs.put(answer, recorder)
         if turn is None:
             return answer
-        return tool_turn.streamed(answer, turn) if kwargs.get("stream") else tool_turn.whole(answer, turn)
+        if kwargs.get("stream"):
+            return tool_turn.streamed(answer, turn)
+        return _with_details(tool_turn.whole(answer, turn))
 
     def _turn_of(self, request: Mapping[str, Any]) -> tool_turn.Turn | None:
         """None if the answer is text alone."""
@@ -178,6 +182,9 @@ class Engine(llama_cpp.Llama):
         if offer is not None:
             request["tools"] = self._marks.put([tool.as_dict() for tool in offer.shown])
         return prompts.for_template(messages, self._tool_family)
+
+    def _count_thought(self, job: Job, text: str) -> None:
+        job.reasoning_tokens = len(super().tokenize(text.encode(errors="replace"), add_bos=False))
 
     def tokenize(self, text: bytes, add_bos: bool = True, special: bool = False) -> list[int]:
         """Text that a mark says is literal is read without control tokens; a picture's mark is its ids."""
@@ -242,7 +249,8 @@ class Engine(llama_cpp.Llama):
 
     def _complete(self, prompt: Any, *args: Any, **kwargs: Any) -> Any:
         with self._lane(prompt, kwargs) as lane:
-            return super(Engine, lane).create_completion(prompt, *args, **kwargs)
+            answer: Any = super(Engine, lane).create_completion(prompt, *args, **kwargs)
+        return _with_details(answer)
 
     def _stream(
         self,
@@ -582,6 +590,15 @@ def _adding(bias: Mapping[str, float]) -> Callable[..., npt.NDArray[np.single]]:
         return result
 
     return add
+
+
+def _with_details(answer: dict[str, Any]) -> dict[str, Any]:
+    """A whole answer whose usage says what a stream's does."""
+    job = jobs.current.get()
+    if job is not None:
+        counted = {name: n for name, n in answer["usage"].items() if isinstance(n, int)}
+        answer["usage"] = job.usage() | counted
+    return answer
 
 
 def _echoed(answer: Any, prompt: str) -> Any:

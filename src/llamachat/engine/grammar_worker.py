@@ -1,7 +1,7 @@
 """A process that turns jobs into rules: `python -m llamachat.engine.grammar_worker`.
 
-It says that it is ready, then reads jobs from its stdin and writes what became of them, pickled, to its stdout,
-each behind its length.
+It says that it is ready, then reads jobs from its stdin and writes what became of them, pickled, to its
+stdout, each behind its length.
 """
 
 from __future__ import annotations

@@ -52,6 +52,7 @@ class Job:
     read_tokens: int = 0
     sampled_tokens: int = 0
     completion_tokens: int = 0
+    reasoning_tokens: int = 0
     ended: float | None = None
     thread_sum: int = 0
     threads_max: int = 0
@@ -115,6 +116,7 @@ class Job:
             "completion_tokens": self.completion_tokens,
             "total_tokens": self.prompt_tokens + self.completion_tokens,
             "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
+            "completion_tokens_details": {"reasoning_tokens": self.reasoning_tokens},
         }
 
     def timings(self) -> dict[str, float]:

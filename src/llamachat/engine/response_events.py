@@ -189,12 +189,12 @@ class ResponseWriter:
 
     def _use(self, answer: Mapping[str, Any]) -> None:
         if (usage := answer.get("usage")) is not None:
-            details = usage.get("prompt_tokens_details") or {}
+            read, written = (usage.get(f"{name}_tokens_details") or {} for name in ("prompt", "completion"))
             self.response["usage"] = {
                 "input_tokens": usage["prompt_tokens"],
-                "input_tokens_details": {"cached_tokens": details.get("cached_tokens", 0)},
+                "input_tokens_details": {"cached_tokens": read.get("cached_tokens", 0)},
                 "output_tokens": usage["completion_tokens"],
-                "output_tokens_details": {"reasoning_tokens": 0},
+                "output_tokens_details": {"reasoning_tokens": written.get("reasoning_tokens", 0)},
                 "total_tokens": usage["total_tokens"],
             }
 

@@ -66,7 +66,8 @@ def chat_body(body: Mapping[str, Any], items: Iterable[Mapping[str, Any]]) -> di
         chat["max_tokens"] = body["max_output_tokens"]
     if body.get("tools"):
         chat["tools"] = _tools(body["tools"])
-    chat.update(_choice(body.get("tool_choice"), chat.get("tools", [])))
+    if body.get("tool_choice") is not None:
+        chat["tool_choice"] = _choice(body["tool_choice"])
     if (form := _form(body.get("text"))) is not None:
         chat["response_format"] = form
     if "message.output_text.logprobs" in _list(body.get("include")):
@@ -145,22 +146,15 @@ def _tool(tool: Any, where: str) -> dict[str, Any]:
     return {"type": "function", "function": {name: value for name, value in tool.items() if name != "type"}}
 
 
-def _choice(choice: Any, tools: list[Any]) -> dict[str, Any]:
-    """The chat's `tool_choice`, and with `allowed_tools` those of the tools that it names."""
-    if not isinstance(choice, dict):
-        return {} if choice is None else {"tool_choice": choice}
-    kind = choice.get("type")
+def _choice(choice: Any) -> Any:
+    """The chat's `tool_choice`, which takes `allowed_tools` in this form, too."""
+    kind = _kind(choice)
     if kind == "function":
-        return {"tool_choice": {"type": "function", "function": {"name": choice.get("name")}}}
-    if kind == "allowed_tools":
-        allowed = [tool.get("name") for tool in _list(choice.get("tools")) if isinstance(tool, dict)]
-        mode = choice.get("mode", "auto")
-        return {
-            "tools": [tool for tool in tools if tool["function"].get("name") in allowed],
-            "tool_choice": mode,
-        }
-    message = f"tool_choice: {kind} is not available; name a function."
-    raise Refused(400, message, param="tool_choice")
+        return {"type": "function", "function": {"name": choice.get("name")}}
+    if isinstance(choice, dict) and kind != "allowed_tools":
+        message = f"tool_choice: {kind} is not available; name a function."
+        raise Refused(400, message, param="tool_choice")
+    return choice
 
 
 def _list(value: Any) -> list[Any]:

@@ -102,6 +102,20 @@ def add_routes(app: FastAPI, options: EngineOptions, embedder: Embedder | None) 
         content = await run_in_threadpool(embedder.answer, await request.json())
         return Response(content, media_type="application/json")
 
+    for path, endpoint in (
+        ("/v1/chat/completions", server.create_chat_completion),
+        ("/v1/completions", server.create_completion),
+    ):
+        # The library's own leave out what its types don't know, such as what was thought.
+        app.add_api_route(
+            path,
+            endpoint,
+            methods=["POST"],
+            dependencies=[Depends(server.authenticate)],
+            response_model=None,
+            include_in_schema=False,
+        )
+        app.router.routes.insert(0, app.router.routes.pop())  # before the library's own, which is described
     app.add_api_route("/health", health, summary="Health", tags=["Extras"])
     app.add_api_route("/health/ready", ready, summary="Whether to send requests here", tags=["Extras"])
     app.add_api_route("/metrics", metrics, summary="Prometheus", tags=["Extras"])

@@ -156,9 +156,9 @@ class _Merged:
 
     def _add_usage(self, index: int, usage: Mapping[str, Any]) -> None:
         """Prompts count once, however many answers they got."""
-        written = usage["completion_tokens"]
         if index % self._several.best_of:
-            usage = {"completion_tokens": written, "total_tokens": written}
+            own = {name: value for name, value in usage.items() if name.startswith("completion_")}
+            usage = {**own, "total_tokens": own["completion_tokens"]}
         self._usage = _added(self._usage, usage)
 
     async def finish(self) -> None:

@@ -65,7 +65,8 @@ SURFACE: Mapping[str, str] = {
     """,
     "llama_cpp.llama_tokenizer": "LlamaTokenizer",
     "llama_cpp.server.app": """
-        _llama_proxy authenticate create_app get_event_publisher get_llama_proxy
+        _llama_proxy authenticate create_app create_chat_completion create_completion get_event_publisher
+        get_llama_proxy
         get_server_settings prepare_request_resources router
     """,
     "llama_cpp.server.types": """

@@ -38,6 +38,8 @@ class Turn:
     content: Any = None
     thinks: bool = False
     texts: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    thought: Callable[[str], None] | None = None
+    """Told what was thought, once, at the end."""
 
     def parser(self) -> AnswerParser:
         return parser(self.family, self.offer.names if self.offer else (), self.thinks, self.texts)
@@ -118,6 +120,8 @@ def whole(answer: dict[str, Any], turn: Turn) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": read.text or (None if read.calls else "")}
     if read.thinking:
         message["reasoning_content"] = read.thinking
+        if turn.thought is not None:
+            turn.thought(read.thinking)
     calls = read.calls or []
     functions = [{"name": name, "arguments": arguments} for name, arguments in calls]
     if functions and turn.legacy:
@@ -131,7 +135,7 @@ def whole(answer: dict[str, Any], turn: Turn) -> dict[str, Any]:
 
 def streamed(chunks: Iterator[dict[str, Any]], turn: Turn) -> Iterator[dict[str, Any]]:
     """A stream's chunks of the library, with calls in pieces."""
-    reading, calls = turn.parser(), 0
+    reading, calls, thinking = turn.parser(), 0, ""
     of_tokens = None
     for chunk in chunks:
         choice = chunk["choices"][0]
@@ -142,12 +146,15 @@ def streamed(chunks: Iterator[dict[str, Any]], turn: Turn) -> Iterator[dict[str,
         events = reading.feed(said) if said else []
         for event in [*events, *(reading.finish() if reason is not None else [])]:
             calls += isinstance(event, CallBegins)
+            thinking += event.text if isinstance(event, Thinking) else ""
             if calls > 1 and turn.legacy:
                 continue
             said = {"delta": _delta(event, turn), "logprobs": of_tokens, "finish_reason": None}
             yield {**chunk, "choices": [{**choice, **said}]}
             of_tokens = None
         if reason is not None:
+            if thinking and turn.thought is not None:
+                turn.thought(thinking)
             end = {"delta": {}, "logprobs": of_tokens, "finish_reason": _reason(reason, calls, turn)}
             yield {**chunk, "choices": [{**choice, **end}]}
 
