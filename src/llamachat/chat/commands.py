@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """`run` gets what was typed after the name; `values` complete it with Tab."""
+    """`run` gets what was typed after the name; `values` complete it; `aliases` are what other programs call it."""
 
     name: str
     arguments: str
     summary: str
     run: Callable[[Repl, str], None]
     values: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
 
     @property
     def usage(self) -> str:
@@ -47,8 +48,14 @@ def _exit(repl: Repl, argument: str) -> None:
 
 
 COMMANDS: tuple[Command, ...] = (
-    Command("help", "[COMMAND]", N_("shows the commands, or one of them"), _help),
-    Command("exit", "", N_("leaves, as bye, quit, exit and Ctrl-D do"), _exit),
+    Command("help", "[COMMAND]", N_("shows the commands, or one of them"), _help, aliases=("?",)),
+    Command(
+        "exit",
+        "",
+        N_("leaves, as bye, quit, exit and Ctrl-D do"),
+        _exit,
+        aliases=("quit", "bye", "q"),
+    ),
     Command("clear", "", N_("begins a new conversation"), revisions.clear),
     Command("system", "[TEXT]", N_("shows the system message, or replaces it"), revisions.system),
     Command(
@@ -126,10 +133,10 @@ KEYS = N_(
 
 def find(name: str) -> Command:
     """The command of that name; raises UsageError, which names the nearest, if there is none."""
-    found = next((c for c in COMMANDS if c.name == name.lower()), None)
-    if found:
-        return found
-    near = difflib.get_close_matches(name.lower(), [c.name for c in COMMANDS], n=1, cutoff=0.5)
+    named = {known: command for command in COMMANDS for known in (command.name, *command.aliases)}
+    if name.lower() in named:
+        return named[name.lower()]
+    near = difflib.get_close_matches(name.lower(), named, n=1, cutoff=0.5)
     advice = _("Did you mean /{name}?").format(name=near[0]) if near else _("/help lists them.")
     raise UsageError(
         _("There is no command /{name}.").format(name=name),

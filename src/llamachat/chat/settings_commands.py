@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from llamachat.chat.revisions import system
 from llamachat.chat.session import Session, Settings
 from llamachat.core import sampling
 from llamachat.core.window import ON_FULL
@@ -63,6 +64,8 @@ NAMES = tuple(setting.name for setting in SETTINGS)
 def change(repl: Repl, argument: str) -> None:
     session = repl.session
     name, _space, text = argument.partition(" ")
+    if name.lower() == "system" and text.strip():  # as in Ollama
+        return system(repl, text.strip())
     setting = _find(name)
     if not text.strip():
         raise UsageError(_("What should {name} be?").format(name=setting.name), f"/set {setting.name} VALUE")

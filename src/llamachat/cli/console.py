@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, TextIO
 
 from llamachat.core.presets import Lang
 from llamachat.core.visible import visible
@@ -12,7 +13,7 @@ from llamachat.errors import LlamachatError, UsageError
 from llamachat.language import _, user_language
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, JustifyMethod
 
     from llamachat.settings.client import ClientOptions
 
@@ -39,15 +40,69 @@ def check_stdout() -> None:
         raise UsageError(_("stdout is closed: there is nowhere to write the answer to."))
 
 
+def print_table(
+    columns: Mapping[str, JustifyMethod],
+    rows: Sequence[Sequence[str]],
+    spare: Sequence[str] = (),
+    title: str | None = None,
+) -> None:
+    """Print a result, without as many of the `spare` columns as a narrow terminal has no room for."""
+    from rich.measure import Measurement
+    from rich.table import Table
+    from rich.text import Text
+
+    def without(left_out: Sequence[str]) -> Table:
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+        shown = [n for n, name in enumerate(columns) if name not in left_out]
+        for name, justify in columns.items():
+            if name not in left_out:
+                table.add_column(_(name), justify=justify, overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(visible(row[n])) for n in shown))
+        return table
+
+    console = stdout()
+    unlimited = console.options.update(max_width=sys.maxsize)
+    tables = [without(spare[:count]) for count in range(len(spare) + 1)]
+    fitting = (t for t in tables if Measurement.get(console, unlimited, t).maximum <= console.width)
+    console.print(next(fitting, tables[-1]))
+
+
+def write(text: str, lead_style: str | None = None) -> None:
+    """Print a result that is prose, its first columns in a style of the theme."""
+    _write(sys.stdout, text, lead_style)
+
+
+def write_parts(parts: Sequence[str]) -> None:
+    """Print a result of several `parts`: on one line, but in a terminal on as many as they need whole."""
+    from rich.cells import cell_len
+
+    width = stdout().width if sys.stdout.isatty() else sys.maxsize
+    lines = [parts[0]]
+    for part in parts[1:]:
+        longer = f"{lines[-1]} · {part}"
+        if cell_len(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(part)
+    print("\n".join(lines), flush=True)  # noqa: T201
+
+
 def say(text: str) -> None:
     """Print a remark, which is not a result."""
-    if sys.stderr.isatty():
+    _write(sys.stderr, text)
+
+
+def _write(stream: TextIO, text: str, lead_style: str | None = None) -> None:
+    if stream.isatty():
         from llamachat.terminal.display import write_wrapped
         from llamachat.terminal.screen import Screen
 
-        write_wrapped(Screen(sys.stderr, color=False), text)
+        # The console of Windows may not know the codes of colours.
+        color = bool(lead_style) and not os.environ.get("NO_COLOR") and sys.platform != "win32"
+        write_wrapped(Screen(stream, color), text, lead_style=lead_style)
     else:
-        say_line(text)
+        print(visible(text), file=stream, flush=True)
 
 
 def say_line(text: str) -> None:

@@ -8,7 +8,6 @@ import sys
 from dataclasses import asdict
 
 from rich.cells import set_cell_size
-from rich.text import Text
 
 from llamachat.cli import console
 from llamachat.doctor.checks import Finding
@@ -17,7 +16,6 @@ from llamachat.errors import ExitStatus
 from llamachat.language import _
 from llamachat.settings.base import add_options, load
 from llamachat.settings.hub import DoctorSettings
-from llamachat.terminal import theme
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,8 +36,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(finding: Finding) -> None:
-    line = Text(set_cell_size(_(finding.level), 8), style=theme.RESULTS[finding.level].rich)
-    line.append(f"{set_cell_size(_(finding.name), 9)} {finding.text}", style="default")
+    level, name = set_cell_size(_(finding.level), 9), set_cell_size(_(finding.name), 10)
+    console.write(f"{level}{name}{finding.text}", lead_style=finding.level)
     if finding.advice:
-        line.append(f"\n{'':18}→ {finding.advice}", style="default")
-    console.stdout().print(line)
+        console.write(f"{'':19}→  {finding.advice}")

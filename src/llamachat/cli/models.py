@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from llamachat.cli import console
 from llamachat.core.units import size
-from llamachat.core.visible import visible
 from llamachat.errors import ExitStatus, LlamachatError, ModelError, UsageError
 from llamachat.hub import catalogue, estimate, hardware, install, local_models, model_facts, projector, quants
 from llamachat.hub.local_models import LocalModel, Places
@@ -54,19 +52,15 @@ def _chosen(settings: ModelsSettings, names: Sequence[str]) -> list[LocalModel]:
 
 
 def _list(settings: ModelsSettings, names: Sequence[str]) -> int:
-    from rich.markup import escape
-    from rich.table import Table
-
     here = hardware.look()
-    table = Table(box=None)
-    for title, justify in _COLUMNS.items():
-        table.add_column(_(title), justify=justify)
-    for model in _chosen(settings, names):
-        table.add_row(*(escape(visible(cell)) for cell in _row(model, here, settings.n_ctx)))
+    rows = [_row(model, here, settings.n_ctx) for model in _chosen(settings, names)]
     for path, (have, whole) in install.unfinished(_places(settings).folders).items():
         rest = _("{percent}% of {size} is here").format(percent=100 * have // max(1, whole), size=size(whole))
-        table.add_row(escape(path.stem), _("unfinished"), rest)
-    console.stdout().print(table if table.row_count else _("No models yet. Fetch one: llamachat pull"))
+        rows.append((path.stem, _("unfinished"), rest, *[""] * (len(_COLUMNS) - 3)))
+    if rows:
+        console.print_table(_COLUMNS, rows, spare=("licence", "params", "context", "quant", "memory"))
+    else:
+        console.write(_("No models yet. Fetch one: llamachat pull"))
     return ExitStatus.OK
 
 
@@ -131,7 +125,7 @@ def _show(settings: ModelsSettings, names: Sequence[str]) -> int:
             _("chat template"): header.chat_template or _("none: llama.cpp uses its default"),
         }
         for key, value in rows.items():
-            sys.stdout.write(visible(f"{key}: {value}\n"))
+            console.write(_("{name}: {value}").format(name=key, value=value))
     return ExitStatus.OK
 
 
@@ -143,8 +137,8 @@ def _verify(settings: ModelsSettings, names: Sequence[str]) -> int:
             verdict = model_facts.verify(model) or _("complete: its sha256 is right")
         except LlamachatError as error:
             verdict, status = str(error), status or error.exit_status
-        sys.stdout.write(visible(f"{model.name} ({_(model.source)}): {verdict}\n"))
-        sys.stdout.flush()
+        name = f"{model.name} ({_(model.source)})"
+        console.write(_("{name}: {value}").format(name=name, value=verdict))
     return status
 
 
@@ -160,7 +154,7 @@ def _remove(settings: ModelsSettings, names: Sequence[str]) -> int:
         ):
             continue
         freed = sum(install.remove(path) for path in paths)
-        sys.stdout.write(_("Removed {what}: {size} freed").format(what=what, size=size(freed)) + "\n")
+        console.write(_("Removed {what}: {size} freed").format(what=what, size=size(freed)))
     return ExitStatus.OK
 
 
@@ -200,7 +194,7 @@ def _explain(settings: ModelsSettings, names: Sequence[str]) -> int:
             text = quants.explain(name, language)
         except UsageError:
             text = quants.explain(_quant_of_model(name, settings) or name, language)
-        sys.stdout.write(text + "\n")
+        console.write(text)
     return ExitStatus.OK
 
 

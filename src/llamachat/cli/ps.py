@@ -6,13 +6,16 @@ import argparse
 import json
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from llamachat import paths
 from llamachat.cli import console
-from llamachat.core.visible import visible
 from llamachat.errors import ExitStatus
 from llamachat.language import N_, _
 from llamachat.running import running
+
+if TYPE_CHECKING:
+    from rich.console import JustifyMethod
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,13 +32,8 @@ def run(args: argparse.Namespace) -> int:
     if not rows:
         console.say(_("No server is running."))
         return ExitStatus.OK
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*map(_, names), box=None)
-    for row in rows:
-        table.add_row(*(Text(visible(str(cell))) for cell in row))
-    console.stdout().print(table)
+    columns: dict[str, JustifyMethod] = dict.fromkeys(names, "left")
+    console.print_table(columns, [tuple(map(str, row)) for row in rows], spare=("since", "pid", "n_ctx"))
     return ExitStatus.OK
 
 

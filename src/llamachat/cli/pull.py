@@ -8,6 +8,7 @@ import shlex
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llamachat.cli import console
 from llamachat.cli.progress import remarks, watch
@@ -17,10 +18,13 @@ from llamachat.hub import catalogue, estimate, hardware, install, local_models, 
 from llamachat.hub.http_file import FileChanged, TransferOptions
 from llamachat.hub.hub_client import Hub
 from llamachat.hub.model_folder import read_alias, writing
-from llamachat.language import _
+from llamachat.language import N_, _
 from llamachat.settings.base import add_options, load
 from llamachat.settings.hub import PullSettings
 from llamachat.settings.serve import ServeSettings
+
+if TYPE_CHECKING:
+    from rich.console import JustifyMethod
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -101,9 +105,6 @@ def _name_for_serve(path: Path) -> str:
 
 
 def _list(hub: Hub, wanted: reference.Reference, settings: PullSettings) -> int:
-    from rich.markup import escape
-    from rich.table import Table
-
     n_ctx, watcher = settings.n_ctx, remarks(settings.quiet)
     if wanted.url:
         raise UsageError(
@@ -122,17 +123,7 @@ def _list(hub: Hub, wanted: reference.Reference, settings: PullSettings) -> int:
                 _("Try again."),
             ) from change
     here = hardware.look()
-    table = Table(
-        title=_("{name}, n_ctx {n_ctx}, {memory} of memory here").format(
-            name=escape(repository.id), n_ctx=n_ctx, memory=size(here.memory)
-        ),
-        box=None,
-    )
-    table.add_column(_("quantisation"))
-    for column in (_("size"), _("memory"), _("at once"), _("weights + KV + buffers")):
-        table.add_column(column, justify="right")
-    table.add_column(_("fits"))
-    table.add_column(_("file"))
+    rows = []
     for variant in repository.variants:
         one = estimate.estimate_shape(shape, variant.size, n_ctx)
         parallel, need = estimate.served(one, here.available)
@@ -142,8 +133,11 @@ def _list(hub: Hub, wanted: reference.Reference, settings: PullSettings) -> int:
         )
         mark = " *" if variant is first else ""
         sizes = (size(variant.size), size(need.total), str(parallel))
-        table.add_row(variant.quant + mark, *sizes, parts, _(here.fit(one.total)), escape(name))
-    console.stdout().print(table)
+        rows.append((variant.quant + mark, *sizes, parts, _(here.fit(one.total)), name))
+    title = _("{name}, n_ctx {n_ctx}, {memory} of memory here").format(
+        name=repository.id, n_ctx=n_ctx, memory=size(here.memory)
+    )
+    console.print_table(_COLUMNS, rows, spare=("file", "weights + KV + buffers", "at once"), title=title)
     if sees_with := install.choose_projector(repository, first):
         console.say(
             _("With {name} ({size}) they see pictures; it comes with each of them.").format(
@@ -151,3 +145,14 @@ def _list(hub: Hub, wanted: reference.Reference, settings: PullSettings) -> int:
             )
         )
     return ExitStatus.OK
+
+
+_COLUMNS: dict[str, JustifyMethod] = {
+    N_("quantisation"): "left",
+    N_("size"): "right",
+    N_("memory"): "right",
+    N_("at once"): "right",
+    N_("weights + KV + buffers"): "right",
+    N_("fits"): "left",
+    N_("file"): "left",
+}

@@ -333,28 +333,20 @@ def _announce(plan: Plan) -> None:
             base_url=plan.base_url, key=key or "not-needed"
         ),
     )
-    print(" · ".join(parts), flush=True)  # noqa: T201
+    console.write_parts(parts)
     if why:
         console.say(_("One request at a time: {reason}.").format(reason=_(why)))
     if not bind.is_loopback(options.host):
         url = bind.base_url(options.scheme, bind.outside_host(options.host), options.port)
         chat = f"llamachat chat --base-url {url}"
-        print(  # noqa: T201
-            _("From another computer: {key_variable}={key} {chat}").format(
-                key_variable=KEY_VARIABLE, key=key, chat=chat
+        for line in (
+            _("From another computer: {key_variable}={key} {chat}"),
+            _("    in PowerShell: $env:{key_variable}='{api_key}'; {chat}"),
+            _('    in cmd: set "{key_variable}={api_key}" && {chat}'),
+        ):
+            print(  # noqa: T201
+                line.format(key_variable=KEY_VARIABLE, key=key, api_key=plan.api_key, chat=chat), flush=True
             )
-        )
-        print(  # noqa: T201
-            _("    in PowerShell: $env:{key_variable}='{api_key}'; {chat}").format(
-                key_variable=KEY_VARIABLE, api_key=plan.api_key, chat=chat
-            )
-        )
-        print(  # noqa: T201
-            _('    in cmd: set "{key_variable}={api_key}" && {chat}').format(
-                key_variable=KEY_VARIABLE, api_key=plan.api_key, chat=chat
-            ),
-            flush=True,
-        )
 
 
 def _lanes(plan: Plan) -> tuple[int, str]:

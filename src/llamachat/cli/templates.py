@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
         width = max(len(named.name) for named in every)
         for named in every:
             words = named.words(lang)
-            print(f"{named.name:{width}}  {words.about}")  # noqa: T201
+            console.write(f"{named.name:{width}}  {words.about}")
             if words.example:
                 print(f"{'':{width}}  $ {words.example}")  # noqa: T201
         return ExitStatus.OK

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -82,13 +83,22 @@ class Display:
         self._screen.flush()
 
 
-def write_wrapped(screen: Screen, text: str, style: str | None = None) -> None:
-    """Lines of our own, broken between words."""
+_LEAD = re.compile(r"(?:\S+ {2,}){1,2}| *(?:\S+ {2,})?")
+"""The columns before the text of a line."""
+
+
+def write_wrapped(screen: Screen, text: str, style: str | None = None, lead_style: str | None = None) -> None:
+    """Lines of our own, broken between words; the columns before a line's text stay free below them."""
+    from rich.cells import cell_len
+
     from llamachat.terminal.inline import Span
     from llamachat.terminal.wrap import Wrapper
 
     wrapper = Wrapper(screen)
     for line in visible(text).split("\n"):
-        wrapper.write([Span(line, style)])
+        found = _LEAD.match(line)
+        lead = found[0] if found else ""
+        wrapper.start_line(lead, " " * cell_len(lead), lead_style or style)
+        wrapper.write([Span(line[len(lead) :], style)])
         wrapper.end_line()
     screen.flush()

@@ -84,6 +84,7 @@ def _theme(answer: Style, user_input: Style, strong: Style, syntax: str, **other
         "strike": replace(answer, strike=True),
         "heading": replace(answer, underline=True),
         "dim": Style(dim=True),
+        **RESULTS,
         **others,
     }
     return Theme(answer, user_input, Style("bright_black"), syntax, styles)
