@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """`run` gets what was typed after the name; `values` complete it; `aliases` are what other programs call it."""
+    """`run` gets what was typed after the name; `values` complete it; other programs have the `aliases`."""
 
     name: str
     arguments: str

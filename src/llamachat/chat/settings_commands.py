@@ -65,7 +65,8 @@ def change(repl: Repl, argument: str) -> None:
     session = repl.session
     name, _space, text = argument.partition(" ")
     if name.lower() == "system" and text.strip():  # as in Ollama
-        return system(repl, text.strip())
+        system(repl, text.strip())
+        return
     setting = _find(name)
     if not text.strip():
         raise UsageError(_("What should {name} be?").format(name=setting.name), f"/set {setting.name} VALUE")
