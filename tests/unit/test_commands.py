@@ -8,6 +8,7 @@ from llamachat.chat.commands import COMMANDS, as_markdown, find
 from llamachat.chat.settings_commands import NAMES
 from llamachat.cli.chat import command_hints
 from llamachat.errors import UsageError
+from scripts import messages
 
 DOCS = Path(__file__).parents[2] / "docs" / "commands.md"
 
@@ -16,6 +17,12 @@ def test_the_docs_have_the_table_of_commands() -> None:
     assert as_markdown() in DOCS.read_text(encoding="utf-8"), (
         "paste commands.as_markdown() into docs/commands.md"
     )
+
+
+def test_the_chinese_docs_have_the_table_of_commands() -> None:
+    chinese = {m.id: str(m.string) for m in messages.read()}
+    table = as_markdown("| 命令 | 作用 |", chinese.__getitem__)
+    assert table in (DOCS.parent / "zh-CN" / DOCS.name).read_text(encoding="utf-8"), table
 
 
 def test_the_docs_name_every_value_that_can_be_set() -> None:

@@ -150,7 +150,9 @@ def run(repl: Repl, line: str) -> None:
     find(name).run(repl, argument.strip())
 
 
-def as_markdown() -> str:
-    """The table for docs/commands.md."""
-    rows = "\n".join(f"| `{c.usage.replace('|', chr(92) + '|')}` | {c.summary} |" for c in COMMANDS)
-    return f"| command | what it does |\n| --- | --- |\n{rows}\n"
+def as_markdown(head: str = "| command | what it does |", translated: Callable[[str], str] = N_) -> str:
+    """The table for docs/commands.md, or for that of another language."""
+    rows = "\n".join(
+        f"| `{c.usage.replace('|', chr(92) + '|')}` | {translated(c.summary)} |" for c in COMMANDS
+    )
+    return f"{head}\n| --- | --- |\n{rows}\n"
