@@ -13,6 +13,7 @@ process counted, compared with how far it counts alone. The last result of all i
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import mmap
 import os
@@ -23,12 +24,15 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from engine import machine, small_model
 from servers import Contender, Server, contenders, running
+
+from llamachat.hub import hardware
 
 COUNTING = """
 import mmap, struct, sys
@@ -57,6 +61,7 @@ ROWS = (
     ("written_2", "written beside two, × quiet"),
     ("read_2", "read beside two, × quiet"),
     ("other_2", "    the others keep of a core, each"),
+    ("four", "four clients at once beside one, × as many quiet"),
     ("both", "two servers, both writing, the slower one, × quiet"),
     ("back", "seconds until it writes at 0.9 × quiet again"),
 )
@@ -127,9 +132,12 @@ def token_times(server: Server, seconds: float) -> list[float]:
     return times
 
 
-def written(server: Server, seconds: float) -> float:
-    times = token_times(server, seconds)
+def rate(times: Sequence[float]) -> float:
     return (len(times) - 1) / (times[-1] - times[0])
+
+
+def written(server: Server, seconds: float) -> float:
+    return rate(token_times(server, seconds))
 
 
 _prompts = iter(range(10**6))
@@ -154,17 +162,14 @@ def beside(n_others: int, server: Server, seconds: float, alone: float, folder: 
         return figures | {f"other_{n_others}": min(shares)}
 
 
-def both(servers: list[Server], seconds: float) -> float:
-    rates: list[float] = []
-    threads = [
-        threading.Thread(target=lambda server=server: rates.append(written(server, seconds)))
-        for server in servers
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return min(rates)
+def at_once(servers: list[Server], seconds: float) -> list[list[float]]:
+    """When the tokens of a stream from each server came."""
+    with ThreadPoolExecutor(len(servers)) as pool:
+        return list(pool.map(lambda server: token_times(server, seconds), servers))
+
+
+def written_by_four(server: Server, seconds: float) -> float:
+    return rate(sorted(itertools.chain.from_iterable(at_once([server] * 4, seconds))))
 
 
 def seconds_back(server: Server, quiet: float, seconds: float, folder: Path) -> float:
@@ -198,10 +203,14 @@ def measure(contender: Contender, seconds: float) -> Figures:
         figures = {"written": written(first, seconds), "read": max(read(first) for _ in range(3))}
         for n_others in (1, 2):
             figures |= beside(n_others, first, seconds, alone, homes[0])
+        quiet = written_by_four(first, seconds)
+        with load(1, homes[0]):
+            time.sleep(SETTLE)
+            figures["four"] = written_by_four(first, seconds) / quiet
         figures["back"] = seconds_back(first, figures["written"], seconds, homes[0])
         second = stack.enter_context(running(contender, model, homes[1]))
         written(second, 0.5)
-        figures["both"] = both([first, second], seconds)
+        figures["both"] = min(map(rate, at_once([first, second], seconds)))
     for name in figures:
         if name.startswith(("written_", "read_", "both")):
             figures[name] /= figures["read" if name.startswith("read") else "written"]
@@ -214,17 +223,24 @@ def before(ours: Contender) -> Contender:
     return Contender("before", lambda model, port: [*wait, *ours.command(model, port), *fixed], ours.path)
 
 
+def with_half_of_the_threads(known: Contender) -> Contender:
+    """What helps llama-server most on a busy computer, without the rights that `--prio` needs."""
+    flags = ("-t", str(-(-hardware.usable_cores() // 2)))
+    return Contender(f"{known.name} {' '.join(flags)}", lambda *to: [*known.command(*to), *flags], known.path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", default="", help="run only contenders whose name contains this")
+    parser.add_argument("--only", default="", help="run only contenders whose name begins like this")
     parser.add_argument("--seconds", type=float, default=3.0)
     arguments = parser.parse_args()
     known = {contender.name: contender for contender in contenders()}
     del known["stock"]
     chosen = [before(known["llamachat"]), *known.values()]
-    chosen = [contender for contender in chosen if arguments.only in contender.name]
+    chosen += [with_half_of_the_threads(best) for name, best in known.items() if name.endswith("best flags")]
+    chosen = [contender for contender in chosen if contender.name.startswith(arguments.only)]
     measured = {}
     for contender in chosen:
         print(contender.name, file=sys.stderr)

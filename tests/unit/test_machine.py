@@ -26,7 +26,7 @@ def test_only_the_cores_that_this_process_may_use_count() -> None:
     one = min(os.sched_getaffinity(0))
     code = (
         f"import os; os.sched_setaffinity(0, [{one}]); from llamachat.hub import hardware;"
-        "print(hardware.physical_cores(), hardware.look().n_cores)"
+        "print(hardware.usable_cores(), hardware.look().n_cores)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["1", "1"]
@@ -71,12 +71,30 @@ def test_the_smallest_limit_of_nested_groups_counts(tmp_path: Path) -> None:
     ids=["v2 nested", "v2 in a container", "v1", "another controller"],
 )
 def test_the_files_of_every_group_around_this_process(line: str, files: list[str]) -> None:
-    assert hardware.cgroup_files(line + "\n") == [hardware.CGROUPS / file for file in files]
+    found = hardware.cgroup_files(*hardware.MEMORY_LIMIT, line + "\n")
+    assert found == [hardware.CGROUPS / file for file in files]
+
+
+@pytest.mark.parametrize(
+    ("files", "cpus"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 1.5),
+        ({"cpu.max": "max 100000\n"}, 0),
+        ({"cpu.cfs_quota_us": "400000\n", "cpu.cfs_period_us": "200000\n"}, 2),
+        ({"cpu.cfs_quota_us": "-1\n", "cpu.cfs_period_us": "100000\n"}, 0),
+        ({}, 0),
+    ],
+    ids=["v2", "v2 without", "v1", "v1 without", "no container"],
+)
+def test_the_cpu_time_of_a_container_counts(tmp_path: Path, files: dict[str, str], cpus: float) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert hardware.cpu_limit(tmp_path / name for name in hardware.CPU_LIMIT[1:]) == cpus
 
 
 def test_no_more_memory_is_reported_than_the_limit_allows() -> None:
     here = hardware.look()
-    limit = hardware.memory_limit(hardware.cgroup_files())
+    limit = hardware.memory_limit(hardware.cgroup_files(*hardware.MEMORY_LIMIT))
     assert 0 < here.available <= here.memory <= (limit or psutil.virtual_memory().total)
 
 

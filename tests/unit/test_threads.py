@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llamachat.engine.threads import WINDOW, Clock, Load, next_count, waits_asleep
+from llamachat.engine.threads import PAUSE, WINDOW, Clock, Load, next_count, waits_asleep
 
 COUNTS = st.integers(1, 128)
 CORES = st.floats(0, 200)
@@ -86,7 +86,26 @@ def test_what_ran_between_two_questions_does_not_count() -> None:
     """A client that starts uses a core for half a second, and is gone when the engine computes."""
     time, load = simulated(used=lambda now: now + min(now, 10.0))
     time[0] = 10.0
-    load.skip_pause()
-    assert load.others() == 0
-    time[0] += WINDOW
-    assert load.others() == 0
+    with load.step():
+        assert load.others() == 0
+        time[0] += WINDOW
+        assert load.others() == 0
+
+
+def test_steps_that_are_longer_than_a_pause_count() -> None:
+    """A large model takes seconds for a token, and longer for a piece of a prompt."""
+    time, load = simulated(used=lambda now: 2 * now)
+    for _ in range(3):
+        with load.step():
+            seen = load.others()
+            time[0] += 5 * PAUSE
+        time[0] += PAUSE / 100
+    assert abs(seen - 1) < 0.01
+
+
+def test_what_was_used_in_the_last_hour_is_not_told_as_of_now() -> None:
+    time, load = simulated(used=lambda now: now + min(now, 3600.0))
+    time[0] = 3700.0
+    assert load.others_now() is None
+    time[0] += 2 * WINDOW
+    assert load.others_now() == 0

@@ -15,7 +15,7 @@ ENVIRONMENT_VARIABLE = "LLAMACHAT_ENGINE"
 class EngineOptions:
     """`kv_park`: bytes for parked conversations, 0 for none; the launcher knows what is free.
 
-    `adapt_threads`: fewer threads compute while other programs are busy.
+    `adapt_threads`: fewer threads compute while other programs are busy with more than `spare_cores`.
     `chats` is false if the model makes embeddings and not text. `embeddings` is the file of another that
     makes them, and `embeddings_n_ctx` its longest input.
     `mmproj` is the file by which the model sees pictures, None for none.
@@ -30,6 +30,7 @@ class EngineOptions:
     model_name: str = ""
     bundled: bool = False
     adapt_threads: bool = True
+    spare_cores: int = 0
     chats: bool = True
     embeddings: str | None = None
     embeddings_name: str = ""

@@ -80,7 +80,9 @@ class Engine(llama_cpp.Llama):
         """Why one request at a time is served, if several were asked for."""
         with self._several_sequences():
             super().__init__(*args, **kwargs)
-        self.thread_count = ThreadCount(self.ctx, adapts=self.options.adapt_threads)
+        self.thread_count = ThreadCount(
+            self.ctx, adapts=self.options.adapt_threads, n_spare=self.options.spare_cores
+        )
         self.pictures = Pictures(self.options.mmproj, self) if self.options.mmproj else None
         n_lanes = llama_cpp.llama_n_seq_max(self.ctx) if not self.context_params.embeddings else 1
         views = [self] if n_lanes == 1 else [self.view(seq) for seq in range(n_lanes)]
@@ -336,11 +338,11 @@ class Engine(llama_cpp.Llama):
             return
         for run, piece in self.pictures.runs(tokens) if self.pictures is not None else [(tokens, None)]:
             for batch in batches(run, self.n_batch) if piece is None else [run]:
-                self.thread_count.prepare(len(batch))
-                if job is not None and reads:
-                    self._eval_watched(batch, job, piece)
-                else:
-                    self._eval_one(batch, piece)
+                with self.thread_count.step(len(batch)):
+                    if job is not None and reads:
+                        self._eval_watched(batch, job, piece)
+                    else:
+                        self._eval_one(batch, piece)
 
     def _eval_one(self, batch: Sequence[int], piece: Piece | None) -> None:
         """A batch of tokens, or a picture that takes the place of some."""

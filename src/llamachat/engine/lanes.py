@@ -217,8 +217,7 @@ class Lanes:
         ]
         others = self._engine._batch.batch.n_tokens - sum(n for _, n in parts)
         clock = PrefillClock(self._engine, parts, others) if parts else contextlib.nullcontext()
-        self._engine.thread_count.prepare(self._engine._batch.batch.n_tokens)
-        with clock:
+        with self._engine.thread_count.step(self._engine._batch.batch.n_tokens), clock:
             status = llama_cpp.llama_decode(self._engine.ctx, self._engine._batch.batch)
             llama_cpp.llama_synchronize(self._engine.ctx)
         for share in shares if status == 0 else ():

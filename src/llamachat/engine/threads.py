@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,9 @@ from llama_cpp._ggml import libggml
 WINDOW = 0.2
 """Seconds over which the load is measured; the system counts in hundredths of a second."""
 PAUSE = 1.0
-"""Seconds without a look, as between two questions; a client that starts would count as another program."""
+"""Seconds without a step, as between two questions; a client that starts would count as another program."""
+STALE = 60.0
+"""Seconds since the last look from which on what was used since then is not about now."""
 ROUNDED_UP, ROUNDED_OFF = 0.6, 0.4
 """The part of a core that others must use to have it to themselves, and to lose it again."""
 READING = 32
@@ -58,6 +61,7 @@ class Load:
         self._lock = threading.Lock()
         self._last = self._clock()
         self._others = 0.0
+        self._step_ended = self._last.now
 
     def others(self) -> float:
         """Cores that other programs used since the last look, which is at least a WINDOW ago."""
@@ -68,41 +72,60 @@ class Load:
                 self._others = max(used / (self._last.now - last.now), 0.0)
             return self._others
 
-    def skip_pause(self) -> None:
-        """Leave out what was used while nobody looked: it says nothing about now."""
+    def others_now(self) -> float | None:
+        """The same, but None if the last look was long ago; who asks again hears about the time from here."""
         with self._lock:
-            if self._now() - self._last.now >= PAUSE:
+            if self._now() - self._last.now >= STALE:
                 self._last = self._clock()
+                return None
+        return self.others()
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Around a step of the model. What was used in a pause before it is left out: it is not about now."""
+        with self._lock:
+            if self._now() - self._step_ended >= PAUSE:
+                self._last = self._clock()
+        try:
+            yield
+        finally:
+            self._step_ended = self._now()
 
 
 class ThreadCount:
     """Sets how many threads one context computes with; in the model's thread, but `load` is anybody's."""
 
-    def __init__(self, ctx: Any, *, adapts: bool) -> None:
-        self._ctx, self._adapts, self.load = ctx, adapts, Load()
+    def __init__(self, ctx: Any, *, adapts: bool, n_spare: int) -> None:
+        self._ctx, self._adapts, self._n_spare, self.load = ctx, adapts, n_spare, Load()
         self.n_max = self.n_threads = int(llama_cpp.llama_n_threads(ctx))
         self._n_max_batch = int(llama_cpp.llama_n_threads_batch(ctx))
         self._set = (self.n_max, self._n_max_batch)
         self._reads_with_all = waits_asleep(libggml, os.environ)
 
-    def prepare(self, n_tokens: int) -> None:
-        """Before a step of `n_tokens` is computed."""
-        if not self._adapts:
-            return
-        self.load.skip_pause()
-        self.n_threads = next_count(self.n_max, self.n_threads, self.load.others())
+    @contextmanager
+    def step(self, n_tokens: int) -> Iterator[None]:
+        """Around a step in which `n_tokens` are computed."""
+        with self.load.step():
+            if self._adapts:
+                self._adapt(n_tokens)
+            yield
+
+    def _adapt(self, n_tokens: int) -> None:
+        others = max(self.load.others() - self._n_spare, 0.0)
+        self.n_threads = next_count(self.n_max, self.n_threads, others)
         all_of_them = self._reads_with_all and not 1 < n_tokens < READING
         n_batch = self._n_max_batch if all_of_them else min(self.n_threads, self._n_max_batch)
         if self._set != (self.n_threads, n_batch):
             self._set = (self.n_threads, n_batch)
             llama_cpp.llama_set_n_threads(self._ctx, *self._set)
 
-    def facts(self) -> dict[str, float]:
-        """Threads that write, of how many, and the cores that other programs use."""
+    def facts(self) -> dict[str, float | None]:
+        """Threads that write, of how many, and the cores that others use, None if nobody looked lately."""
+        others = self.load.others_now()
         return {
             "threads": self.n_threads,
             "threads_max": self.n_max,
-            "others_busy": round(self.load.others(), 2),
+            "others_busy": None if others is None else round(others, 2),
         }
 
 

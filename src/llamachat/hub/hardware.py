@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import shutil
 from collections.abc import Iterable
@@ -17,6 +18,8 @@ GIB = 1 << 30
 RESERVE = 3 << 29  # 1.5 GiB for the system and its desktop
 COMFORT = 0.6
 CGROUPS = Path("/sys/fs/cgroup")
+MEMORY_LIMIT = ("memory", "memory.limit_in_bytes", "memory.max")
+CPU_LIMIT = ("cpu", "cpu.cfs_quota_us", "cpu.max")
 CPUS = Path("/sys/devices/system/cpu")
 FAST = 0.8
 """Of the highest speed: from there on, a core is a fast one."""
@@ -43,8 +46,18 @@ class Machine:
 
 def look() -> Machine:
     memory = psutil.virtual_memory()
-    limit = memory_limit(cgroup_files()) or memory.total
-    return Machine(min(limit, memory.total), min(limit, memory.available), physical_cores(), find_gpu())
+    limit = memory_limit(cgroup_files(*MEMORY_LIMIT)) or memory.total
+    return Machine(min(limit, memory.total), min(limit, memory.available), usable_cores(), find_gpu())
+
+
+def usable_cores(*, round_up: bool = False) -> int:
+    """As many physical cores as this process may keep busy: of 1.5 CPUs that its container has, one.
+
+    A second thread would use up the time of both before the end of each period, and then all wait. A prompt
+    is read faster nevertheless with `round_up`. See docs/engine.md.
+    """
+    granted = cpu_limit(cgroup_files(*CPU_LIMIT)) or math.inf
+    return int(min(physical_cores(), math.ceil(granted) if round_up else max(granted // 1, 1)))
 
 
 def physical_cores() -> int:
@@ -103,8 +116,8 @@ def free_disk(folder: Path) -> int:
     return shutil.disk_usage(existing).free
 
 
-def cgroup_files(text: str | None = None) -> list[Path]:
-    """The files with a memory limit on this process: those of its cgroup and of every group around it.
+def cgroup_files(controller: str, v1_name: str, v2_name: str, text: str | None = None) -> list[Path]:
+    """The files with a limit on this process: those of its cgroup and of every group around it.
 
     `text` is /proc/self/cgroup, a line `ID:CONTROLLERS:PATH` for each hierarchy (cgroups(7)). Within a
     container the path may be the host's; then only the root of the mount is there.
@@ -116,11 +129,9 @@ def cgroup_files(text: str | None = None) -> list[Path]:
     files = []
     for line in text.splitlines():
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
-        if controllers and "memory" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
-        mount, name = (
-            (CGROUPS / "memory", "memory.limit_in_bytes") if controllers else (CGROUPS, "memory.max")
-        )
+        mount, name = (CGROUPS / controller, v1_name) if controllers else (CGROUPS, v2_name)
         group = PurePosixPath(path.lstrip("/"))
         files += [mount / part / name for part in (group, *group.parents)]
     return list(dict.fromkeys(files))
@@ -130,6 +141,16 @@ def memory_limit(files: Iterable[Path]) -> int:
     """The smallest limit in bytes that these cgroup files set, 0 without one."""
     said = map(_said, files)
     return min((int(text) for text in said if text.isdigit() and int(text) < 1 << 60), default=0)
+
+
+def cpu_limit(files: Iterable[Path]) -> float:
+    """The fewest CPUs whose time these cgroup files grant, 0 without a limit.
+
+    Each has the CPU time of a period, whose length is behind it (v2) or in a file beside it (v1).
+    """
+    pairs = ([*_said(file).split(), _said(file.with_name("cpu.cfs_period_us")), ""][:2] for file in files)
+    limits = (int(quota) / int(period) for quota, period in pairs if quota.isdigit() and period.isdigit())
+    return min(limits, default=0.0)
 
 
 def has_avx2() -> bool:

@@ -52,6 +52,8 @@ class ServerOptions:
     n_threads: int
     n_gpu_layers: int
     extra: tuple[str, ...] = ()
+    n_threads_batch: int = 0
+    """Threads that read a prompt, 0 for as many as write."""
     embedding: bool = False
     """The model makes embeddings, and reads an input at once."""
 
@@ -78,7 +80,7 @@ def argv(options: ServerOptions) -> list[str]:
         "port": options.port,
         "n_ctx": options.n_ctx,
         "n_threads": options.n_threads,
-        "n_threads_batch": options.n_threads,
+        "n_threads_batch": options.n_threads_batch or options.n_threads,
         "n_gpu_layers": options.n_gpu_layers,
         "interrupt_requests": "false",
         "logits_all": "false",
