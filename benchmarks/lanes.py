@@ -2,12 +2,14 @@
 """Compare `llamachat serve` with several lanes to the same with one, on one machine in one run.
 
     python benchmarks/lanes.py [--lanes 4 8] [--large] [--rows 64] [--rounds 1] [--stress]
+                               [--examples-server FILE]
 
 Eight clients ask rows behind a shared prefix of some 300 tokens, 32 tokens each; then one client is timed
 beside one that writes, and beside one whose long prompt is read. One client alone is timed on all servers in
 turns, as the speed of a computer drifts by more than what is compared. Ratios are to one lane of the same
-round. llama-server takes part if it is on the PATH,
-with as many slots. `--stress` asks 300 requests at once from 64 clients, of which a third hangs up at random.
+round. llama-server takes part if it is on the PATH, with
+as many slots, and examples/server/server.py of llama-cpp-python's source archive if it is named. `--stress`
+asks 300 requests at once from 64 clients, of which a third hangs up at random.
 The last result is kept in benchmarks/results/.
 """
 
@@ -46,9 +48,12 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--stress", action="store_true", help="300 requests, a third of them hung up")
+    parser.add_argument("--examples-server", type=Path, metavar="FILE")
     arguments = parser.parse_args()
     model = large_model() if arguments.large else small_model()
     chosen = contenders([1, *arguments.lanes])
+    if arguments.examples_server:
+        chosen.append(example(arguments.examples_server, max(arguments.lanes)))
     rounds: dict[str, list[Figures]] = {one.name: [] for one in chosen}
     for _ in range(arguments.rounds):
         for one in chosen:
@@ -101,6 +106,16 @@ def contenders(lanes: Sequence[int]) -> list[Contender]:
 
     has_native = shutil.which("llama-server") is not None
     return [*map(ours, lanes), *(map(native, lanes) if has_native else ())]
+
+
+def example(program: Path, n: int) -> Contender:
+    def command(model: Path, port: int) -> Sequence[str]:
+        options = {"path": str(model), "n_ctx": N_CTX * n, "n_seq_max": n, "n_batch": 512, "n_ubatch": 512}
+        config = Path(tempfile.mkdtemp()) / "config.json"
+        config.write_text(json.dumps({"server": {"port": port}, "model": options}), encoding="utf-8")
+        return [sys.executable, str(program), "-C", str(config)]
+
+    return Contender(f"examples/server, {n}", command, "/healthz")
 
 
 def measure(server: Server, n_rows: int) -> Figures:
