@@ -7,10 +7,9 @@
 Eight clients ask rows behind a shared prefix of some 300 tokens, 32 tokens each; then one client is timed
 beside one that writes, and beside one whose long prompt is read. One client alone is timed on all servers in
 turns, as the speed of a computer drifts by more than what is compared. Ratios are to one lane of the same
-round. llama-server takes part if it is on the PATH, with
-as many slots, and examples/server/server.py of llama-cpp-python's source archive if it is named. `--stress`
-asks 300 requests at once from 64 clients, of which a third hangs up at random.
-The last result is kept in benchmarks/results/.
+round. llama-server takes part if it is on the PATH, with as many slots, and examples/server/server.py of
+llama-cpp-python's source archive if it is named. `--stress` asks 300 requests at once from 64 clients, of
+which a third hangs up at random. The last result is kept in benchmarks/results/.
 """
 
 from __future__ import annotations
