@@ -22,7 +22,7 @@ from ray import serve
 from ray.serve.config import AutoscalingConfig, RequestRouterConfig
 
 from llamachat.cli import console
-from llamachat.cli.serve import Plan, prepare
+from llamachat.cli.serve_plan import Plan, prepare
 from llamachat.server.supervisor import Supervisor
 from llamachat.settings.base import load
 from llamachat.settings.serve import ServeSettings
