@@ -37,6 +37,7 @@ def test_without_a_limit_all_physical_cores_count() -> None:
     assert physical
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else physical
     assert hardware.physical_cores() == min(physical, allowed)
+    assert 1 <= hardware.usable_cores() <= hardware.usable_cores(round_up=True) <= hardware.physical_cores()
 
 
 @pytest.mark.parametrize(

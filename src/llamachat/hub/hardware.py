@@ -56,8 +56,9 @@ def usable_cores(*, round_up: bool = False) -> int:
     A second thread would use up the time of both before the end of each period, and then all wait. A prompt
     is read faster nevertheless with `round_up`. See docs/engine.md.
     """
-    granted = cpu_limit(cgroup_files(*CPU_LIMIT)) or math.inf
-    return int(min(physical_cores(), math.ceil(granted) if round_up else max(granted // 1, 1)))
+    cores = physical_cores()
+    granted = cpu_limit(cgroup_files(*CPU_LIMIT)) or cores
+    return min(cores, math.ceil(granted) if round_up else max(int(granted), 1))
 
 
 def physical_cores() -> int:
