@@ -2,20 +2,21 @@
 """What schemas and grammars cost: hostile ones everybody else, and a usual one each of its tokens.
 
     python benchmarks/schemas.py hostile [--cases 1000] [--parallel 4]
-    python benchmarks/schemas.py cost [--large]
+    python benchmarks/schemas.py cost
 
 `hostile` drives `llamachat serve` on the small model. A client sends one hostile schema, raw grammar or tool
 after the other and hangs up after a second; another one asks short questions all the while, and its first
 tokens are compared with those beside as long a load of harmless schemas. The two loads alternate, so that a
 busy minute hits both alike. Each schema is sent once: none is answered from a cache.
 
-`cost` compares tokens with and without a schema; `--large` takes the Llama-3-shaped model of 1b with its
-vocabulary of 128,000. The last results are in benchmarks/results/schemas.md.
+`cost` draws tokens with and without a schema, from the vocabularies of Llama 3 and of the small model. The
+last results are in benchmarks/results/schemas.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import http.client
 import itertools
 import json
@@ -32,12 +33,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import llama_cpp
+import numpy as np
 from engine import machine, small_model
 from servers import Contender, Server, running
 
+from llamachat.engine.compiler import Compiler
+from llamachat.engine.constraint import Constraint, Processors, Words, wanted
+from llamachat.engine.grammar_jobs import schema_job
+
 RESULTS = Path(__file__).parent / "results" / "schemas.md"
 SECONDS_A_CASE = 1.0
-BLOCK = 50
+BLOCK = 25
 """Hostile cases, before the harmless load has its turn for as long."""
 WORDS = ("river", "stone", "cloud", "bread", "horse", "clock", "light", "paper", "field", "music")
 
@@ -454,6 +461,7 @@ def run_hostile(arguments: argparse.Namespace) -> str:
             harmless_seen = Seen()
             alone.run(server, pauses(4.0), float("inf"))
             before = server.resident_mb()
+            until = time.monotonic() + arguments.seconds
             for begin in range(arguments.begin, arguments.cases, BLOCK):
                 numbers = range(begin, min(begin + BLOCK, arguments.cases))
                 block = list(cases(hostile, numbers))
@@ -461,10 +469,13 @@ def run_hostile(arguments: argparse.Namespace) -> str:
                 hostile_seen.run(server, block, float("inf"))
                 took = time.monotonic() - started
                 harmless_seen.run(server, easy, time.monotonic() + took)
+                seen = (harmless_seen, hostile_seen)
                 said = " ".join(
-                    f"{1000 * statistics.median(s.first):.0f}" for s in (harmless_seen, hostile_seen)
+                    f"{1000 * of(s.first):.0f}" for of in (statistics.median, ninetieth) for s in seen
                 )
                 print(f"{numbers.stop} cases, {took:.0f} s: {said}", file=sys.stderr)
+                if time.monotonic() > until:
+                    break
             first_token(server, -1)  # raises unless it answers
             log = (home / "log").read_text(errors="replace")
     print("hung up:", dict(hostile_seen.slow.most_common(9)), file=sys.stderr)
@@ -498,8 +509,73 @@ def ninetieth(values: list[float]) -> float:
 # -- What a token costs ----------------------------------------------------------------------------------
 
 
+SCHEMA: Body = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 40},
+        "age": {"type": "integer", "minimum": 0, "maximum": 150},
+        "tags": {"type": "array", "items": {"type": "string"}, "minItems": 3, "maxItems": 9},
+        "kind": {"enum": ["red", "green", "blue"]},
+        "about": {"type": "string", "minLength": 200},
+    },
+    "required": ["name", "age", "tags", "kind", "about"],
+}
+TOKENS = 200
+TOKEN_MS = 100.0
+"""Of the 1b shape at Q4_K on two cores: 9.6 to 11 tokens a second (results/engine-large.md)."""
+
+
 def run_cost(arguments: argparse.Namespace) -> str:
-    raise SystemExit("not yet")
+    """CPU time of the thread, in the server the model's. The logits are random, which is the worst."""
+    lines = ["| | mean, ms | median | most |", "|---|---:|---:|---:|"]
+    vocabulary = Path(__file__).parent / "data" / "ggml-vocab-llama-bpe.gguf"
+    for name, path in (("128,000 tokens (Llama 3)", vocabulary), ("49,000 tokens (SmolLM2)", small_model())):
+        llama = llama_cpp.Llama(str(path), vocab_only=True, verbose=False)
+        for top_k, temperature in ((40, 0.8), (40, 0.0), (0, 0.8)):
+            plain, held = token_costs(llama, top_k, temperature)
+            for what, found in (("without", plain), ("with a schema", held)):
+                figures = [statistics.mean(found), statistics.median(found), max(found)]
+                row = " | ".join(f"{1000 * figure:.2f}" for figure in figures)
+                lines.append(f"| {name}, top_k {top_k}, temperature {temperature}: {what} | {row} |")
+            more = 1000 * (statistics.mean(held) - statistics.mean(plain))
+            lines.append(f"| … the schema, of a token of {TOKEN_MS:.0f} ms | {more / TOKEN_MS:.1%} | | |")
+    return "\n".join(lines)
+
+
+def token_costs(llama: llama_cpp.Llama, top_k: int, temperature: float) -> tuple[list[float], list[float]]:
+    """Seconds for each token of an answer, drawn without a schema and with one."""
+    n_vocab = llama.n_vocab()
+    ends = frozenset({llama.token_eos()})
+    words = Words((llama.detokenize([token]) for token in range(n_vocab)), ends)
+    compiler = Compiler()
+    rules = compiler.rules(schema_job(SCHEMA), "schema")
+    compiler.close()
+    found: tuple[list[float], list[float]] = ([], [])
+    for times, holds in zip(found, (False, True), strict=True):
+        held = Constraint(rules, words, wanted(top_k, temperature, 0, lowers=True)) if holds else None
+        processors = None if held is None else Processors((), held)
+        sampler = llama._init_sampler(
+            top_k=top_k, temp=temperature, repeat_penalty=1.1, logits_processor=processors
+        )
+        chance = np.random.default_rng(1)
+        for _ in range(TOKENS):
+            data = np.zeros(n_vocab, [("id", np.intc), ("logit", np.single), ("p", np.single)])
+            data["id"], data["logit"] = np.arange(n_vocab), chance.normal(0, 3, n_vocab)
+            array = llama_cpp.llama_token_data_array(
+                data=data.ctypes.data_as(llama_cpp.llama_token_data_p),
+                size=n_vocab,
+                selected=-1,
+                sorted=False,
+            )
+            started = time.thread_time()
+            llama_cpp.llama_sampler_apply(sampler.sampler, ctypes.byref(array))
+            token = int(array.data[array.selected].id)
+            if held is not None:
+                held.accept(token)
+            times.append(time.thread_time() - started)
+            if held is not None and held.is_over:
+                held._state = rules.matcher.start
+    return found
 
 
 PARTS = {"hostile": run_hostile, "cost": run_cost}
@@ -512,8 +588,8 @@ def main() -> None:
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--cases", type=int, default=1_000)
     parser.add_argument("--parallel", type=int, default=4)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="end after so many")
     parser.add_argument("--begin", type=int, default=0, help="the number of the first case")
-    parser.add_argument("--large", action="store_true", help="the Llama-3-shaped model of 1b")
     arguments = parser.parse_args()
     report = PARTS[arguments.part](arguments)
     print(report)

@@ -78,6 +78,13 @@ def test_a_grammar_holds_in_chats_and_completions(engine: Engine, grammar: str, 
     assert answer.json()["choices"][0]["finish_reason"] == "stop"
 
 
+@pytest.mark.parametrize("more", [{"response_format": {"type": "json_object"}}, {"tool_choice": "required"}])
+def test_two_forms_of_one_answer_are_refused(engine: Engine, more: dict[str, Any]) -> None:
+    tools = [{"type": "function", "function": {"name": "now"}}]
+    answer = engine.chat("Hi.", grammar='root ::= "yes"', tools=tools, **more)
+    assert answer.status == 400 and answer.json()["error"]["param"] == "grammar"
+
+
 def test_a_bias_counts_within_a_grammar(engine: Engine) -> None:
     token = engine.ask("POST", "/extras/tokenize", {"input": "no"}).json()["tokens"][-1]
     asked = {"grammar": 'root ::= "yes" | "no" | "perhaps"', "logit_bias": {str(token): 100}}

@@ -44,6 +44,13 @@ def test_an_answer_may_have_calls_instead_of_content() -> None:
     assert request_body.messages([message]) == [{**message, "content": ""}]
 
 
+@pytest.mark.parametrize("wanted", ["json", {"type": "yaml"}, {}])
+def test_an_unknown_response_format_says_which_there_are(wanted: Any) -> None:
+    with pytest.raises(Refused, match="text, json_object, json_schema") as refused:
+        chat(response_format=wanted)
+    assert refused.value.error["param"] == "response_format"
+
+
 def test_json_schema_becomes_json_object_with_a_schema() -> None:
     wanted = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}}}
     assert chat(response_format=wanted)["response_format"] == {

@@ -23,14 +23,18 @@ from llamachat.grammar.vocabulary import Vocabulary
 
 RECENT_TOKENS = 64
 """As many as the library's penalties look back on; each may fall behind others."""
+NO_TOP_K = 1_000
+"""Without `top_k`: what is less likely than so many others is not drawn anyway."""
 FIRST_TRY = 512
 MANY_BYTES = 64
 ALL_TOKENS = 1_000
 """Places that take as much memory as a list of the tokens that may come."""
-SECONDS_BEFORE = 0.5
+SECONDS_BEFORE = 0.2
 """What the first token may take in the caller's thread, where nobody waits for it."""
 SECONDS_AT_FIRST, SECONDS_A_TOKEN = 0.1, 0.01
 """What holding an answer to its grammar may take, of the model's thread: other answers wait for it."""
+ALL_AT_FIRST, ALL_A_TOKEN = 0.5, 0.05
+"""The same where every token of the vocabulary is looked at."""
 MOST_SECONDS = 0.1
 """A token may also take as long as the model takes for one, up to so long."""
 
@@ -45,7 +49,10 @@ class Constraint:
     def __init__(self, rules: Rules, words: Words, wanted: int | None) -> None:
         self._rules, self.words, self._wanted = rules, words, wanted
         self._state: State = rules.matcher.start
-        self._seconds = SECONDS_AT_FIRST
+        self._most, self._a_token = SECONDS_AT_FIRST, SECONDS_A_TOKEN
+        if wanted is None:
+            self._most, self._a_token = ALL_AT_FIRST, ALL_A_TOKEN
+        self._seconds = self._most
         self._ended: float | None = None
         self._error: Exception | None = None
         self.allowed: list[int] | None = None
@@ -56,8 +63,8 @@ class Constraint:
     ) -> npt.NDArray[np.single]:
         came = time.perf_counter()
         if self._ended is not None:
-            more = min(max(SECONDS_A_TOKEN, came - self._ended), MOST_SECONDS)
-            self._seconds = min(self._seconds + more, SECONDS_AT_FIRST)
+            more = min(max(self._a_token, came - self._ended), MOST_SECONDS)
+            self._seconds = min(self._seconds + more, self._most)
         started = time.thread_time()
         try:
             with self._rules.lock:
@@ -88,7 +95,7 @@ class Constraint:
     def feed(self, text: bytes) -> bool:
         """Begin behind `text`; False if the grammar doesn't allow it."""
         with self._rules.lock:
-            self._rules.matcher.renew(SECONDS_AT_FIRST)
+            self._rules.matcher.renew(self._most)
             found = self._rules.matcher.advance(self._state, text)
         self._state = self._state if found is None else found
         return found is not None
@@ -178,4 +185,4 @@ def wanted(top_k: int, temperature: float, mirostat_mode: int, lowers: bool) -> 
         return None
     if temperature == 0:
         return 1 + RECENT_TOKENS
-    return top_k + RECENT_TOKENS if top_k > 0 else None
+    return (top_k if top_k > 0 else NO_TOP_K) + RECENT_TOKENS

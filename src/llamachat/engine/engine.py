@@ -102,6 +102,9 @@ class Engine(llama_cpp.Llama):
         if "messages" in body:
             wanted = request_body.wanted_schema(body.get("response_format"))
             offer = tool_turn.offered(body)
+            if body.get("grammar") is not None and (wanted is not None or (offer and offer.needed)):
+                message = "`grammar` can't hold beside a JSON `response_format` or a call that is required."
+                raise Refused(400, message, param="grammar")
             if offer is not None and self.chat_format not in OWN_TOOLS:
                 turn = tool_turn.Turn(offer, self._tool_family or Family.HERMES, wanted)
                 found.append((self._calls_job(turn), "tools"))

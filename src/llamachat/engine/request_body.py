@@ -23,6 +23,7 @@ NOT_THERE = {"audio": "audio", "web_search_options": "web search"}
 MOST_ANSWERS = 128
 MOST_ANSWERS_IN_ALL = 1024
 MOST_LOGPROBS = 20
+FORMATS = ("text", "json_object", "json_schema")
 LOGPROBS_OF = ("model", "allowed")
 CONTENT_OPTIONAL = ("assistant", "function")
 
@@ -82,7 +83,8 @@ def _not_a_number(name: str) -> None:
 
 def _invalid(error: ValidationError) -> Refused:
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    param = ".".join(str(part) for part in first["loc"])
+    # Which of several types it might be is no part of the request.
+    param = ".".join(str(part) for part in first["loc"] if str(part).isidentifier() or isinstance(part, int))
     return Refused(400, f"{param}: {first['msg']}", param=param)
 
 
@@ -225,7 +227,10 @@ def wanted_schema(response_format: Any) -> Any:
 
 def _response_format(wanted: Any) -> Any:
     """OpenAI's `json_schema` as the library's `json_object` with a schema."""
-    if not isinstance(wanted, dict) or wanted.get("type") != "json_schema":
+    if not isinstance(wanted, dict) or wanted.get("type") not in FORMATS:
+        message = f"response_format must be an object with one of the types {', '.join(FORMATS)}."
+        raise Refused(400, message, param="response_format")
+    if wanted["type"] != "json_schema":
         return wanted
     schema = wanted.get("json_schema", {})
     if not isinstance(schema, dict) or not isinstance(schema.get("schema"), dict):
