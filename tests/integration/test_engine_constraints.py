@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -12,6 +14,7 @@ import pytest
 
 from tests.grammar.test_schema import HOSTILE
 from tests.integration.engine_process import Engine, question, running, text_of
+from tests.support import DEADLINE, wait_for
 
 PERSON = {
     "type": "object",
@@ -103,6 +106,17 @@ def test_a_grammar_that_doubles_its_work_ends_alone(engine: Engine) -> None:
     answer = engine.chat("Hi.", grammar=grammar, max_tokens=100)
     assert answer.status == 400 and "too ambiguous" in answer.json()["error"]["message"]
     assert engine.chat("Hi.").status == 200
+
+
+def test_a_schema_that_takes_long_does_not_hold_up_a_stop(tmp_path: Path) -> None:
+    with running(tmp_path / "log", n_ctx=256) as engine, ThreadPoolExecutor(1) as pool:
+        wanted = json_schema({"type": "string", "pattern": "(x+x+)+y", "minLength": 729})
+        coming = pool.submit(engine.chat, "Hi.", response_format=wanted)
+        process = psutil.Process(engine.process.pid)
+        wait_for(lambda: any(sum(p.cpu_times()[:2]) > 0.3 for p in process.children()), "it is compiled")
+        engine.process.terminate()
+        assert coming.result().status == 503
+        engine.process.wait(DEADLINE)
 
 
 def test_hostile_schemas_leave_the_engine_as_it_is(engine: Engine) -> None:

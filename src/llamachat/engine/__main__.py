@@ -12,7 +12,7 @@ from llamachat.errors import LlamachatError
 
 SWITCH_SECONDS = 0.0002
 """How long a thread keeps Python for itself while others want it. llama.cpp calls back hundreds of times a
-batch: with Python's own 5 ms, a thread that turns a schema into a grammar holds each of them up so long."""
+batch: with Python's own 5 ms, a thread that reads a body or a template holds each of them up so long."""
 
 
 def main() -> int:

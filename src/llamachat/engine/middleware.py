@@ -65,8 +65,7 @@ class RequestMiddleware:
                 raise Refused(400, message, param="model")
             body = {"model": self._model, **await off_the_loop(content, checked, content, kind, self._limits)}
             if kind.has_choices:
-                for job, param in await off_the_loop(content, self._engine.jobs_of, body):
-                    await self._engine.compiler.check(job, param)  # its rules are there when its turn comes
+                await self._compile(content, body)
             priority = priority_of(body, scope["headers"])
             if kind.needs_model:
                 self._check_queue()
@@ -91,6 +90,16 @@ class RequestMiddleware:
         if len(wanted.bodies) == 1:
             return await serve_one(wanted.bodies[0], receive, send)
         return await several.serve(wanted, serve_one, self._queue.lanes, scope, receive, send)
+
+    async def _compile(self, content: bytes, body: Mapping[str, Any]) -> None:
+        """Turn what has to hold into rules, which are there when the request's turn comes. Raises Refused."""
+        for job, param in await off_the_loop(content, self._engine.jobs_of, body):
+            coming = asyncio.ensure_future(self._engine.compiler.check(job, param))
+            while not (await asyncio.wait((coming,), timeout=shutdown.POLL))[0]:
+                if _is_stopping():
+                    coming.cancel()
+                    raise Refused(503, "The server is about to stop.", retry_after=1, code="draining")
+            coming.result()
 
     def _check_queue(self) -> None:
         """Whoever has another server to ask should hear of it at once, before a stream begins."""
