@@ -102,7 +102,7 @@ if __name__ == "__main__":
         sys.stdout.write(man_page())
     else:
         (DOCS / "cli.md").write_text("\n".join([HEADER, *blocks()]), encoding="utf-8")
-        for document in {*DOCS.glob("*.md")} - {DOCS / "cli.md"}:
+        for document in {*DOCS.rglob("*.md")} - {DOCS / "cli.md"}:
             text = document.read_text(encoding="utf-8")
             document.write_text(BLOCK.sub(refreshed, text), encoding="utf-8")
         (DOCS / "llamachat.1").write_text(man_page(), encoding="utf-8")

@@ -23,7 +23,7 @@
     │   └── NotFoundError       8   there is no conversation of that id or name
     └── IncompleteError         9   an answer that is incomplete
         ├── TextTooLong         9   a text that does not fit into the window
-        ├── AnswerCut           9   an answer that was cut at its greatest length
+        ├── AnswerCut           9   an answer that was cut off at the maximum length
         ├── ShapeError          9   an answer without the shape that was asked for
         └── RowsFailed          9   rows of a batch that failed
 
@@ -218,7 +218,7 @@ class TextTooLong(IncompleteError):
 
 
 class AnswerCut(IncompleteError):
-    """An answer that was cut at its greatest length, `tokens`; `text` is what there is of it."""
+    """An answer that was cut off at the maximum length, `tokens`; `text` is what there is of it."""
 
     def __init__(self, tokens: int, text: str) -> None:
         super().__init__(

@@ -69,7 +69,7 @@ def test_an_answer_that_was_cut_goes_on_as_if_it_had_not_been(
         wishes = ["/set temperature 0", "/set repeat_penalty 1", f"/set max_tokens {limit}", STORY, *more]
         done = chat(small_window, env, wishes)
         assert done.returncode == 0, done.stderr
-        assert "cut at its greatest length" in done.stderr
+        assert "cut off at the maximum length" in done.stderr
         found = stored(env).conversation
         assert [m.role for m in found] == ["system", "user", "assistant"]
         return found.messages[-1].content

@@ -179,7 +179,7 @@ def test_an_answer_and_its_code_are_copied_through_the_terminal(chat: Open) -> N
     one.see("has only 1 code block.")
     one.type("\x15")
     one.ask("/stats on")
-    one.see("Numbers after each answer: on.")
+    one.see("Statistics after each answer: on.")
     one.ask("hello")
     one.see("42.0 tokens/s")
 
@@ -196,7 +196,7 @@ def test_code_in_a_list_is_copied_without_the_indent_of_the_list(chat: Open) -> 
 def test_a_stopped_answer_goes_on_as_the_same_message(chat: Open) -> None:
     one = chat(columns=200, rows=60)
     one.ask("length")
-    one.see("cut at its greatest length: /continue")
+    one.see("cut off at the maximum length: /continue")
     one.ask("/continue")
     one.until(lambda: one.text.count("as long as it may be") == 2, "more of it")
     one.prompt()

@@ -89,7 +89,7 @@ def test_an_error_gives_the_typed_text_back_and_leaves_the_conversation_as_it_wa
     one = chat(columns=160)
     for scene, said in (
         ("error", "The server answered with an error: the model fell over."),
-        ("empty", "The server ended the stream without a word."),
+        ("empty", "The server closed the stream without an answer."),
         ("blank", "The model gave an empty answer."),
         ("cut", "The connection broke off before the answer was complete."),
         ("garbage", "What the server sent can't be read"),

@@ -178,9 +178,9 @@ def test_a_stopped_answer_is_marked_and_goes_on_as_the_same_message(chat: Open, 
 def test_an_answer_cut_at_its_length_goes_on_and_its_tokens_are_summed(chat: Open, path: Path) -> None:
     one = chat()
     one.ask("length")
-    one.see("[cut at its greatest length")
+    one.see("[cut off at the maximum length")
     one.ask("/continue")
-    one.until(lambda: one.text.count("[cut at its greatest length") == 2, "the second part")
+    one.until(lambda: one.text.count("[cut off at the maximum length") == 2, "the second part")
     leave(one)
     _, answer = rows(path)
     assert answer["content"] == "as long as it may be" * 2
@@ -191,7 +191,7 @@ def test_an_answer_that_could_not_go_on_stays_what_it_was(env: dict[str, str], p
     with fake_server() as server:
         one = Chat(["--base-url", server.url, "--no-intro"], env, columns=120)
         one.ask("length")
-        one.see("[cut at its greatest length")
+        one.see("[cut off at the maximum length")
         server.stop()
         one.ask("/continue")
         one.see("No server answers")
@@ -231,7 +231,7 @@ def test_what_came_before_the_server_died_is_marked_and_a_branch_of_its_own(
 @pytest.mark.parametrize(
     ("scene", "said"),
     [
-        ("empty", "without a word"),
+        ("empty", "without an answer"),
         ("blank", "an empty answer"),
         ("error", "fell over"),
         ("silent", "waiting"),

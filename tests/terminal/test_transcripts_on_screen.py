@@ -74,7 +74,7 @@ def test_nothing_is_kept_where_nothing_should_be(chat: Open, env: dict[str, str]
     one = chat("--no-store")
     say(one, "alpha")
     one.ask("/save it")
-    one.see("This chat keeps nothing.")
+    one.see("This chat is not saved.")
     one.type("\x15")
     leave(one)
     assert not list(Path(env["XDG_DATA_HOME"]).rglob("*.db"))

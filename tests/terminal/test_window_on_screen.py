@@ -248,13 +248,17 @@ def test_a_file_over_the_window_is_not_attached(chat: OpenSmall, tmp_path: Path)
     one.ask(f"/file {large}")
     one.until(
         lambda: (
-            re.search(r"large\.log has about \d{7} tokens, and the window takes 480\.", one.text) is not None
+            re.search(r"large\.log has about \d{7} tokens, and the window has room for 480\.", one.text)
+            is not None
         )
     )
     one.type("\x15")
     one.ask(f"/file {large}:1-100")
     one.until(
-        lambda: re.search(r"lines 1 to 100 has \d{3} tokens, and the window takes 480", one.text) is not None
+        lambda: (
+            re.search(r"lines 1 to 100 has \d{3} tokens, and the window has room for 480", one.text)
+            is not None
+        )
     )
     one.type("\x15")
     one.ask(f"/file {large}:5-6")
@@ -344,7 +348,7 @@ def test_the_window_is_that_of_the_model_that_is_asked_now(env: dict[str, str]) 
 def test_an_empty_stream_of_a_server_that_counts_is_no_full_window(chat: OpenSmall) -> None:
     one = chat()
     one.ask("empty")
-    one.see("The server ended the stream without a word.")
+    one.see("The server closed the stream without an answer.")
     one.prompt("empty")
     assert "sending less" not in one.text
 

@@ -100,8 +100,8 @@ def _claim(n_tensors: int, n_metadata: int, *values: int) -> bytes:
     [
         (_claim(1, 1, 9, 9, 1), "a list of 1 lists"),
         (_claim(1, 1, 9, 10, 1 << 62), "a list of .* values"),
-        (_claim(1 << 60, 0), "claims .* tensors"),
-        (_claim(0, 1 << 60), "claims .* entries"),
+        (_claim(1 << 60, 0), "declares .* tensors"),
+        (_claim(0, 1 << 60), "declares .* entries"),
     ],
 )
 def test_a_claim_that_no_model_makes_is_refused(claim: bytes, words: str) -> None:

@@ -105,7 +105,7 @@ def _fitting(session: Session, where: str, message: Message) -> int:
     )
     rest = _(" more") if session.attachments else ""
     raise UsageError(
-        _("{where} has {size}, and the window takes {room}{rest}.").format(
+        _("{where} has {size}, and the window has room for {room}{rest}.").format(
             where=where, size=size, room=max(0, limit), rest=rest
         ),
         _("Attach lines of it: /file PATH:FROM-TO (/file {detach} detaches what is attached).").format(

@@ -103,7 +103,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "stats",
         "[on|off]",
-        N_("shows the numbers of the last answer, or of every one"),
+        N_("shows the statistics of the last answer, or of every answer"),
         settings.stats,
         ("on", "off"),
     ),

@@ -251,7 +251,8 @@ def _advise(error: MessageTooLarge, last: Message) -> None:
     elif error.tokens > error.limit // 2:
         error.hint = _("Start the server with a larger --n-ctx, send a part, or split it.")
         error.command_hint = _(
-            "Start the server with a larger --n-ctx, send a part (/file PATH:FROM-TO), or split it."
+            "Start the server with a larger --n-ctx, send a part (/file PATH:FROM-TO), or split it; "
+            "`llamachat ask -f FILE --long map` reads all of it."
         )
     else:
         error.hint = _("Pinned messages and the system message take the rest.")

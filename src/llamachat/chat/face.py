@@ -11,7 +11,7 @@ from llamachat.language import N_, _
 
 _ENDS = {
     "interrupted": N_("stopped"),
-    "length": N_("cut at its greatest length"),
+    "length": N_("cut off at the maximum length"),
     "error": N_("broken off"),
 }
 

@@ -38,7 +38,7 @@ def lang(repl: Repl, argument: str) -> None:
     chosen = next((known for known in presets.SYSTEM if known == argument), None)
     if chosen is None:
         raise UsageError(
-            _("There is no language {argument!r}.").format(argument=argument), _("There are zh and en.")
+            _("There is no language {argument!r}.").format(argument=argument), _("Choose zh or en.")
         )
     repl.session.set_language(chosen)
     repl.terminal.tell(_("The system message is {argument} from now on.").format(argument=argument))

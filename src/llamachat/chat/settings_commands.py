@@ -48,7 +48,7 @@ def _with_on_full(settings: Settings, text: str) -> Settings:
     if chosen is None:
         raise UsageError(
             _("on-full can't be {text!r}.").format(text=text),
-            _("There are {names}.").format(names=", ".join(ON_FULL)),
+            _("Choose one of {names}.").format(names=", ".join(ON_FULL)),
         )
     return replace(settings, on_full=chosen)
 
@@ -88,10 +88,10 @@ def model(repl: Repl, argument: str) -> None:
 
 def stats(repl: Repl, argument: str) -> None:
     if argument not in ("", "on", "off"):
-        raise UsageError(_("/stats takes on or off, or nothing."))
+        raise UsageError(_("Use /stats, /stats on or /stats off."))
     if argument:
         repl.show_stats = argument == "on"
-        repl.terminal.tell(_("Numbers after each answer: {argument}.").format(argument=argument))
+        repl.terminal.tell(_("Statistics after each answer: {argument}.").format(argument=argument))
     else:
         repl.terminal.write(repl.stats or _("No answer came yet."))
 
@@ -103,5 +103,5 @@ def _find(name: str) -> Setting:
             return setting
     raise UsageError(
         _("There is no setting {name!r}.").format(name=name) if name else _("Which setting?"),
-        _("There are {names}.").format(names=", ".join(NAMES)),
+        _("Choose one of {names}.").format(names=", ".join(NAMES)),
     )

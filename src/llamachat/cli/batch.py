@@ -154,7 +154,7 @@ def _dry_run(asker: Asker, tasks: Sequence[Task], parallel: int) -> int:
             )
         )
     print(  # noqa: T201
-        _("{count} rows to ask, {wrong} that can't be; {parallel} at once").format(
+        _("{count} rows to ask, {wrong} that can't be asked; {parallel} at once").format(
             count=len(good), wrong=len(tasks) - len(good), parallel=parallel
         )
     )

@@ -48,5 +48,5 @@ def _ask(models: Sequence[LocalModel]) -> LocalModel:
         return models[int(answer) - 1]
     named = next((model for model in models if answer.lower() in local_models.names_of(model)), None)
     if named is None:
-        raise ModelError(_("No model was chosen."), _("Name it: `llamachat serve MODEL`."))
+        raise ModelError(_("You chose no model."), _("Name it: `llamachat serve MODEL`."))
     return named

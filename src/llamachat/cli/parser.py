@@ -37,7 +37,7 @@ COMMANDS = (
     Command("models", N_("list, show, verify, remove and explain models"), "llamachat.cli.models"),
     Command("ps", N_("list the servers that are running"), "llamachat.cli.ps"),
     Command("doctor", N_("check this computer, the engine and the network"), "llamachat.cli.doctor"),
-    Command("completion", N_("print a script that completes in your shell"), "llamachat.cli.completion"),
+    Command("completion", N_("print a completion script for your shell"), "llamachat.cli.completion"),
     Command("history", N_("find, show, export and remove conversations"), "llamachat.cli.history"),
 )
 ALIASES = {"run": ("serve", "--chat"), "ls": ("models", "list")}

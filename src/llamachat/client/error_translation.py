@@ -65,7 +65,7 @@ def refused_key() -> AuthError:
 def broken(*, empty: bool) -> BrokenAnswer:
     if empty:
         return BrokenAnswer(
-            _("The server ended the stream without a word."),
+            _("The server closed the stream without an answer."),
             _("Its window may be full: send less at once, or start a new conversation."),
             command_hint=_("Its window may be full: send less at once, or /clear starts a new conversation."),
             empty=True,

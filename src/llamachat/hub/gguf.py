@@ -274,7 +274,7 @@ class _Reader:
     def _string_length(self) -> int:
         length = self.scalar("Q")
         if length > LONGEST_STRING:
-            raise self.broken(_("it claims a text of {length:,} bytes").format(length=length))
+            raise self.broken(_("it declares a text of {length:,} bytes").format(length=length))
         return length
 
     def value(self, kind: int) -> Value:
@@ -294,14 +294,14 @@ class _Reader:
         """The number of `what` that follow."""
         number = self.scalar("Q")
         if number > MOST_ENTRIES:
-            raise self.broken(_("it claims {number:,} {what}").format(number=number, what=what))
+            raise self.broken(_("it declares {number:,} {what}").format(number=number, what=what))
         return number
 
     def _array(self, kind: int, count: int) -> Value:
         """llama.cpp does not read lists of lists."""
         if count > HEADER_LIMIT or kind == _ARRAY:
             raise self.broken(
-                _("it claims a list of {count:,} {what}").format(
+                _("it declares a list of {count:,} {what}").format(
                     count=count, what=_("lists") if kind == _ARRAY else _("values")
                 )
             )

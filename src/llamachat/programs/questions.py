@@ -76,8 +76,8 @@ def fill(template: str, values: Mapping[str, Any], *, partly: bool = False) -> s
             return match[0][0]
         known = ", ".join(values) or _("none")
         raise UsageError(
-            _("The prompt names {{{name}}}, which is not there.").format(name=name),
-            _("There are: {known}.").format(known=known),
+            _("The prompt uses {{{name}}}, which does not exist.").format(name=name),
+            _("Choose one of {known}.").format(known=known),
         )
 
     return _PLACEHOLDER.sub(value, template)

@@ -55,7 +55,8 @@ def read(path: Path, decode: Decode) -> Table:
     if kind in (".jsonl", ".ndjson"):
         return _read_jsonl(text, path)
     raise UsageError(
-        _("{path} is not a .csv, .tsv or .jsonl file.").format(path=path), _("Name it by what it is.")
+        _("{path} is not a .csv, .tsv or .jsonl file.").format(path=path),
+        _("Give it the extension of its real format."),
     )
 
 
@@ -116,7 +117,7 @@ def _read_jsonl(text: str, path: Path) -> Table:
             if row.name in seen:
                 raise UsageError(
                     _("{path} has the custom_id {name!r} twice.").format(path=path, name=row.name),
-                    _("Each must be another."),
+                    _("They must all differ."),
                 )
             seen.add(row.name)
         return Table(rows, "openai")
@@ -151,7 +152,8 @@ def format_of(path: Path, table: Table) -> Format:
     if kind in ("jsonl", "ndjson"):
         return "jsonl"
     raise UsageError(
-        _("{path} must end in .csv, .tsv or .jsonl.").format(path=path), _("Its name says how it is written.")
+        _("{path} must end in .csv, .tsv or .jsonl.").format(path=path),
+        _("Its extension chooses the format."),
     )
 
 

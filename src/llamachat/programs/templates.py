@@ -115,7 +115,7 @@ def find(name: str, folder: Path) -> Template:
     if name not in every:
         raise UsageError(
             _("There is no template {name!r}.").format(name=name),
-            _("There are: {names}.").format(names=", ".join(every)),
+            _("Choose one of {names}.").format(names=", ".join(every)),
         )
     return every[name].template
 

@@ -24,7 +24,7 @@ class ProgramSettings(ClientOptions):
     choices: str | None = option(None, "answer with exactly one of these labels", metavar="A,B,…")
     max_tokens: int | None = option(
         None,
-        "longest answer in tokens (default: what the window has room for)",
+        "maximum length of an answer in tokens (default: what the window has room for)",
         **sampling_bounds("max_tokens"),
     )
     temperature: float = option(0.0, "randomness, 0 for none", **sampling_bounds("temperature"))
@@ -44,14 +44,14 @@ class AskSettings(ProgramSettings):
     attach: StrList = option(
         (), "a picture: a file, an address, or - for stdin; may be repeated", metavar="FILE", flags=("-a",)
     )
-    overlap: int = option(0, "tokens that two parts of a long text share", ge=0)
+    overlap: int = option(0, "tokens shared by two neighbouring parts of a long text", ge=0)
     json_output: bool = option(False, "print answer, usage, timings and model as JSON", flags=("--json",))
     continue_last: bool = option(False, "continue the last conversation", flags=("-c", "--continue"))
     store: bool = option(True, "save question and answer in the transcripts")
     transcripts: Path | None = option(
         None, "the transcripts file (default: in the user's data folder)", metavar="FILE"
     )
-    keep: bool = option(False, "leave a server that was started for this running")
+    keep: bool = option(False, "keep a server running that was started for this")
 
 
 class BatchSettings(ProgramSettings):
@@ -63,9 +63,9 @@ class BatchSettings(ProgramSettings):
     prompt: str | None = option(
         None, "the prompt of a row, with columns in braces: 'Translate: {text}'", metavar="TEXT"
     )
-    parallel: int | None = option(None, "rows at once (default: as many as the server has lanes)", ge=1)
+    parallel: int | None = option(None, "rows at once (default: as many as the server answers at once)", ge=1)
     retry_errors: bool = option(False, "ask rows that failed again")
     restart: bool = option(False, "ask every row again")
     dry_run: bool = option(False, "show the first prompt and what it would take, and ask nothing")
     sample: int | None = option(None, "ask only this many rows", metavar="N", ge=1)
-    keep: bool = option(False, "leave a server that was started for this running")
+    keep: bool = option(False, "keep a server running that was started for this")

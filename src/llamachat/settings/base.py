@@ -227,7 +227,7 @@ def _config_table(options: type[BaseSettings], section: str) -> dict[str, Any]:
         there = ", ".join(f"[{name}]" for name in SECTIONS)
         raise UsageError(
             _("{path}: unknown section [{section}].").format(path=path, section=min(unknown)),
-            _("There are {there}.").format(there=there),
+            _("Choose one of {there}.").format(there=there),
         )
     table = tables.get(section, {})
     if not isinstance(table, dict):

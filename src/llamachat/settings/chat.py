@@ -20,7 +20,9 @@ class ConversationOptions(ClientOptions):
         Sampling().temperature, "randomness, 0 for none", **sampling_bounds("temperature")
     )
     max_tokens: int | None = option(
-        None, "longest answer in tokens (default: a quarter of the window)", **sampling_bounds("max_tokens")
+        None,
+        "maximum length of an answer in tokens (default: a quarter of the window)",
+        **sampling_bounds("max_tokens"),
     )
     n_ctx: int | None = option(
         None, "the context window, if the server doesn't report it (default: 2048)", ge=1
@@ -29,7 +31,7 @@ class ConversationOptions(ClientOptions):
         "drop", "when the window is full: drop the oldest turns, summarise them first, or stop and ask"
     )
     lang: Literal[Lang, "auto"] = option(
-        "auto", "language of the seeded history; auto: Chinese, but English for the bundled model"
+        "auto", "language of the first messages; auto: Chinese, but English for the bundled model"
     )
     transcripts: Path | None = option(
         None, "the transcripts file (default: in the user's data folder)", metavar="FILE"

@@ -20,7 +20,7 @@ class HistorySettings(Options):
     all: bool = option(False, "all conversations")
     older_than: str | None = option(
         None,
-        "conversations unchanged for this long: 12h, 30d, 8w, 1y",
+        "conversations not changed for this long: 12h, 30d, 8w, 1y",
         metavar="AGE",
         pattern=r"^\d{1,5}[hdwy]$",
     )

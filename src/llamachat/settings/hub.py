@@ -23,7 +23,7 @@ class PullSettings(Options):
     yes: bool = option(False, "answer yes to every question, the licence included")
     force: bool = option(False, "fetch a model that does not fit into memory")
     quiet: bool = option(False, "no progress, only errors and the path at the end")
-    patience: float = option(600, "give up after so long without a byte", metavar="SECONDS", gt=0)
+    patience: float = option(600, "give up after this long without a byte", metavar="SECONDS", gt=0)
 
 
 class ModelsSettings(Options):

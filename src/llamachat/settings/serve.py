@@ -41,7 +41,7 @@ class ServeSettings(Options):
     )
     n_threads: int | None = option(
         None,
-        "threads, always so many (default: physical cores, fewer while other programs are busy)",
+        "a fixed number of threads (default: physical cores, fewer while other programs are busy)",
         flags=("--n_threads", "--threads"),
         ge=1,
     )

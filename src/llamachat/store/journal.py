@@ -68,18 +68,18 @@ class NoJournal:
 
     def name(self, name: str) -> None:
         """Give the conversation a name. Raises StoreError if it is taken or nothing was said yet."""
-        raise StoreError(_("This chat keeps nothing."), _("Start it without --no-store."))
+        raise StoreError(_("This chat is not saved."), _("Start it without --no-store."))
 
     def current(self) -> Stored:
         """The conversation as it is to be stored, also where that does not work; its id is 0 until it did.
 
         Raises StoreError if nothing was said yet.
         """
-        raise StoreError(_("This chat keeps nothing."), _("Start it without --no-store."))
+        raise StoreError(_("This chat is not saved."), _("Start it without --no-store."))
 
     def resume(self, reference: str | None = None) -> Stored:
         """Go on with the conversation of that id or name, or with the last one."""
-        raise StoreError(_("This chat keeps nothing."), _("Start it without --no-store."))
+        raise StoreError(_("This chat is not saved."), _("Start it without --no-store."))
 
     def close(self) -> None:
         """Write what is left; say what could not be written."""
@@ -188,7 +188,7 @@ class Journal(NoJournal):
             self._tell()
             return
         reason = self._writer.trouble or StoreError(
-            _("{path} does not take them in time.").format(path=self.path)
+            _("{path} does not accept them in time.").format(path=self.path)
         )
         count = self._writer.unsaved
         self._report(

@@ -275,7 +275,7 @@ class _File:
         self._say(
             StoreError(
                 _("{path} was moved or removed.").format(path=self._path),
-                _("This conversation goes whole into a new one."),
+                _("The whole conversation will be saved to a new file."),
             )
         )
         return True

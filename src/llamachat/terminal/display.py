@@ -76,7 +76,7 @@ class Display:
         data = text.encode()
         if len(data) > _CLIPBOARD_LIMIT:
             raise UsageError(
-                _("{count} bytes are more than terminals take at once.").format(count=len(data)),
+                _("{count} bytes is more than a terminal accepts at once.").format(count=len(data)),
                 _("Copy a code block."),
             )
         self._screen.write(f"\033]52;c;{base64.b64encode(data).decode()}\a")
