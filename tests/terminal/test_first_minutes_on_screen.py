@@ -135,6 +135,18 @@ def test_the_model_that_is_here_is_named_and_of_several_one_is_asked_for(
     assert "--model" in asked and "here/other.gguf --host" in asked.replace("\n", "")
 
 
+def test_a_narrow_terminal_gets_whole_names_and_whole_words(env: dict[str, str]) -> None:
+    command = (sys.executable, "-m", "llamachat", "models")
+    models = Chat(["list"], env, columns=60, command=command)
+    assert models.wait() == 0
+    assert "SmolLM2-135M-Instruct.Q4_1" in models.text and "comfortably" in models.text
+    assert "licence" not in models.text  # for which there is no room
+    explained = Chat(["explain", "Q4_K_M"], env, columns=60, command=command)
+    assert explained.wait() == 0
+    assert "file, less memory, faster answers" in " ".join(explained.text.split())
+    assert all(len(line) <= 60 for line in explained.lines)
+
+
 def test_a_pipe_is_one_message_and_the_conversation_to_continue_is_another(
     shell: Shell, language: str, fake: FakeServer
 ) -> None:

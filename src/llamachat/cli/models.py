@@ -58,7 +58,7 @@ def _list(settings: ModelsSettings, names: Sequence[str]) -> int:
         rest = _("{percent}% of {size} is here").format(percent=100 * have // max(1, whole), size=size(whole))
         rows.append((path.stem, _("unfinished"), rest, *[""] * (len(_COLUMNS) - 3)))
     if rows:
-        console.print_table(_COLUMNS, rows, spare=("licence", "params", "context", "quant", "memory"))
+        console.print_table(_COLUMNS, rows, spare=_SPARE)
     else:
         console.write(_("No models yet. Fetch one: llamachat pull"))
     return ExitStatus.OK
@@ -76,6 +76,8 @@ _COLUMNS: dict[str, JustifyMethod] = {
     N_("memory"): "right",
     N_("fits"): "left",
 }
+_SPARE = ("licence", "params", "context", "quant", "pictures", "memory")
+"""What a narrow terminal has no room for, the least important first."""
 
 
 def _row(model: LocalModel, here: hardware.Machine, n_ctx: int) -> tuple[str, ...]:
