@@ -92,7 +92,7 @@ def unreachable(base_url: str, error: BaseException) -> ServerError:
         )
     return Unavailable(
         _("No server answers at {base_url}.").format(base_url=base_url),
-        _("Start one with `llamachat serve` in another terminal."),
+        _("Start one with `llamachat serve` in another terminal; one that died is back in a few seconds."),
     )
 
 
