@@ -93,6 +93,12 @@ def test_the_cpu_time_of_a_container_counts(tmp_path: Path, files: dict[str, str
     assert hardware.cpu_limit(tmp_path / name for name in hardware.CPU_LIMIT[1:]) == cpus
 
 
+def test_as_many_threads_write_as_whole_cpus_are_granted_and_one_more_reads() -> None:
+    granted = (0, 0.5, 1.0, 1.5, 2.0, 3.7, 9.0)
+    assert [hardware.whole_cores(4, cpus, round_up=False) for cpus in granted] == [4, 1, 1, 1, 2, 3, 4]
+    assert [hardware.whole_cores(4, cpus, round_up=True) for cpus in granted] == [4, 1, 1, 2, 2, 4, 4]
+
+
 def test_no_more_memory_is_reported_than_the_limit_allows() -> None:
     here = hardware.look()
     limit = hardware.memory_limit(hardware.cgroup_files(*hardware.MEMORY_LIMIT))

@@ -56,8 +56,13 @@ def usable_cores(*, round_up: bool = False) -> int:
     A second thread would use up the time of both before the end of each period, and then all wait. A prompt
     is read faster nevertheless with `round_up`. See docs/engine.md.
     """
-    cores = physical_cores()
-    granted = cpu_limit(cgroup_files(*CPU_LIMIT)) or cores
+    return whole_cores(physical_cores(), cpu_limit(cgroup_files(*CPU_LIMIT)), round_up=round_up)
+
+
+def whole_cores(cores: int, granted: float, *, round_up: bool) -> int:
+    """How many of `cores` may be kept busy if the time of `granted` CPUs is, 0 without a limit."""
+    if not granted:
+        return cores
     return min(cores, math.ceil(granted) if round_up else max(int(granted), 1))
 
 
