@@ -192,7 +192,7 @@ class Session:
 
     def put_on_top(self, on_top: bool) -> None:
         self.on_top = on_top
-        self.journal.remember(self._remembered)
+        self.journal.remember(self._remembered, wait=True)
 
     def pin(self, index: int, pinned: bool) -> None:
         self.conversation = self.conversation.with_pin(index, pinned)

@@ -99,17 +99,20 @@ def ask(
     *,
     compose: Callable[[str, str], str] = behind,
     titled: bool = True,
+    pictures: tuple[str, ...] = (),
 ) -> Reply:
-    """Send what `compose` makes of what is attached and `text`.
+    """Send what `compose` makes of what is attached and `text`, with `pictures` besides those attached.
 
     The first `titled` one gives the conversation its title.
     """
-    question = Message("user", compose("\n\n".join(session.attached), text), pictures=tuple(session.pictures))
+    texts, shown = tuple(session.attached), tuple(session.pictures)
+    question = Message("user", compose("\n\n".join(texts), text), pictures=(*pictures, *shown))
     prepared = prepare(session, face, session.conversation, question)
     # A summary stays, whatever becomes of the question.
     session.conversation = prepared.conversation.without_last()
     reply = _answer(session, face, prepared, title=text if titled else "")
-    session.detach()
+    # What has been attached meanwhile goes out with the next message.
+    del session.attached[: len(texts)], session.pictures[: len(shown)]
     return reply
 
 

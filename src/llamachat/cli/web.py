@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import secrets
+import sys
 import threading
 import time
 import webbrowser
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from llamachat.web.page_app import PageTemplate
 
 STOP_SECONDS = 3.0
+SWITCH_SECONDS = 0.0005
+"""A turn's thread and the event loop wait for each other, by Python's default for up to 5 ms each time."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,6 +63,7 @@ def page_served(settings: WebSettings) -> Iterator[None]:
     from llamachat.web.library import Conversations
     from llamachat.web.page_app import Page
 
+    sys.setswitchinterval(SWITCH_SECONDS)
     port = bind.claim(settings.host, settings.port)
     key = settings.key or secrets.token_urlsafe(16)
     client = ChatClient(settings.base_url, console.api_key(settings))

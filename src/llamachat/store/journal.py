@@ -63,8 +63,8 @@ class NoJournal:
     def write(self, text: str) -> None:
         """The next piece of the answer that the saved conversation ends with, stored within `interval`."""
 
-    def remember(self, settings: Mapping[str, Any]) -> None:
-        """What the conversation is to be taken up with again."""
+    def remember(self, settings: Mapping[str, Any], *, wait: bool = False) -> None:
+        """What the conversation is to be taken up with again; `wait` until it is on the disk."""
 
     def name(self, name: str) -> None:
         """Give the conversation a name. Raises StoreError if it is taken or nothing was said yet."""
@@ -138,10 +138,13 @@ class Journal(NoJournal):
             self._pieces.append(text)
         self._writer.soon()
 
-    def remember(self, settings: Mapping[str, Any]) -> None:
+    def remember(self, settings: Mapping[str, Any], *, wait: bool = False) -> None:
         with self._lock:
             self._kept.heading = replace(self._kept.heading, settings=dict(settings))
-        self._soon()
+        if wait:
+            self._flush()
+        else:
+            self._soon()
 
     def name(self, name: str) -> None:
         self._flush()

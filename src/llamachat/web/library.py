@@ -145,7 +145,6 @@ class Conversations:
     def pin(self, key: str, pinned: bool) -> None:
         session = self.get(key).session
         session.put_on_top(pinned)
-        session.journal.save(session.conversation, wait=True)
 
     def remove(self, key: str) -> None:
         conversation = self.get(key)

@@ -42,6 +42,8 @@ class OpenConversation:
         self._ended.set()
         self._running: Action | None = None
         self._question: str | None = None
+        self._files: list[tuple[str, dict[str, Any]]] = []
+        self._going: frozenset[str] = frozenset()
         self._stop: Callable[[], None] = lambda: None
         self._stopped = self._closed = False
 
@@ -67,13 +69,16 @@ class OpenConversation:
                 raise UsageError(_("There is nothing to send."))
             if self._closed:
                 raise NotFoundError(_("This conversation is no longer open."))
+            before = self.session.conversation
+            pictures = self._go_before(node) if action == "edit" else ()
             self._running, self._stopped = action, False
             self._ended.clear()
             self._question = text if action in ("ask", "edit") else None
-            before = self.session.conversation
+            self._going = frozenset(self._attached() if self._question is not None else ())
             self.events.begin_turn()
-            self.events.append({"type": "begin", "continues": action == "continue"})
-        turn_of = (action, text, node, before)
+            question = text if action == "ask" else None
+            self.events.append({"type": "begin", "continues": action == "continue", "question": question})
+        turn_of = (action, text, pictures, before)
         threading.Thread(target=self._run, args=turn_of, name="turn", daemon=True).start()
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
 
@@ -96,18 +101,16 @@ class OpenConversation:
                 return
         self.stop()
 
-    def _run(self, action: Action, text: str, node: int | None, before: Conversation) -> None:
+    def _run(self, action: Action, text: str, pictures: tuple[str, ...], before: Conversation) -> None:
         session, face = self.session, PageFace(self)
         try:
             self._measure()
-            if action == "edit":
-                self._go_before(node)
             if action == "retry":
                 turn.retry(session, face)
             elif action == "continue":
                 turn.go_on(session, face)
             else:
-                turn.ask(session, face, text)
+                turn.ask(session, face, text, pictures=pictures)
         except LlamachatError as error:
             if action == "edit" and not session.cut:
                 session.switch_to(before)
@@ -119,16 +122,18 @@ class OpenConversation:
             # At once: the next turn must not begin before this one's end is in the events.
             with self._lock:
                 self._running, self._question, self._stop = None, None, lambda: None
+                self._going = frozenset()
                 self.events.append({"type": "end"})
                 self._ended.set()
 
-    def _go_before(self, node_id: int | None) -> None:
-        """To the place at which another question is asked instead of the one that is edited."""
+    def _go_before(self, node_id: int | None) -> tuple[str, ...]:
+        """To the place at which another question is asked instead of the one that is edited; its pictures."""
         conversation = self.session.conversation
         node = conversation.nodes.get(node_id) if node_id is not None else None
         if node is None or not node.message.is_question:
             raise UsageError(_("There is no such question in this conversation."))
         self.session.switch_to(conversation.at(node.parent))
+        return node.message.pictures
 
     @contextmanager
     def stoppable(self, stop: Callable[[], None]) -> Iterator[None]:
@@ -181,13 +186,23 @@ class OpenConversation:
             self.session.resume(reference)
         self.events.append(CHANGED)
 
-    def attach(self, name: str, data: bytes) -> int:
-        """Let a file go out with the next message; its tokens. Raises UsageError if it does not fit."""
+    def attach(self, name: str, data: bytes) -> None:
+        """Let a file go out with the next message. Raises UsageError if it does not fit."""
         with self._lock:
             if pictures.is_picture(data):
-                return attachments.attach_picture(self.session, name, data)
-            text = documents.text_of(Path(name), data)
-            return attachments.attach(self.session, name, name.rpartition(".")[2], text)
+                tokens = attachments.attach_picture(self.session, name, data)
+                content = self.session.pictures[-1]
+            else:
+                text = documents.text_of(Path(name), data)
+                tokens = attachments.attach(self.session, name, name.rpartition(".")[2], text)
+                content = self.session.attached[-1]
+            attached = self._attached()
+            self._files = [file for file in self._files if file[0] in attached]
+            self._files.append((content, {"name": name, "tokens": tokens}))
+        self.events.append(CHANGED)
+
+    def _attached(self) -> tuple[str, ...]:
+        return (*self.session.attached, *self.session.pictures)
 
     def _measure(self) -> None:
         with self._counting:
@@ -215,6 +230,7 @@ class OpenConversation:
         if running == "retry":
             conversation = conversation.at_last_question()
         messages = _messages(conversation, session)
+        waiting = set(self._attached()) - self._going
         if running == "continue" and session.cut is not None:
             messages = _messages(conversation.at(session.cut), session)
         elif running and question is not None:
@@ -227,7 +243,7 @@ class OpenConversation:
             "running": running is not None,
             "offset": offset,
             "window": session.window.status if measured else "",
-            "attached": session.attachments,
+            "files": [file for content, file in self._files if content in waiting],
             "settings": {
                 **session.settings.sampling.given(),
                 "system": conversation.system.content if conversation.system else "",

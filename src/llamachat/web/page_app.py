@@ -147,13 +147,15 @@ class Page:
 
     async def turn(self, request: Request) -> Response:
         wanted = await _body(request)
-        conversation = await asyncio.to_thread(self._conversations.get, request.path_params["key"])
+        await asyncio.to_thread(self._turn, request.path_params["key"], wanted)
+        return JSONResponse({}, 202)
+
+    def _turn(self, key: str, wanted: Mapping[str, Any]) -> None:
         action = wanted.get("action")
         if action not in ("ask", "edit", "retry", "continue"):
             raise UsageError(_("There is no action {action!r}.").format(action=action))
         text, node = str(wanted.get("text") or ""), wanted.get("node")
-        await asyncio.to_thread(conversation.start, action, text, wanted.get("head"), node)
-        return JSONResponse({}, 202)
+        self._conversations.get(key).start(action, text, wanted.get("head"), node)
 
     async def stop(self, request: Request) -> Response:
         conversation = await asyncio.to_thread(self._conversations.get, request.path_params["key"])
@@ -162,15 +164,16 @@ class Page:
 
     async def attach(self, request: Request) -> Response:
         wanted = await _body(request)
-        return JSONResponse(await asyncio.to_thread(self._attach, request.path_params["key"], wanted))
+        await asyncio.to_thread(self._attach, request.path_params["key"], wanted)
+        return JSONResponse({})
 
-    def _attach(self, key: str, wanted: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _attach(self, key: str, wanted: Mapping[str, Any]) -> None:
         name = Path(str(wanted.get("name") or "file")).name
         try:
             data = base64.b64decode(str(wanted.get("data") or ""), validate=True)
         except binascii.Error as error:
             raise UsageError(_("{name} did not arrive whole.").format(name=name), _("Try again.")) from error
-        return {"name": name, "tokens": self._conversations.get(key).attach(name, data)}
+        self._conversations.get(key).attach(name, data)
 
     async def export(self, request: Request) -> Response:
         key, form = request.path_params["key"], request.query_params.get("format", "markdown")

@@ -40,10 +40,10 @@ class AnswerText extends HTMLElement {
     this.#text = value;
     if (!this.#view) {
       this.textContent = value;
-    } else if (grown) {
+    } else if (grown && this.#drawn) {
       this.#frame ||= requestAnimationFrame(() => this.#flush());
     } else {
-      this.#begin();
+      if (!grown) this.#begin();
       this.#flush();
     }
   }

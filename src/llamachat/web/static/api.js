@@ -2,10 +2,9 @@
 
 /** An error that the server put into words. */
 export class Refused extends Error {
-  constructor(message, status, draft = "") {
+  constructor(message, status) {
     super(message);
     this.status = status;
-    this.draft = draft;
   }
 }
 
@@ -21,7 +20,7 @@ async function call(method, path, body) {
     throw new Refused("", 0);
   }
   const said = response.headers.get("Content-Type")?.includes("json") ? await response.json() : null;
-  if (!response.ok) throw new Refused(said?.error ?? `HTTP ${response.status}`, response.status, said?.draft);
+  if (!response.ok) throw new Refused(said?.error ?? `HTTP ${response.status}`, response.status);
   return said;
 }
 

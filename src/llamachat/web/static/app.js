@@ -13,12 +13,13 @@ const NEAR_END = 60;
 const state = {
   about: {}, list: [], query: "", menuOpen: false, panelOpen: false,
   key: null, conversation: null, live: null, status: "", progress: null, running: false, error: "", notices: [],
-  editing: null, folded: [], files: [], connection: "", signedOut: false, thoughts: {}, asked: null, templates: null,
+  editing: null, folded: [], attaching: [], connection: "", signedOut: false, thoughts: {}, asked: null, templates: null,
 };
 let leave = () => {};
+let attending = false;
 let followEnd = true;
 let lastTop = 0;
-let drafts = {};
+const drafts = JSON.parse(sessionStorage.getItem("drafts") ?? "{}");
 
 const $ = (selector) => document.querySelector(selector);
 const box = () => $("#message");
@@ -31,9 +32,9 @@ async function attempt(action, missing = null) {
   } catch (error) {
     if (!(error instanceof api.Refused)) throw error;
     if (error.status === 404 && missing) await missing();
+    keepDraft();
     if (error.status === 401) state.signedOut = true;
     else state.error = error.status === 0 ? words.gone : error.message;
-    if (error.draft) giveBack(error.draft);
     draw();
     return undefined;
   }
@@ -50,8 +51,7 @@ async function start() {
   state.about = about;
   await refreshList();
   const wanted = location.pathname.match(/^\/c\/(.+)$/)?.[1];
-  if (wanted) await open(decodeURIComponent(wanted));
-  else draw();
+  await open(wanted ? decodeURIComponent(wanted) : null);
   box()?.focus();
 }
 
@@ -65,25 +65,44 @@ async function refreshList() {
 
 async function open(key, push = false) {
   keepDraft();
-  leave();
-  leave = () => {};
+  rest();
   Object.assign(state, {
     key, live: null, status: "", progress: null, running: false, error: "", notices: [], editing: null,
-    folded: [], files: [], menuOpen: false, connection: "",
+    attaching: [], menuOpen: false, connection: "",
   });
+  restoreDraft();
   followEnd = true;
   if (push) history.pushState(null, "", key === null ? "/" : `/c/${encodeURIComponent(key)}`);
-  state.conversation = key === null ? null : (await attempt(() => api.load(key))) ?? null;
+  const said = key === null ? null : (await attempt(() => api.load(key))) ?? null;
   if (state.key !== key) return;
-  if (state.conversation) attend();
+  state.conversation = said;
+  if (said) attend();
   else state.key = null;
   draw();
   toEnd();
-  if (box()) box().value = drafts[key ?? ""] ?? "";
-  fitBox();
+}
+
+function rest() {
+  leave();
+  leave = () => {};
+  attending = false;
+}
+
+/** A browser has six connections for a server: a tab out of sight needs one only while an answer comes. */
+function restIfHidden() {
+  if (document.hidden && !state.running) rest();
+}
+
+async function wake() {
+  if (document.hidden || attending || !state.conversation) return;
+  attending = true;
+  await reload();
+  if (attending && state.conversation) attend();
 }
 
 function attend() {
+  rest();
+  attending = true;
   const { key, conversation } = state;
   state.running = conversation.running;
   const mine = (leave = api.follow(key, conversation.offset, (event, offset) => {
@@ -128,7 +147,17 @@ const handlers = {
   begin: (event) => {
     const live = { text: "", thought: "", continues: event.continues };
     Object.assign(state, { running: true, live, error: "", notices: [], status: "" });
-    reload();
+    const messages = state.conversation?.messages;
+    if (event.question === null || !messages) {
+      reload();
+      return;
+    }
+    // The server has the answer to begin now. What else is new, a lasting name above all, is asked for later.
+    if (messages.at(-1)?.id !== null) {
+      messages.push({ id: null, role: "user", content: event.question, seen: true });
+    }
+    draw();
+    setTimeout(() => state.conversation?.messages === messages && reload(), 300);
   },
   text: (event) => {
     state.live ??= { text: "", thought: "" };
@@ -164,15 +193,16 @@ const handlers = {
   },
   changed: () => reload(),
   end: async () => {
+    const { live } = state;
     Object.assign(state, { running: false, progress: null, status: "" });
-    const thought = state.live?.thought;
     await reload();
     const last = state.conversation?.messages.at(-1);
-    if (thought && last?.role === "assistant") state.thoughts[last.id] = thought;
-    state.live = null;
+    if (live?.thought && last?.role === "assistant") state.thoughts[last.id] = live.thought;
+    if (state.live === live) state.live = null; // and not that of a turn that has begun meanwhile
     draw();
     announce(words.answerDone);
     refreshList();
+    restIfHidden();
   },
 };
 
@@ -182,24 +212,22 @@ function handle(event, offset) {
 }
 
 async function send(action = "ask", text = "", node = null) {
-  if (state.running) return;
-  if (!(await begin())) return;
+  if (state.running || !(await begin())) return;
+  const { key } = state;
+  const pending = state.attaching.length > 0;
+  if (!(await attached) && pending) return;
+  if (state.running || state.key !== key) return;
   const parts = action === "ask" ? [...state.folded, text] : [text];
   const wanted = { action, text: parts.filter(Boolean).join("\n\n"), head: state.conversation.head, node };
-  if (action === "ask" && !wanted.text && !state.files.length) return;
+  if (action === "ask" && !wanted.text && !state.conversation.files.length) return;
   Object.assign(state, { error: "", editing: null, running: true, folded: [] });
   followEnd = true;
   if (action === "ask") setBox("");
   draw();
-  const done = await attempt(() => api.turn(state.key, wanted));
-  if (done === undefined) {
-    state.running = false;
-    if (action !== "retry" && action !== "continue" && !box().value) giveBack(wanted.text);
-    await reload();
-  } else {
-    state.files = [];
-    draw();
-  }
+  if (await attempt(() => api.turn(key, wanted))) return;
+  state.running = false;
+  if (action === "ask" || action === "edit") giveBack(wanted.text);
+  await reload();
 }
 
 /** Change something of the conversation that is shown. */
@@ -231,23 +259,37 @@ function askFor(title, label, act, { value, danger = false } = {}) {
   });
 }
 
-async function begin() {
-  if (state.key !== null) return true;
-  const made = await attempt(api.create);
-  if (!made) return false;
-  drafts[made.key] = box().value;
-  const { folded, files } = state;
-  await open(made.key, true);
-  delete drafts[""]; // it went along
-  Object.assign(state, { folded, files });
-  return true;
+let beginning = null;
+/** Where nothing is open, a new conversation is: whether there is one now. */
+function begin() {
+  beginning ??= create().finally(() => (beginning = null));
+  return beginning;
 }
 
+async function create() {
+  if (state.key !== null) return state.conversation !== null;
+  const made = await attempt(api.create);
+  if (!made) return false;
+  keepDraft();
+  drafts[made.key] = drafts[""];
+  await open(made.key, true);
+  delete drafts[""]; // it went along
+  return state.conversation !== null;
+}
+
+let attached = Promise.resolve(true);
 async function addFiles(files) {
   if (!(await begin())) return;
+  const { key, attaching } = state;
   for (const file of files) {
-    const said = await attempt(() => api.attach(state.key, file));
-    if (said) state.files.push(said);
+    if (!attaching.length) attached = Promise.resolve(true);
+    attaching.push(file.name);
+    attached = attached.then(async (well) => {
+      const done = await attempt(() => api.attach(key, file));
+      attaching.shift();
+      await reload();
+      return well && done !== undefined;
+    });
   }
   draw();
 }
@@ -264,23 +306,31 @@ async function importFile(event) {
 // -- the box ----------------------------------------------------------------------------------------------------
 
 function setBox(text) {
+  drafts[state.key ?? ""] = { text, folded: state.folded };
+  if (!box()) return;
   box().value = text;
-  keepDraft();
   fitBox();
 }
 
 function giveBack(text) {
-  setBox(box().value ? `${text}\n${box().value}` : text);
+  const { text: typed = "" } = drafts[state.key ?? ""] ?? {};
+  setBox(typed ? `${text}\n${typed}` : text);
 }
 
 function keepDraft() {
-  if (box()) drafts[state.key ?? ""] = box().value;
+  if (box()) drafts[state.key ?? ""] = { text: box().value, folded: state.folded };
+}
+
+function restoreDraft() {
+  const { text = "", folded = [] } = drafts[state.key ?? ""] ?? {};
+  state.folded = folded;
+  setBox(text);
 }
 
 function fitBox() {
   const area = box();
-  if (!area) return;
-  area.rows = Math.min(12, Math.max(1, area.value.split("\n").length));
+  area.style.height = "auto";
+  area.style.height = `${area.scrollHeight + area.offsetHeight - area.clientHeight}px`;
 }
 
 function onKey(event) {
@@ -334,7 +384,7 @@ function useTemplate(template) {
 function edit(message) {
   state.editing = { id: message.id, text: message.content };
   draw();
-  $("#editor")?.focus();
+  queueMicrotask(() => $("#editor")?.focus());
 }
 
 // -- small things -----------------------------------------------------------------------------------------------
@@ -506,7 +556,9 @@ const chat = () => {
   </div></div>`;
 };
 
-const composer = () => html`<form id="composer" @submit=${(event) => {
+const composer = () => {
+  const { files = [] } = state.conversation ?? {};
+  return html`<form id="composer" @submit=${(event) => {
   event.preventDefault();
   send("ask", box().value);
 }}>
@@ -525,11 +577,9 @@ const composer = () => html`<form id="composer" @submit=${(event) => {
     ${icon("close", words.remove, () => {
       state.folded.splice(index, 1);
       draw();
-    })}</span>`)}${state.files.map((file) => html`<span class="chip">${file.name} · ${file.tokens} ${words.tokens}</span>`)}
-    ${state.files.length ? icon("close", words.remove, () => {
-      state.files = [];
-      adjust({ detach: true });
-    }) : nothing}</div>
+    })}</span>`)}${files.map((file) => html`<span class="chip">${file.name} · ${file.tokens} ${words.tokens}</span>`)}
+    ${files.length ? icon("close", words.remove, () => adjust({ detach: true }), { disabled: state.running }) : nothing}
+    ${state.attaching.map((name) => html`<span class="chip" aria-busy="true">${name} …</span>`)}</div>
   <div class="row">
     <label class="button icon" title=${words.attach}>${sign("attach")}<input type="file" class="hidden" multiple aria-label=${words.attach} @change=${(event) => {
       addFiles([...event.target.files]);
@@ -546,6 +596,7 @@ const composer = () => html`<form id="composer" @submit=${(event) => {
       : html`<button id="send" class="primary">${words.send}</button>`}
   </div>
 </form>`;
+};
 
 const panel = () => {
   const { settings } = state.conversation ?? {};
@@ -595,10 +646,11 @@ const page = () => (state.signedOut
     }, { class: "menu" })}
       <h1>${state.conversation?.title || words.untitled}</h1>
       <small>${state.about.model ?? ""}</small>${gauge()}
-      ${icon("settings", words.settings, () => {
+      ${icon("settings", words.settings, async () => {
+        if (!(await begin())) return;
         state.panelOpen = !state.panelOpen;
         draw();
-      }, { disabled: !state.conversation })}</header>
+      }, { pressed: String(state.panelOpen) })}</header>
     ${panel()}${chat()}${composer()}
     <p id="drop" hidden>${words.dropHere}</p><p id="said" class="hidden" aria-live="polite"></p>
   </main>${dialog()}`);
@@ -618,18 +670,33 @@ function draw() {
 // -- everywhere -------------------------------------------------------------------------------------------------
 
 // A page that the browser keeps for the way back would hold one of the six connections that it has for a server.
-addEventListener("pagehide", () => leave());
-addEventListener("pageshow", (event) => event.persisted && state.key !== null && reload().then(attend));
+addEventListener("pagehide", () => {
+  rest();
+  keepDraft();
+  sessionStorage.setItem("drafts", JSON.stringify(drafts));
+});
+addEventListener("pageshow", wake);
+addEventListener("visibilitychange", () => {
+  restIfHidden();
+  wake();
+});
+// The printed address, opened in a tab that shows this page already, changes nothing but the fragment.
+addEventListener("hashchange", () => location.hash.startsWith("#token=") && location.reload());
 addEventListener("popstate", () => {
   const wanted = location.pathname.match(/^\/c\/(.+)$/)?.[1];
   open(wanted ? decodeURIComponent(wanted) : null);
 });
 addEventListener("keydown", (event) => {
+  if (event.isComposing || event.keyCode === 229) return;
   const control = event.ctrlKey || event.metaKey;
   const menu = $("details.more[open]");
   if (event.key === "Escape" && (menu || state.asked)) {
     if (menu) menu.open = false;
     menu?.querySelector("summary").focus();
+  } else if (event.key === "Escape" && state.menuOpen) {
+    state.menuOpen = false;
+    draw();
+    queueMicrotask(() => $("header .menu").focus());
   } else if (event.key === "Escape" && state.running && !state.editing) {
     attempt(() => api.stop(state.key));
   } else if (control && event.key.toLowerCase() === "k") {
@@ -670,4 +737,7 @@ addEventListener("drop", (event) => {
 });
 
 draw();
-start();
+queueMicrotask(() => {
+  restoreDraft();
+  start();
+});
