@@ -218,13 +218,28 @@ class TextTooLong(IncompleteError):
 
 
 class AnswerCut(IncompleteError):
-    """An answer that was cut off at the maximum length, `tokens`; `text` is what there is of it."""
+    """An answer that was cut off at the maximum length, `tokens`; `text` is what there is of it.
 
-    def __init__(self, tokens: int, text: str) -> None:
-        super().__init__(
-            _("The answer was cut after {tokens} tokens.").format(tokens=tokens),
-            _("Give it more room with --max-tokens, or ask for less."),
-        )
+    `tokens` is 0 for an answer in parts, of which one was cut; `prompt_tokens` is given where both together
+    fill the window.
+    """
+
+    def __init__(self, tokens: int, text: str, prompt_tokens: int | None = None) -> None:
+        if prompt_tokens is None:
+            super().__init__(
+                _("The answer was cut after {tokens} tokens.").format(tokens=tokens)
+                if tokens
+                else _("The answer to a part of the text was cut."),
+                _("Give it more room with --max-tokens, or ask for less."),
+            )
+        else:
+            super().__init__(
+                _(
+                    "The answer was cut after {tokens} tokens: "
+                    "with the prompt's {prompt_tokens} they fill the window."
+                ).format(tokens=tokens, prompt_tokens=prompt_tokens),
+                _("Ask for less, or start the server with a larger --n-ctx."),
+            )
         self.tokens = tokens
         self.text = text
 

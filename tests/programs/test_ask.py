@@ -79,6 +79,15 @@ def test_a_cut_answer_is_printed_and_said(serve: ServerProcess, env: dict[str, s
     assert "cut after 4 tokens" in line
 
 
+def test_an_answer_that_fills_the_window_is_said_with_both_sizes(
+    recorder: Callable[..., Recorder], env: dict[str, str], ask: Ask
+) -> None:
+    env["LLAMACHAT_BASE_URL"] = recorder("--answer", "word " * 2000).base_url
+    done = ask("Go on.")
+    assert done.returncode == ExitStatus.INCOMPLETE
+    assert "cut after 2042 tokens: with the prompt's 6 they fill the window" in done.stderr
+
+
 def test_the_prompt_is_what_is_piped_in_then_the_files_then_the_question(
     recorded: Recorder, ask: Ask, tmp_path: Path
 ) -> None:
@@ -138,6 +147,7 @@ def test_a_server_that_was_named_and_is_not_there_is_an_error(env: dict[str, str
         (["--schema", "a b c", "x"], "not a field"),
         (["--schema", "a", "--choices", "a,b", "x"], "exclude each other"),
         (["-t", "describe", "x"], "needs a picture"),
+        (["-t", "describe"], "needs a picture"),
         (["--long", "x", "y"], "--long"),
     ],
 )

@@ -155,20 +155,26 @@ def test_openais_batch_files_are_read_and_written_in_their_form(
                 "model": "x",
                 "messages": [{"role": "user", "content": f"question {i}"}],
                 "temperature": 0.5,
+                "presence_penalty": 0.25,
+                **({"tools": [{"type": "function"}]} if i == 3 else {}),
+                **({"max_completion_tokens": 2} if i == 4 else {}),
             },
         }
-        for i in range(3)
+        for i in range(5)
     ]
     source = tmp_path / "in.jsonl"
     source.write_text("".join(json.dumps(r) + "\n" for r in requests))
     assert batch(source, "-o", "out.jsonl").returncode == ExitStatus.INCOMPLETE
     lines = answers(tmp_path / "out.jsonl")
-    assert [line["custom_id"] for line in lines] == ["request-0", "request-1", "request-2"]
+    assert [line["custom_id"] for line in lines] == [f"request-{i}" for i in range(5)]
     assert lines[0]["response"] is None and "/v1/embeddings" in lines[0]["error"]["message"]
     response = lines[1]["response"]
     assert (response["status_code"], lines[1]["error"]) == (200, None)
     assert response["body"]["choices"][0]["message"]["content"] == "answer to question 1"
-    assert {request["temperature"] for request in server.requests()} == {0.5}
+    assert lines[3]["response"] is None and "'tools'" in lines[3]["error"]["message"]
+    (cut,) = lines[4]["response"]["body"]["choices"]
+    assert (cut["finish_reason"], cut["message"]["content"]) == ("length", "answer t")
+    assert {(r["temperature"], r["presence_penalty"]) for r in server.requests()} == {(0.5, 0.25)}
 
 
 def test_after_kill_9_at_any_moment_no_row_is_lost_and_none_is_twice(

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llamachat.core.events import TextDelta
 from llamachat.errors import TextTooLong
 from llamachat.programs.asking import Asker
 from llamachat.programs.long_texts import LongText, cut, rank
@@ -68,6 +69,18 @@ def test_every_character_is_in_a_prompt(recorder: Callable[..., Recorder], mode:
         covered += length
     assert answer.text.startswith("answer to")
     assert len(prompts) >= 20
+
+
+def test_the_answers_to_parts_are_streamed_as_they_are_joined(recorder: Callable[..., Recorder]) -> None:
+    shown: list[str] = []
+    with asking(recorder()) as asker:
+        asked = LongText(asker, Question(), lambda part: part)
+        answer = asked.ask(
+            long_text(20_000),
+            "map",
+            lambda event: shown.append(event.text if isinstance(event, TextDelta) else ""),
+        )
+    assert answer.text.count("\n\n") >= 2 and "".join(shown) == answer.text
 
 
 def test_a_text_that_fits_is_asked_about_once(recorder: Callable[..., Recorder]) -> None:

@@ -20,7 +20,7 @@ from llamachat.core.conversation import Conversation, Message
 from llamachat.core.events import Done, Event, Progress, Queued, TextDelta
 from llamachat.errors import AnswerCut, ExitStatus, UsageError
 from llamachat.language import _
-from llamachat.programs.asking import Answer, Asker, Show
+from llamachat.programs.asking import Answer, Asker, Show, cut
 from llamachat.programs.long_texts import LongText
 from llamachat.programs.shapes import AnyText, Choices, Shape
 from llamachat.programs.wiring import connected
@@ -55,10 +55,10 @@ def _run(args: argparse.Namespace) -> int:
     images = tuple(_picture(name) for name in settings.attach)
     text = _input(settings)
     asked = " ".join(args.question).encode("utf-8", "replace").decode()
-    if not text and not asked and not images:
-        raise UsageError(_("There is nothing to ask."), _('llamachat ask "Name three rivers."'))
     if plan.template.picture and not images:
         raise UsageError(_("This template needs a picture."), _("Give it with -a FILE."))
+    if not text and not asked and not images:
+        raise UsageError(_("There is nothing to ask."), _('llamachat ask "Name three rivers."'))
     if settings.continue_last:
         return _go_on(settings, plan, plan.words.ask(text, asked))
     with connected(programs.server(settings, keep=settings.keep), programs.tell_starting) as (asker, _server):
@@ -69,7 +69,7 @@ def _run(args: argparse.Namespace) -> int:
         question = Message("user", plan.words.ask(text, asked), pictures=images)
         _remember(settings, plan, question, asked, answer)
     if answer.finish_reason == "length":
-        raise AnswerCut(answer.usage.completion_tokens if answer.usage else 0, answer.text)
+        raise cut(plan.question, answer)
     return ExitStatus.OK
 
 

@@ -69,6 +69,13 @@ def said(message: Mapping[str, Any]) -> Message:
     return Message(message["role"], text, pictures=pictures)
 
 
+def cut(question: Question, answer: Answer) -> AnswerCut:
+    """The error of an answer that ended at its greatest length."""
+    usage = answer.usage or Usage(0, 0)
+    by_window = answer.usage is not None and question.max_tokens is None
+    return AnswerCut(usage.completion_tokens, answer.text, usage.prompt_tokens if by_window else None)
+
+
 class Asker:
     """Asks one server. Safe to use from several threads.
 
@@ -96,8 +103,7 @@ class Asker:
         if answer.finish_reason == "length" and not isinstance(question.shape, AnyText):
             answer = self._ask(question, messages, self._more_room(question, messages, room), show)
             if answer.finish_reason == "length":
-                tokens = answer.usage.completion_tokens if answer.usage else 0
-                raise AnswerCut(tokens, answer.text)
+                raise cut(question, answer)
         answer = replace(answer, value=question.shape.read(answer.text))
         if question.probabilities and isinstance(question.shape, Choices):
             chances = self._chances(question, question.shape.labels, messages, answer.logprobs)

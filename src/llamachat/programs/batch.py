@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from llamachat.client.counting import EstimatingCounter
 from llamachat.errors import BrokenAnswer, LlamachatError, TextTooLong, Unavailable
 from llamachat.language import _
-from llamachat.programs.asking import Answer, Asker, Messages, said
+from llamachat.programs.asking import Answer, Asker, Messages, cut, said
 from llamachat.programs.batch_journal import fingerprint
 from llamachat.programs.long_texts import Compose, Long, LongText
 from llamachat.programs.questions import Question, fill, placeholders
@@ -21,7 +21,8 @@ from llamachat.programs.rows import Row, Table
 RETRY_SECONDS = 1.0
 MOST_BREAKS = 3
 """Answers of one row that may break off before it counts as failed."""
-_OF_BODY = ("temperature", "top_p", "seed", "stop", "max_tokens", "max_completion_tokens", "response_format")
+_NOT_SAMPLING = ("messages", "model", "stream", "stream_options", "metadata", "store", "user")
+"""Of a row in OpenAI's form; the server gets all the rest."""
 
 
 class Kept(Protocol):
@@ -90,7 +91,7 @@ def _openai_task(row: Row, question: Question) -> Task:
     if row.error is not None:
         return _unreadable(row, question)
     assert row.body is not None
-    fields = {name: row.body[name] for name in _OF_BODY if name in row.body}
+    fields = {name: value for name, value in row.body.items() if name not in _NOT_SAMPLING}
     room = fields.pop("max_completion_tokens", None) or fields.pop("max_tokens", None) or question.max_tokens
     question = replace(question, sampling={**question.sampling, **fields}, max_tokens=room)
     messages = [dict(m) for m in row.body["messages"]]
@@ -189,7 +190,7 @@ class Batch:
         return kept is None or (retry_errors and kept["error"] is not None)
 
     def _keep(self, task: Task, answer: Answer | LlamachatError | None) -> Result:
-        kept = _record(answer)
+        kept = _record(task.question, answer)
         self._kept.add(task.key, kept)
         return Result(task, kept)
 
@@ -223,19 +224,12 @@ class Batch:
             self._gone(error)
 
 
-def _record(answer: Answer | LlamachatError | None) -> dict[str, Any]:
+def _record(question: Question, answer: Answer | LlamachatError | None) -> dict[str, Any]:
     if isinstance(answer, Answer):
         return {
             **answer.as_json(),
             "text": answer.text,
-            "error": _length(answer),
+            "error": cut(question, answer).message if answer.finish_reason == "length" else None,
             "created": int(time.time()),
         }
     return {"answer": None, "text": "", "error": str(answer), "code": type(answer).__name__}
-
-
-def _length(answer: Answer) -> str | None:
-    if answer.finish_reason != "length":
-        return None
-    tokens = answer.usage.completion_tokens if answer.usage else 0
-    return _("The answer was cut after {tokens} tokens.").format(tokens=tokens)

@@ -18,6 +18,7 @@ from itertools import pairwise
 from typing import Any, Literal, get_args
 
 from llamachat.core.conversation import Message
+from llamachat.core.events import TextDelta
 from llamachat.errors import TextTooLong
 from llamachat.language import _
 from llamachat.programs.asking import Answer, Asker, Show
@@ -35,6 +36,8 @@ Tell = Callable[[str], None]
 
 PASSAGE_TOKENS = 160
 """Small enough that five of them fit a window of 2048, large enough to hold what belongs together."""
+BETWEEN = "\n\n"
+"""What the answers to parts are joined with."""
 PARTS = "These are the answers to parts of one text, in its order. Make one answer of them.\n\n"
 SO_FAR = (
     "This is the answer for the text so far:\n\n{answer}\n\nImprove it with the next part of the text.\n\n"
@@ -99,7 +102,7 @@ class LongText:
     def _map(self, text: str, show: Show | None) -> Answer:
         # An answer may be as long as its part: a translation is.
         answers = list(self._answers(text, self._room(self._compose("")) // 2, show))
-        joined = "\n\n".join(a.text.strip() for a in answers)
+        joined = BETWEEN.join(a.text.strip() for a in answers)
         values = joined if isinstance(self._question.shape, AnyText) else [a.value for a in answers]
         return replace(_sum(answers), text=joined, value=values)
 
@@ -153,6 +156,8 @@ class LongText:
         parts = cut(text, tokens, self._count, self._overlap)
         for number, part in enumerate(parts, 1):
             self._tell(_("part {number} of {count}").format(number=number, count=len(parts)))
+            if show and number > 1:
+                show(TextDelta(BETWEEN))
             yield self._one(self._compose(before + text[part.start : part.end]), show)
 
     def _one(self, prompt: str, show: Show | None, max_tokens: int | None = None) -> Answer:

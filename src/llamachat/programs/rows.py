@@ -19,6 +19,8 @@ from llamachat.programs.batch_journal import unwritable
 Format = Literal["csv", "tsv", "jsonl", "openai"]
 Decode = Callable[[Path], str]
 CHAT_URL = "/v1/chat/completions"
+_REFUSED = ("tools", "functions", "n", "logprobs", "audio")
+"""What asks for more than one text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,8 @@ def _openai_row(number: int, record: Mapping[str, Any]) -> Row:
         error = _("its body has no messages")
     elif not all(isinstance(m, dict) and {"role", "content"} <= m.keys() for m in messages):
         error = _("a message in its body has no role or no content")
+    elif refused := [name for name in _REFUSED if body.get(name) not in (None, False, 1, [])]:
+        error = _("its body has {name!r}, which a batch does not support").format(name=refused[0])
     return Row(number, {}, str(record["custom_id"]), body if isinstance(body, dict) else {}, error)
 
 
@@ -207,7 +211,7 @@ def _cell(value: Any) -> Any:
 
 
 def _openai_line(row: Row, answer: Mapping[str, Any]) -> Mapping[str, Any]:
-    if answer["error"] is not None:
+    if "finish_reason" not in answer:  # one that was cut is an answer here: `length` says so
         error = {"code": answer.get("code") or "error", "message": answer["error"]}
         return {"id": f"batch_req_{row.number}", "custom_id": row.name, "response": None, "error": error}
     usage = answer.get("usage") or {}
