@@ -39,7 +39,7 @@ from llamachat.core.sampling import Sampling
 from llamachat.errors import LlamachatError, Unavailable
 from llamachat.programs import rows as tables
 from llamachat.programs import shapes
-from llamachat.programs.asking import Asker
+from llamachat.programs.asking import Asker, cut
 from llamachat.programs.batch import Batch, InMemory, count, prepare
 from llamachat.programs.batch_journal import BatchJournal
 from llamachat.programs.long_texts import Long, LongText
@@ -84,17 +84,22 @@ def ask(
     """The answer to `prompt`, asked about `text` if there is one; `text` may be `long`er than the window.
 
     A str, one of `choices`, JSON of a `schema`, or an instance of the pydantic model that is the schema.
-    Raises TextTooLong, AnswerCut (by `max_tokens`), ShapeError, Unavailable, …
+    Raises TextTooLong, AnswerCut (by `max_tokens` or the window; its `text` is what there is), ShapeError,
+    Unavailable, …
     """
     question = _question(system, schema, choices, model, sampling)
     urls = tuple(picture_url(read_bytes(Path(image)), str(image)) for image in images)
     with _asker(base_url, api_key, model) as asker:
         if urls:
             said = "\n\n".join(filter(None, (text, prompt)))
-            return asker.ask(question, question.messages(said, urls)).value
-        if not text:
-            return asker.ask(question, question.messages(prompt)).value
-        return LongText(asker, question, lambda part: f"{part}\n\n{prompt}").ask(text, long).value
+            answer = asker.ask(question, question.messages(said, urls))
+        elif text:
+            answer = LongText(asker, question, lambda part: f"{part}\n\n{prompt}").ask(text, long)
+        else:
+            answer = asker.ask(question, question.messages(prompt))
+    if answer.finish_reason == "length":
+        raise cut(question, answer)
+    return answer.value
 
 
 def batch(
@@ -144,7 +149,8 @@ class Chat:
             for piece in chat.stream("Where is it?"):
                 print(piece, end="")
 
-    `messages` is what was said. With `transcripts`, the path of a file, it is saved there.
+    `messages` is what was said; `finish_reason`, that of the last answer, is `length` if it was cut. With
+    `transcripts`, the path of a file, the conversation is saved there.
     """
 
     def __init__(
@@ -176,6 +182,11 @@ class Chat:
     @property
     def messages(self) -> list[dict[str, str]]:
         return [message.as_request() for message in self._session.conversation]
+
+    @property
+    def finish_reason(self) -> str | None:
+        last = self._session.conversation.last
+        return last.message.finish_reason if last else None
 
     def ask(self, text: str) -> str:
         """The whole answer. Raises what `llamachat.errors` has; the conversation is then as it was."""
@@ -272,7 +283,8 @@ _own: OwnServer | None = None
 @contextmanager
 def _asker(base_url: str | None, api_key: str | None, model: str, priority: int = 0) -> Iterator[Asker]:
     url, key = _server(base_url, api_key)
-    with connected(Server(url, key, named=True, model=model), lambda: None, priority=priority) as (asker, _):
+    server = Server(url, key, named=True, model=model)
+    with connected(server, lambda _: None, priority=priority) as (asker, _):
         yield asker
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import llamachat
-from llamachat.errors import LlamachatError, TextTooLong, Unavailable
+from llamachat.errors import AnswerCut, LlamachatError, TextTooLong, Unavailable
 from tests.programs.conftest import Recorder
 from tests.programs.models import Invoice
 from tests.support import ServerProcess, clean_env
@@ -49,6 +49,13 @@ def test_batch_yields_the_rows_in_order_with_their_errors(
         assert [row.columns for row in said] == rows
         assert said[3].error and said[3].answer is None
         assert [row.answer for row in said[4:]] == [f"answer to Say row {i}" for i in range(4, 20)]
+
+
+def test_a_cut_answer_is_an_error_that_holds_it(recorder: Callable[..., Recorder]) -> None:
+    url = recorder().base_url
+    with pytest.raises(AnswerCut, match="after 2 tokens") as caught:
+        llamachat.ask("hi", base_url=url, max_tokens=2)
+    assert caught.value.text == "answer t"
 
 
 def test_the_async_forms_do_the_same(recorder: Callable[..., Recorder]) -> None:
@@ -94,6 +101,7 @@ def test_a_chat_remembers_what_was_said(serve: ServerProcess, tmp_path: Path) ->
     with llamachat.Chat(system="Be brief.", base_url=serve.base_url, transcripts=file, max_tokens=20) as chat:
         first = chat.ask("Name a river.")
         second = "".join(chat.stream("And a lake?"))
+        assert chat.finish_reason in ("stop", "length")
         roles = [message["role"] for message in chat.messages]
         assert roles == ["system", "user", "assistant", "user", "assistant"]
         assert [chat.messages[2]["content"], chat.messages[4]["content"]] == [first, second]

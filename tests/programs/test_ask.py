@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from llamachat.errors import ExitStatus
+from llamachat.running import running
 from tests.programs.conftest import Recorder
-from tests.support import ServerProcess, llamachat
+from tests.support import ServerProcess, free_port, llamachat
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 16
 
@@ -165,8 +168,31 @@ def test_c_continues_the_last_conversation_and_no_store_leaves_nothing(recorded:
     sent = recorded.requests()[-1]
     assert [m["content"] for m in sent["messages"]] == ["one", "answer to one", "two"]
     assert sent["temperature"] == 0
+    assert ask("-c", "three", "--no-store").stdout.strip() == "answer to three"
+    assert ask("-c", "four").returncode == 0
+    assert "three" not in [m["content"] for m in recorded.requests()[-1]["messages"]]
     refused = ask("-c", "--schema", "name", "x")
     assert (refused.returncode, "-c continues" in refused.stderr) == (ExitStatus.USAGE, True)
+
+
+def test_a_server_that_is_kept_is_where_the_next_question_looks_for_one(
+    env: dict[str, str], tmp_path: Path
+) -> None:
+    code = (
+        "import sys\n"
+        "from llamachat.programs.wiring import Server, connected\n"
+        "for _ in range(2):\n"
+        "    server = Server(sys.argv[1], 'not-needed', named=False, keep=True)\n"
+        "    with connected(server, lambda _: print('starting')) as (asker, said):\n"
+        "        print(said.model)\n"
+    )
+    url = f"http://127.0.0.1:{free_port()}/v1"
+    command = [sys.executable, "-c", code, url]
+    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=True)
+    (kept,) = running(tmp_path / "home" / "state" / "llamachat" / "running")
+    os.kill(kept.pid, signal.SIGTERM)
+    assert [line.split("-")[0] for line in done.stdout.split()] == ["starting", "SmolLM2", "SmolLM2"]
+    assert kept.base_url == url
 
 
 def test_a_model_that_cannot_see_says_so(

@@ -24,7 +24,7 @@ WORDS = ["the", "river", "house", "market", "window", "letter", "winter", "garde
 
 @contextmanager
 def asking(server: Recorder) -> Iterator[Asker]:
-    with connected(Server(server.base_url, "not-needed", named=True), lambda: None) as (asker, _):
+    with connected(Server(server.base_url, "not-needed", named=True), lambda _: None) as (asker, _):
         yield asker
 
 

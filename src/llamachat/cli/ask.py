@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,10 @@ from llamachat.language import _
 from llamachat.programs.asking import Answer, Asker, Show, cut
 from llamachat.programs.long_texts import LongText
 from llamachat.programs.shapes import AnyText, Choices, Shape
-from llamachat.programs.wiring import connected
+from llamachat.programs.wiring import connected, reached
 from llamachat.settings.ask import AskSettings
 from llamachat.settings.base import add_options, load
-from llamachat.store.journal import Journal
+from llamachat.store.journal import Journal, NoJournal
 from llamachat.texts import documents
 
 
@@ -61,7 +61,7 @@ def _run(args: argparse.Namespace) -> int:
         raise UsageError(_("There is nothing to ask."), _('llamachat ask "Name three rivers."'))
     if settings.continue_last:
         return _go_on(settings, plan, plan.words.ask(text, asked))
-    with connected(programs.server(settings, keep=settings.keep), programs.tell_starting) as (asker, _server):
+    with connected(programs.server(settings), programs.tell_starting) as (asker, _server):
         view = _View(plan.question.shape, settings)
         answer = _ask(asker, plan, settings, text, asked, images, view.show)
     view.finish(answer)
@@ -86,12 +86,16 @@ def _go_on(settings: AskSettings, plan: programs.Plan, prompt: str) -> int:
         raise UsageError(
             _("-c continues a conversation, which has text alone."), _("Leave out the other option, or -c.")
         )
-    client = ChatClient(settings.base_url, console.api_key(settings))
     display = DisplayOptions(color=False, markdown=False, think="hide")
     face = PlainTerminal(sys.stdin, sys.stdout, sys.stderr, display)
-    with closing(client), closing(_journal(settings)) as journal:
-        session = Session.open(client, journal, Settings(model=settings.model), facts=client.facts())
+    with ExitStack() as stack:
+        url, key, said = stack.enter_context(reached(programs.server(settings), programs.tell_starting))
+        client = stack.enter_context(closing(ChatClient(url, key)))
+        journal = stack.enter_context(closing(_journal(settings)))
+        session = Session.open(client, journal, Settings(model=settings.model), facts=said)
         session.resume()
+        if not settings.store:
+            session.journal = NoJournal()
         sampling = Sampling(temperature=settings.temperature, seed=settings.seed, repeat_penalty=1.0)
         # For this question alone: the conversation keeps its own.
         session.settings = replace(

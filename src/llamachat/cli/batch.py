@@ -45,9 +45,9 @@ def run(args: argparse.Namespace) -> int:
     output = _output(settings, args.input, table)
     prompt = _prompt(plan.words.prompt, settings.prompt, table)
     tasks = prepare(table, plan.question, prompt)
-    keep = programs.server(settings, keep=settings.keep)
+    server = programs.server(settings)
     session = hashlib.sha256(str(output.resolve()).encode(errors="surrogateescape")).hexdigest()[:16]
-    with connected(keep, programs.tell_starting, session=session, priority=ROWS_PRIORITY) as (
+    with connected(server, programs.tell_starting, session=session, priority=ROWS_PRIORITY) as (
         asker,
         said,
     ):

@@ -37,13 +37,13 @@ def add_params(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def server(settings: ProgramSettings, *, keep: bool) -> Server:
+def server(settings: ProgramSettings) -> Server:
     return Server(
         settings.base_url,
         console.api_key(settings),
         named="base_url" in settings.model_fields_set,
         model=settings.model,
-        keep=keep,
+        keep=settings.keep,
     )
 
 
@@ -73,5 +73,8 @@ def _shape(settings: ProgramSettings, template: templates.Template) -> shapes.Sh
     return shapes.Code() if settings.extract and isinstance(shape, shapes.AnyText) else shape
 
 
-def tell_starting() -> None:
-    console.say(_("No server is running: starting one for this. `llamachat serve` keeps one ready."))
+def tell_starting(server: Server) -> None:
+    if server.keep:
+        console.say(_("No server is running: starting one that stays. `llamachat ps` shows its pid."))
+    else:
+        console.say(_("No server is running: starting one for this. `llamachat serve` keeps one ready."))

@@ -35,6 +35,7 @@ class ProgramSettings(ClientOptions):
     )
     extract: bool = option(False, "take the first code block of the answer alone", flags=("-x",))
     lang: Literal[Lang, "auto"] = option("auto", "language of the templates; auto: the system's")
+    keep: bool = option(False, "keep a server running that was started for this")
 
 
 class AskSettings(ProgramSettings):
@@ -51,7 +52,6 @@ class AskSettings(ProgramSettings):
     transcripts: Path | None = option(
         None, "the transcripts file (default: in the user's data folder)", metavar="FILE"
     )
-    keep: bool = option(False, "keep a server running that was started for this")
 
 
 class BatchSettings(ProgramSettings):
@@ -68,4 +68,3 @@ class BatchSettings(ProgramSettings):
     restart: bool = option(False, "ask every row again")
     dry_run: bool = option(False, "show the first prompt and what it would take, and ask nothing")
     sample: int | None = option(None, "ask only this many rows", metavar="N", ge=1)
-    keep: bool = option(False, "keep a server running that was started for this")
