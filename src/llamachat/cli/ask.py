@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
+import shutil
 import sys
 import time
 from contextlib import ExitStack, closing
@@ -17,10 +17,10 @@ from llamachat.cli import console, programs
 from llamachat.client.completions import fetch
 from llamachat.core import pictures
 from llamachat.core.conversation import Conversation, Message
-from llamachat.core.events import Done, Event, Progress, Queued, TextDelta
+from llamachat.core.events import Event, Progress, Queued, TextDelta
 from llamachat.errors import AnswerCut, ExitStatus, UsageError
 from llamachat.language import _
-from llamachat.programs.asking import Answer, Asker, Show, cut
+from llamachat.programs.asking import Answer, Asker, cut
 from llamachat.programs.long_texts import LongText
 from llamachat.programs.shapes import AnyText, Choices, Shape
 from llamachat.programs.wiring import connected, reached
@@ -61,10 +61,12 @@ def _run(args: argparse.Namespace) -> int:
         raise UsageError(_("There is nothing to ask."), _('llamachat ask "Name three rivers."'))
     if settings.continue_last:
         return _go_on(settings, plan, plan.words.ask(text, asked))
-    with connected(programs.server(settings), programs.tell_starting) as (asker, _server):
-        view = _View(plan.question.shape, settings)
-        answer = _ask(asker, plan, settings, text, asked, images, view.show)
-    view.finish(answer)
+    with (
+        connected(programs.server(settings), programs.tell_starting) as (asker, _server),
+        _View(plan.question.shape, settings) as view,
+    ):
+        answer = _ask(asker, plan, settings, text, asked, images, view)
+        view.finish(answer)
     if settings.store:
         question = Message("user", plan.words.ask(text, asked), pictures=images)
         _remember(settings, plan, question, asked, answer)
@@ -142,17 +144,16 @@ def _ask(
     text: str,
     asked: str,
     images: tuple[str, ...],
-    show: Show,
+    view: _View,
 ) -> Answer:
     def compose(part: str) -> str:
         return plan.words.ask(part, asked) if text else plan.words.ask(asked, "")
 
     if images:
-        return asker.ask(plan.question, plan.question.messages(compose(text), images), show)
+        return asker.ask(plan.question, plan.question.messages(compose(text), images), view.show)
     long = settings.long or plan.template.long
-    return LongText(asker, plan.question, compose, overlap=settings.overlap, tell=_tell_progress).ask(
-        text, long, show
-    )
+    parts = LongText(asker, plan.question, compose, overlap=settings.overlap, tell=view.tell_part)
+    return parts.ask(text, long, view.show)
 
 
 def _input(settings: AskSettings) -> str:
@@ -175,19 +176,31 @@ def _picture(name: str) -> str:
 
 
 class _View:
-    """Streams plain text to stdout as it comes; anything else is printed whole, once it is valid."""
+    """Streams plain text to stdout as it comes; anything else is printed whole, once it is valid.
+
+    In a terminal, stderr has one line about the progress, which is gone when there is something to print.
+    """
 
     def __init__(self, shape: Shape, settings: AskSettings) -> None:
         self._streams = isinstance(shape, AnyText) and not settings.json_output
         self._shape, self._settings = shape, settings
         self._printed = ""
-        self._bar = sys.stderr.isatty()
+        self._part = self._progress = ""
+
+    def __enter__(self) -> _View:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._tell("")
+
+    def tell_part(self, text: str) -> None:
+        self._part = text
+        self._tell(text)
 
     def show(self, event: Event) -> None:
-        if self._bar and isinstance(event, (Progress, Queued, TextDelta, Done)):
-            sys.stderr.write(f"\r\033[K{_waiting(event)}")
-            sys.stderr.flush()
-        if self._streams and isinstance(event, TextDelta):
+        if isinstance(event, (Progress, Queued)):
+            self._tell(" · ".join(filter(None, (self._part, _waiting(event)))))
+        elif self._streams and isinstance(event, TextDelta):
             self._write(event.text)
 
     def finish(self, answer: Answer) -> None:
@@ -208,9 +221,19 @@ class _View:
         return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
 
     def _write(self, text: str) -> None:
+        self._tell("")
         self._printed += text
         sys.stdout.write(text)
         sys.stdout.flush()
+
+    def _tell(self, text: str) -> None:
+        """Replace the line about the progress; never a line that has a part of the answer."""
+        amid_answer = self._printed and not self._printed.endswith("\n") and sys.stdout.isatty()
+        if text == self._progress or amid_answer or not sys.stderr.isatty():
+            return
+        self._progress = text[: shutil.get_terminal_size().columns - 1]
+        sys.stderr.write(f"\r\033[K{self._progress}")
+        sys.stderr.flush()
 
 
 def _waiting(event: Event) -> str:
@@ -225,8 +248,3 @@ def _waiting(event: Event) -> str:
             processed=event.processed, total=event.total
         )
     return ""
-
-
-def _tell_progress(text: str) -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r\033[K{text}{os.linesep}")

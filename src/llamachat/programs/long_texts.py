@@ -155,9 +155,9 @@ class LongText:
     def _answers(self, text: str, tokens: int, show: Show | None, before: str = "") -> Iterator[Answer]:
         parts = cut(text, tokens, self._count, self._overlap)
         for number, part in enumerate(parts, 1):
-            self._tell(_("part {number} of {count}").format(number=number, count=len(parts)))
             if show and number > 1:
                 show(TextDelta(BETWEEN))
+            self._tell(_("part {number} of {count}").format(number=number, count=len(parts)))
             yield self._one(self._compose(before + text[part.start : part.end]), show)
 
     def _one(self, prompt: str, show: Show | None, max_tokens: int | None = None) -> Answer:
