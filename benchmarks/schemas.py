@@ -28,6 +28,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,7 +45,7 @@ from llamachat.engine.grammar_jobs import schema_job
 
 RESULTS = Path(__file__).parent / "results" / "schemas.md"
 SECONDS_A_CASE = 1.0
-BLOCK = 25
+BLOCK = 50
 """Hostile cases, before the harmless load has its turn for as long."""
 WORDS = ("river", "stone", "cloud", "bread", "horse", "clock", "light", "paper", "field", "music")
 
@@ -438,15 +439,25 @@ class Seen:
     slow: Counter[str] = field(default_factory=Counter)
     most_mb: float = 0.0
 
-    def run(self, server: Server, block: Iterable[Case], until: float) -> None:
-        with asking(server) as found:
-            for kind, path, content in block:
+    def run(self, server: Server, block: Iterator[Case], until: float, clients: int = 1) -> None:
+        lock = threading.Lock()
+
+        def send() -> None:
+            while time.monotonic() < until:
+                with lock:
+                    case = next(block, None)
+                if case is None:
+                    return
+                kind, path, content = case
                 said = outcome(server, path, content)
-                self.outcomes[said] += 1
-                self.slow[kind] += said == "hung up"
-                self.most_mb = max(self.most_mb, server.resident_mb())
-                if time.monotonic() > until:
-                    break
+                with lock:
+                    self.outcomes[said] += 1
+                    self.slow[kind] += said == "hung up"
+                    self.most_mb = max(self.most_mb, server.resident_mb())
+
+        with asking(server) as found, ThreadPoolExecutor(clients) as pool:
+            for future in [pool.submit(send) for _ in range(clients)]:
+                future.result()
         self.first += found
 
 
@@ -466,9 +477,9 @@ def run_hostile(arguments: argparse.Namespace) -> str:
                 numbers = range(begin, min(begin + BLOCK, arguments.cases))
                 block = list(cases(hostile, numbers))
                 started = time.monotonic()
-                hostile_seen.run(server, block, float("inf"))
+                hostile_seen.run(server, iter(block), float("inf"), arguments.clients)
                 took = time.monotonic() - started
-                harmless_seen.run(server, easy, time.monotonic() + took)
+                harmless_seen.run(server, easy, time.monotonic() + took, arguments.clients)
                 seen = (harmless_seen, hostile_seen)
                 said = " ".join(
                     f"{1000 * of(s.first):.0f}" for of in (statistics.median, ninetieth) for s in seen
@@ -588,6 +599,7 @@ def main() -> None:
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--cases", type=int, default=1_000)
     parser.add_argument("--parallel", type=int, default=4)
+    parser.add_argument("--clients", type=int, default=1, help="that send hostile requests at once")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="end after so many")
     parser.add_argument("--begin", type=int, default=0, help="the number of the first case")
     arguments = parser.parse_args()

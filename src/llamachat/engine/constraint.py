@@ -7,7 +7,6 @@ ends the process over some grammars. Here the likeliest tokens are tried, as man
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -29,14 +28,10 @@ FIRST_TRY = 512
 MANY_BYTES = 64
 ALL_TOKENS = 1_000
 """Places that take as much memory as a list of the tokens that may come."""
-SECONDS_BEFORE = 0.2
-"""What the first token may take in the caller's thread, where nobody waits for it."""
-SECONDS_AT_FIRST, SECONDS_A_TOKEN = 0.1, 0.01
-"""What holding an answer to its grammar may take, of the model's thread: other answers wait for it."""
-ALL_AT_FIRST, ALL_A_TOKEN = 0.5, 0.05
-"""The same where every token of the vocabulary is looked at."""
-MOST_SECONDS = 0.1
-"""A token may also take as long as the model takes for one, up to so long."""
+PLACES_AT_FIRST, PLACES_A_TOKEN = 60_000, 3_000
+"""In the grammar, that may be looked at in the model's thread: a microsecond each, for which others wait."""
+ALL_AT_FIRST, ALL_A_TOKEN = 400_000, 30_000
+"""The same where every token of the vocabulary is tried."""
 
 
 class Constraint:
@@ -49,11 +44,10 @@ class Constraint:
     def __init__(self, rules: Rules, words: Words, wanted: int | None) -> None:
         self._rules, self.words, self._wanted = rules, words, wanted
         self._state: State = rules.matcher.start
-        self._most, self._a_token = SECONDS_AT_FIRST, SECONDS_A_TOKEN
+        self._most, self._a_token = PLACES_AT_FIRST, PLACES_A_TOKEN
         if wanted is None:
             self._most, self._a_token = ALL_AT_FIRST, ALL_A_TOKEN
-        self._seconds = self._most
-        self._ended: float | None = None
+        self._places = self._most
         self._error: Exception | None = None
         self.allowed: list[int] | None = None
         """What the last token was drawn from."""
@@ -61,23 +55,18 @@ class Constraint:
     def __call__(
         self, tokens: npt.NDArray[np.intc], scores: npt.NDArray[np.single]
     ) -> npt.NDArray[np.single]:
-        came = time.perf_counter()
-        if self._ended is not None:
-            more = min(max(self._a_token, came - self._ended), MOST_SECONDS)
-            self._seconds = min(self._seconds + more, self._most)
-        started = time.thread_time()
+        matcher = self._rules.matcher
         try:
             with self._rules.lock:
-                self._rules.matcher.renew(self._seconds)
+                matcher.renew(min(self._places + self._a_token, self._most))
                 allowed = self._allowed(scores)
+                self._places = matcher.left
         except Exception as error:  # noqa: BLE001
             self._error = error
             allowed = list(self.words.ends)
-        self._seconds -= time.thread_time() - started
         self.allowed = allowed
         result = np.full_like(scores, -np.inf)
         result[allowed] = np.maximum(scores[allowed], np.finfo(np.single).min)
-        self._ended = time.perf_counter()
         return result
 
     def accept(self, token: int) -> None:
@@ -103,7 +92,7 @@ class Constraint:
     def prepare(self) -> None:
         """Look at what may come first, as far as that is known without the model. Raises GrammarError."""
         with self._rules.lock:
-            self._rules.matcher.renew(SECONDS_BEFORE)
+            self._rules.matcher.renew(ALL_AT_FIRST)
             if len(self._rules.matcher.next_bytes(self._state)) <= MANY_BYTES:
                 self._all()
 

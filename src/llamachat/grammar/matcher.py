@@ -9,7 +9,6 @@ repetition is a counter and not as many copies, and what is too ambiguous ends w
 from __future__ import annotations
 
 import pickle
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -36,8 +35,6 @@ MAX_PLACES = 10_000
 """In one state."""
 MAX_WORK = 400_000
 """Places looked at for one token."""
-LOOK_EVERY = 5_000
-"""Places after which the time is looked at."""
 MAX_AT_FIRST = 100_000
 """Places looked at before the first token: nobody is served meanwhile."""
 MAX_REMEMBERED = 60_000
@@ -49,8 +46,7 @@ BYTES_A_STEP = 8
 LONGEST_LITERAL = 64
 """Characters that are made into instructions at once."""
 CALL = -1
-TOO_SLOW = "The grammar takes too long for each token."
-TOO_AMBIGUOUS = "The grammar is too ambiguous: its parts can't be told apart by what was written so far."
+TOO_AMBIGUOUS = "The grammar is too ambiguous: it takes too many steps to tell what may come."
 
 
 class _Frame:
@@ -120,7 +116,7 @@ class Matcher:
         self._remembered = 0
         self.renew()
         self._return = self._add()
-        self._work = MAX_WORK - MAX_AT_FIRST
+        self.renew(MAX_AT_FIRST)
         start = self._close([(self._entry(given.root), None)])
         if start is None:
             raise GrammarError("The grammar can't write anything.")
@@ -155,10 +151,9 @@ class Matcher:
         """The tokens that the grammar names here."""
         return {t for at, _ in state.places if (t := self._steps[at].token) is not None}
 
-    def renew(self, seconds: float = float("inf")) -> None:
-        """The next token may take MAX_WORK again, and so many seconds of this thread's CPU."""
-        self._work = self._looked = 0
-        self._deadline = time.thread_time() + seconds
+    def renew(self, places: int = MAX_WORK) -> None:
+        """At what follows, so many places may be looked at."""
+        self.left = places
 
     def accepts(self, text: bytes) -> bool:
         state: State | None = self.start
@@ -215,13 +210,9 @@ class Matcher:
         return self._state(places, complete) if places or complete else None
 
     def _spend(self, places: int) -> None:
-        self._work += places
-        if self._work > MAX_WORK:
+        self.left -= places
+        if self.left < 0:
             raise GrammarError(TOO_AMBIGUOUS)
-        if self._work > self._looked + LOOK_EVERY:
-            self._looked = self._work
-            if time.thread_time() > self._deadline:
-                raise GrammarError(TOO_SLOW)
 
     def _begin_round(self, at: int, count: int, parent: _Frame | None, pending: list[_Place]) -> None:
         """The place behind `count` rounds of the repetition at `at`."""
