@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,8 +91,11 @@ class Server:
         self._process = psutil.Process(process.pid)
 
     def resident_mb(self) -> float:
-        tree = [self._process, *self._process.children(recursive=True)]
-        return sum(process.memory_info().rss for process in tree) / 1e6
+        found = 0
+        for process in [self._process, *self._process.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):  # it ended meanwhile
+                found += process.memory_info().rss
+        return found / 1e6
 
     def reply(self, messages: Messages, max_tokens: int) -> Reply:
         # What chooses the next token is the same for all: their defaults differ, and a penalty takes time.
