@@ -216,4 +216,6 @@ def page(driver: Any, web: WebProcess) -> Iterator[Page]:
     opened = Page(driver, web).open()
     driver.get_log("browser")
     yield opened
+    driver.get(web.url + "/static/words.js")
+    driver.execute_script("sessionStorage.clear()")  # what the test left in the box
     driver.get("about:blank")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import pytest
 
 from llamachat.chat.session import Settings
 from llamachat.client.stream import ChatClient
-from llamachat.errors import NotFoundError
+from llamachat.errors import LlamachatError, NotFoundError
 from llamachat.web.library import Conversations
 from tests.fakes.server import Handler
 from tests.support import wait_for
@@ -48,8 +48,22 @@ def test_deleting_waits_for_the_turn_and_nothing_of_it_comes_back(client: ChatCl
         conversation = conversations.get(key)
         conversation.start("ask", "endless", conversation.session.conversation.head)
         wait_for(lambda: conversation.events.end > 3, "words")
+        stored = str(conversation.session.journal.conversation_id)
+        gone = threading.Event()
+
+        def watch() -> None:
+            while not gone.is_set():
+                with suppress(LlamachatError):
+                    conversations.look(stored)
+
+        watching = threading.Thread(target=watch)
+        watching.start()
         conversations.remove(key)
+        gone.set()
+        watching.join()
         assert not conversation.running
+        with pytest.raises(NotFoundError):
+            conversations.get(stored)
         assert conversations.found("") == []
         with pytest.raises(NotFoundError):
             conversation.start("ask", "more", conversation.session.conversation.head)

@@ -149,13 +149,16 @@ class Conversations:
     def remove(self, key: str) -> None:
         conversation = self.get(key)
         conversation.close()
-        with self._lock:
-            for known in [k for k, c in self._open.items() if c is conversation]:
-                del self._open[known]
         stored = conversation.session.journal.conversation_id
-        if stored is not None:
-            with self._reading() as transcripts:
-                transcripts.remove([stored])
+        try:
+            if stored is not None:
+                with self._reading() as transcripts:
+                    transcripts.remove([stored])
+        finally:
+            # Not before: a tab that looks would open it once more, and its journal would write it again.
+            with self._lock:
+                for known in [k for k, c in self._open.items() if c is conversation]:
+                    del self._open[known]
 
     def exported(self, key: str, form: str) -> str:
         with self._reading() as transcripts:

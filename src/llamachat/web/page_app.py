@@ -211,7 +211,10 @@ class Page:
 
 async def _body(request: Request) -> Mapping[str, Any]:
     try:
-        value = await request.json()
+        raw = await request.body()
+        value = json.loads(raw)
+        if b"\\u" in raw:  # it may hold half of a surrogate pair, which could not be sent on or stored
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise UsageError(_("This is not valid JSON.")) from error
     if not isinstance(value, dict):

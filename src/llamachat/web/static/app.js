@@ -50,9 +50,18 @@ async function start() {
   if (!about) return;
   state.about = about;
   await refreshList();
-  const wanted = location.pathname.match(/^\/c\/(.+)$/)?.[1];
-  await open(wanted ? decodeURIComponent(wanted) : null);
+  await open(addressed());
   box()?.focus();
+}
+
+/** The conversation that the address names. */
+function addressed() {
+  const [, key = null] = location.pathname.match(/^\/c\/(.+)$/) ?? [];
+  try {
+    return key && decodeURIComponent(key);
+  } catch {
+    return key; // and the server says that there is none
+  }
 }
 
 let listed = 0;
@@ -117,6 +126,7 @@ function attend() {
 }
 
 let loaded = 0;
+let sending = false; // the server may not know yet that a turn runs
 async function reload() {
   const { key } = state;
   const mine = (loaded += 1);
@@ -124,8 +134,8 @@ async function reload() {
   // An older answer than the newest question would bring back what is over.
   if (!said || state.key !== key || mine !== loaded) return;
   state.conversation = said;
-  state.running = said.running;
-  if (!said.running) state.live = null;
+  state.running = said.running || sending;
+  if (!state.running) state.live = null;
   if (said.key !== key) {
     // It has been stored meanwhile, under a name that lasts.
     state.key = said.key;
@@ -147,6 +157,7 @@ const handlers = {
   begin: (event) => {
     const live = { text: "", thought: "", continues: event.continues };
     Object.assign(state, { running: true, live, error: "", notices: [], status: "" });
+    loaded += 1; // what is on its way was asked for before
     const messages = state.conversation?.messages;
     if (event.question === null || !messages) {
       reload();
@@ -218,13 +229,16 @@ async function send(action = "ask", text = "", node = null) {
   if (!(await attached) && pending) return;
   if (state.running || state.key !== key) return;
   const parts = action === "ask" ? [...state.folded, text] : [text];
-  const wanted = { action, text: parts.filter(Boolean).join("\n\n"), head: state.conversation.head, node };
+  const wanted = { action, text: parts.filter(Boolean).join("\n\n").toWellFormed(), head: state.conversation.head, node };
   if (action === "ask" && !wanted.text && !state.conversation.files.length) return;
   Object.assign(state, { error: "", editing: null, running: true, folded: [] });
   followEnd = true;
   if (action === "ask") setBox("");
   draw();
-  if (await attempt(() => api.turn(key, wanted))) return;
+  sending = true;
+  const taken = await attempt(() => api.turn(key, wanted));
+  sending = false;
+  if (taken) return;
   state.running = false;
   if (action === "ask" || action === "edit") giveBack(wanted.text);
   await reload();
@@ -683,8 +697,7 @@ addEventListener("visibilitychange", () => {
 // The printed address, opened in a tab that shows this page already, changes nothing but the fragment.
 addEventListener("hashchange", () => location.hash.startsWith("#token=") && location.reload());
 addEventListener("popstate", () => {
-  const wanted = location.pathname.match(/^\/c\/(.+)$/)?.[1];
-  open(wanted ? decodeURIComponent(wanted) : null);
+  open(addressed());
 });
 addEventListener("keydown", (event) => {
   if (event.isComposing || event.keyCode === 229) return;
