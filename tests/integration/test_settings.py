@@ -58,7 +58,7 @@ def test_the_file_lies_in_the_users_config_folder(env: dict[str, str], tmp_path:
         ('[serve]\nport = "x"\n', "serve.port: 'x'"),
         ("serve = 1\n", "[serve] must be a table"),
         ("<html>", "can't be read"),
-        ("[sevre]\nport = 1\n", "unknown section [sevre]. There are [serve], [chat]"),
+        ("[sevre]\nport = 1\n", "unknown section [sevre]. Choose one of [serve], [chat]"),
         (None, "does not exist"),
     ],
 )
