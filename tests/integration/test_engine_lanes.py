@@ -25,7 +25,8 @@ RULES = " ".join(f"Rule {i}: item {i * 7 % 97} counts as good." for i in range(2
 @pytest.fixture(scope="module")
 def lanes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     options = EngineOptions(model_name="small", bundled=True, parallel=LANES)
-    with running(tmp_path_factory.mktemp("lanes") / "log", options, n_ctx=1024) as engine:
+    # With the library's own cache, which would put back the states of all lanes at once.
+    with running(tmp_path_factory.mktemp("lanes") / "log", options, n_ctx=1024, cache="true") as engine:
         yield engine
 
 
@@ -242,6 +243,19 @@ def test_a_row_that_hangs_up_while_it_waits_leaves_its_lane_to_the_chat(lanes: E
         stream.hang_up()
     wait_for(lambda: lanes.health()["lanes_busy"] <= 1, "the rows have left")
     assert list(chat)[-1] == "[DONE]"
+    wait_for(lambda: is_idle(lanes), "all lanes are free")
+
+
+def test_a_row_that_waits_goes_on_in_any_lane_that_is_free(lanes: Engine) -> None:
+    rows = [lanes.open_stream(question(f"Count from {n}.", priority=1, max_tokens=40)) for n in range(LANES)]
+    for stream in rows:
+        next(e for e in stream if text_of([e]))
+    chat = lanes.open_stream(question("Write a very long story.", max_tokens=600))
+    next(e for e in chat if text_of([e]))
+    for stream in rows:
+        assert list(stream)[-1] == "[DONE]"
+    assert lanes.health()["lanes_busy"] == 1  # the chat writes on
+    chat.hang_up()
     wait_for(lambda: is_idle(lanes), "all lanes are free")
 
 

@@ -110,3 +110,18 @@ def test_a_chat_takes_the_place_of_a_row_that_is_served_but_not_for_ever() -> No
         assert queue.position(queue.join()) > 0
 
     run(test())
+
+
+def test_nobody_is_overtaken_more_often_than_that() -> None:
+    async def test() -> None:
+        queue = RequestQueue(lanes=2)
+        rows = [queue.join(priority=1) for _ in range(2)]
+        chat = queue.join(priority=-1)
+        rows += [queue.join(priority=1) for _ in range(2)]
+        rows[-1].overtaken = OVERTAKEN  # as those are that waited before a row's place was taken
+        rows[0].overtaken = OVERTAKEN
+        waits = queue.join()
+        assert queue.tickets == [rows[0], chat, rows[1], *rows[2:], waits]
+        assert max(row.overtaken for row in rows) == OVERTAKEN
+
+    run(test())

@@ -80,6 +80,14 @@ def test_a_watched_token_waits_little_longer_than_usual(usual: float, per_token:
     assert seconds <= max(GAP * max(usual, SHORTEST_SECONDS), usual + LEAST * per_token)
 
 
+def test_nothing_is_read_beside_a_watched_stream_before_its_usual_time_is_known() -> None:
+    pace = Pace()
+    pace.observe(0, 32, 0.1)
+    assert pace.read_limit(1, watched=True) == 0 < pace.read_limit(1, watched=False)
+    pace.observe(1, 0, 0.01)
+    assert pace.read_limit(1, watched=True) >= LEAST
+
+
 def test_where_nobody_watches_more_is_read_at_once() -> None:
     pace = Pace()
     pace.observe(2, 0, 0.01)

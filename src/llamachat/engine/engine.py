@@ -72,7 +72,7 @@ class Engine(llama_cpp.Llama):
     options: ClassVar[EngineOptions] = EngineOptions()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.seq, self.row = 0, -1
+        self.row = -1
         self.prefill_ticks = 0
         self._pieces: dict[int, bytes] = {}
         self.compiler = Compiler()
@@ -80,6 +80,7 @@ class Engine(llama_cpp.Llama):
         """Why one request at a time is served, if several were asked for."""
         with self._several_sequences():
             super().__init__(*args, **kwargs)
+        self.move_to(0)
         self.thread_count = ThreadCount(
             self.ctx, adapts=self.options.adapt_threads, n_spare=self.options.spare_cores
         )
@@ -445,11 +446,16 @@ class Engine(llama_cpp.Llama):
         """This engine with a sequence, tokens and a sampler of its own."""
         view: Engine = object.__new__(type(self))
         view.__dict__.update(self.__dict__)
-        view.seq = seq
         view.input_ids = np.zeros(self.n_ctx(), np.intc)
-        view._ctx = SequenceContext(self._ctx, Cells(self.ctx, seq))  # type: ignore[assignment]
+        view._ctx = SequenceContext(self._ctx, view)  # type: ignore[assignment]
         view._stack = contextlib.ExitStack()  # what there is to close is the engine's
+        view.cache = None  # the library's own puts back the states of all sequences
+        view.move_to(seq)
         return view
+
+    def move_to(self, seq: int) -> None:
+        """Compute in the cells of this sequence from now on."""
+        self.seq, self.cells = seq, Cells(self.ctx, seq)
 
     def n_ctx(self) -> int:
         """The window of one conversation, in tokens."""

@@ -41,6 +41,8 @@ class Job:
     streams: bool = False
     report: Callable[[dict[str, Any]], None] | None = None
     cancelled: bool = False
+    suspended: int = 0
+    """How often its lane was given to another."""
     outcome: str = "cancelled"
     is_over: bool = False
     joined: float = field(default_factory=time.monotonic)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,17 @@ from llamachat.core.engine_options import EngineOptions
 from llamachat.engine.kv_identity import identity
 from llamachat.engine.kv_keep import KeepFolder
 from llamachat.engine.kv_parked import Parked, ParkingLot, State
-from llamachat.engine.kv_plan import MIN_LOST, MIN_READ, Held, Reuse, Tokens, choose_lane, is_coming, plan
+from llamachat.engine.kv_plan import (
+    MIN_LOST,
+    MIN_READ,
+    Held,
+    Reuse,
+    Tokens,
+    choose_lane,
+    common_prefix,
+    is_coming,
+    plan,
+)
 from llamachat.engine.kv_state import Cells
 
 if TYPE_CHECKING:
@@ -35,13 +46,16 @@ class Slot:
 
     def __init__(self, lane: Engine) -> None:
         self.lane = lane
-        self.cells = Cells(lane.ctx, lane.seq)
         self.free = True
         self.conversation = False
         self.used = 0
         self.coming: Tokens | None = None
         self.settled = True
         """False while cells are moved and llama.cpp has not done it yet: they can't be copied."""
+
+    @property
+    def cells(self) -> Cells:
+        return self.lane.cells
 
     @property
     def tokens(self) -> Tokens:
@@ -100,10 +114,15 @@ class KvCache:
         self._clock += 1
         slot.used = self._clock
 
-    def suspend(self, lane: int, view: Engine) -> Suspended | None:
-        """Put the sequence of a busy lane aside and give the lane to `view`; None if it can't be done now."""
+    def suspend(self, lane: int, view: Engine, aside: int) -> Suspended | None:
+        """Put the sequence of a busy lane aside and give the lane to `view`; None if it can't be done now.
+
+        With the `aside` bytes of others it takes as much memory as what is parked, at most.
+        """
         slot = self._slots[lane]
         if not self.can_copy or not slot.settled or not slot.cells.hold(slot.lane.n_tokens):
+            return None
+        if aside + slot.cells.state_size() > self._parked.budget:
             return None
         state = slot.cells.copy_out()
         if state is None:
@@ -114,7 +133,7 @@ class KvCache:
         return suspended
 
     def resume(self, lane: int, suspended: Suspended) -> bool:
-        """Give the lane back to the sequence that was put aside; False if its cells are lost."""
+        """Give a free lane to a sequence that was put aside; False if its cells are lost."""
         slot = self._slots[lane]
         self._park(slot)
         slot.free, slot.lane = False, suspended.view
@@ -123,10 +142,11 @@ class KvCache:
 
     def is_coming(self, lane: int, prompt: Sequence[int]) -> bool:
         """Whether it is worth waiting: another lane is reading what `prompt` begins with."""
-        tokens = np.asarray(prompt, np.int32)
-        others = [other.tokens for other in self._others(lane)] + self._parked.tokens
-        chosen = plan(self._slots[lane].tokens, others, tokens, can_shift=self.can_shift)
-        return is_coming([slot.held() for slot in self._slots], chosen.reuse.kept, tokens)
+        tokens, held = np.asarray(prompt, np.int32), [slot.held() for slot in self._slots]
+        if not is_coming(held, 0, tokens):
+            return False
+        there = [self._slots[lane].tokens, *(o.tokens for o in self._others(lane)), *self._parked.tokens]
+        return is_coming(held, max(common_prefix(one, tokens) for one in there), tokens)
 
     def prepare(self, lane: int, prompt: Sequence[int], *, alone: bool = False) -> None:
         """Bring the cells that serve `prompt` to the front of the lane, and tell it how many they are.
@@ -141,7 +161,8 @@ class KvCache:
         lanes = [] if alone else self._others(lane)
         others = [other.tokens for other in lanes] + self._parked.tokens
         chosen = plan(slot.tokens, others, tokens, can_shift=self.can_shift)
-        if chosen.take is not None and chosen.take < len(lanes):
+        from_lane = chosen.take is not None and chosen.take < len(lanes)
+        if chosen.take is not None and from_lane:
             taken = self._copy(lanes[chosen.take], least=1)
             if taken is None:
                 self.prepare(lane, prompt, alone=True)
@@ -151,9 +172,9 @@ class KvCache:
         if chosen.park:
             self._park(slot)
         if taken is not None and not self._take(slot, taken):
-            self.prepare(lane, prompt, alone=alone)
+            self.prepare(lane, prompt, alone=alone or from_lane)
             return
-        if taken is not None and (chosen.take or 0) >= len(lanes):
+        if taken is not None and not from_lane:
             if chosen.leave:
                 self._parked.put(taken)
             elif taken.path is not None:
@@ -161,6 +182,11 @@ class KvCache:
         slot.conversation = chosen.continues
         slot.coming = tokens
         self._apply(slot, chosen.reuse, tokens)
+
+    @property
+    def is_settled(self) -> bool:
+        """False while cells of any lane are to be moved with the next step."""
+        return all(slot.settled for slot in self._slots)
 
     @property
     def parked_bytes(self) -> int:
@@ -171,9 +197,9 @@ class KvCache:
         if self._keep is None:
             return
         latest_first = sorted(self._slots, key=lambda slot: -slot.used)
-        copies = [copy for slot in latest_first if (copy := self._copy(slot))]
-        parked = [p for p in self._parked.by_recency() if p.state is not None]
-        written = [self._keep.write(sequence, deadline=deadline) for sequence in copies + parked]
+        copies = (copy for slot in latest_first if (copy := self._copy(slot)))  # one at a time in memory
+        parked = (p for p in self._parked.by_recency() if p.state is not None)
+        written = [self._keep.write(sequence, deadline=deadline) for sequence in chain(copies, parked)]
         self._keep.finish([path for path in written if path], self._taken_files if all(written) else ())
 
     def _others(self, lane: int) -> list[Slot]:

@@ -7,6 +7,8 @@ import importlib.metadata
 from pathlib import Path
 from typing import Any
 
+import llama_cpp
+
 SAMPLES = 16
 SAMPLE_BYTES = 1 << 16
 CONTEXT_FIELDS = (
@@ -37,6 +39,7 @@ def identity(llama: Any) -> dict[str, str]:
         "library": importlib.metadata.version("llama-cpp-python"),
         "model": fingerprint(Path(llama.model_path)),
         "n_ctx": str(llama.n_ctx()),
+        "sequences": str(llama_cpp.llama_n_seq_max(llama.ctx)),  # a state says how many its context has
         "context": " ".join(str(getattr(context_params, name)) for name in CONTEXT_FIELDS),
         "model_settings": repr(settings),
     }

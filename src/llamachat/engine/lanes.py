@@ -21,7 +21,6 @@ from greenlet import getcurrent, greenlet
 from llamachat.engine import jobs, model_thread, scheduler
 from llamachat.engine.jobs import Cancelled, Job
 from llamachat.engine.kv_cache import KvCache, Suspended
-from llamachat.engine.kv_state import Cells
 from llamachat.engine.prefill import PrefillClock
 from llamachat.engine.request_queue import OVERTAKEN
 from llamachat.engine.scheduler import Need, Pace, Share
@@ -37,14 +36,14 @@ TOLD_ROWS = 64
 class SequenceContext:
     """A lane's view of the library's context: what the library does to sequence 0 is done to the lane's."""
 
-    def __init__(self, context: Any, cells: Cells) -> None:
-        self._context, self._cells = context, cells
+    def __init__(self, context: Any, lane: Engine) -> None:
+        self._context, self._lane = context, lane
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)
 
     def kv_cache_seq_rm(self, _: int, start: int, end: int) -> bool:
-        self._cells.cut(start, end)
+        self._lane.cells.cut(start, end)
         return True
 
 
@@ -69,8 +68,9 @@ class _Waiting:
         return len(self.tokens) > 1 if self.job is None else self.job.read is None
 
     @property
-    def priority(self) -> int:
-        return self.job.ticket.priority if self.job else 0
+    def rank(self) -> tuple[int, float]:
+        """The lower goes first: by priority, then by who came first."""
+        return (self.job.ticket.priority, self.job.joined) if self.job else (0, 0.0)
 
     @property
     def is_over(self) -> bool:
@@ -78,13 +78,14 @@ class _Waiting:
 
     def can_wait_for(self, other: Job | None) -> bool:
         """Whether `other` may have its lane meanwhile."""
-        if self.job is None or other is None or self.is_over:
+        if self.job is None or other is None or self.is_over or not self.left:
             return False
-        return self.priority > other.ticket.priority and self.job.ticket.overtaken <= OVERTAKEN
+        return self.job.ticket.priority > other.ticket.priority and self.job.suspended < OVERTAKEN
 
     def need(self) -> Need:
-        watched = self.job is not None and self.job.streams and self.priority <= 0
-        return Need(self.lane.seq, self.left, self.reads, watched, self.priority, self.order)
+        priority, _ = self.rank
+        watched = self.job is not None and self.job.streams and priority <= 0
+        return Need(self.lane.seq, self.left, self.reads, watched, priority, self.order)
 
 
 class Lanes:
@@ -93,11 +94,10 @@ class Lanes:
     def __init__(self, engine: Engine, views: Sequence[Engine], kv: KvCache) -> None:
         self.views, self.kv = list(views), kv
         self._engine = engine
-        self._cells = [Cells(engine.ctx, view.seq) for view in views]
         self._waiting: dict[int, _Waiting] = {}
         self._paused: list[tuple[greenlet, Job | None]] = []
-        self._suspended: dict[int, tuple[_Waiting, Suspended]] = {}
-        """Rows of a batch whose lanes were given to a chat, by lane."""
+        self._suspended: list[tuple[_Waiting, Suspended]] = []
+        """Rows of a batch whose lanes were given to a chat."""
         self._orders = itertools.count()
         self._pace = Pace()
 
@@ -112,40 +112,44 @@ class Lanes:
                 self._pause()
             yield view
         finally:
-            if self.views[lane] is view:
-                self.kv.release(lane)
-                self._give_back(lane)
+            if self.views[view.seq] is view:
+                self.kv.release(view.seq)
+                self._give_back(view.seq)
             else:  # it ends while it is suspended
-                del self._suspended[lane]
+                self._suspended = [kept for kept in self._suspended if kept[0].lane is not view]
 
     def _preempt(self) -> int | None:
         """Take the lane of a request that can wait; None if there is none."""
         job = jobs.current.get()
-        running = [w for w in self._waiting.values() if w.lane.seq not in self._suspended]
-        rows = [waiting for waiting in running if waiting.can_wait_for(job)]
-        row = max(rows, key=lambda w: (w.priority, w.order), default=None)
-        if row is None:
+        rows = [waiting for waiting in self._waiting.values() if waiting.can_wait_for(job)]
+        row = max(rows, key=lambda row: row.rank, default=None)
+        if row is None or row.job is None:
             return None
         lane = row.lane.seq
         view = self._engine.view(lane)
-        suspended = self.kv.suspend(lane, view)
+        aside = sum(len(suspended.state) for _, suspended in self._suspended)
+        suspended = self.kv.suspend(lane, view, aside)
         if suspended is None:
             return None
-        self._suspended[lane] = self._waiting.pop(lane), suspended
+        row.job.suspended += 1
+        self._suspended.append((self._waiting.pop(lane), suspended))
         self.views[lane] = view
         return lane
 
     def _give_back(self, lane: int) -> None:
-        """Let the request whose lane was taken go on."""
-        if lane in self._suspended:
-            row, suspended = self._suspended.pop(lane)
+        """Let the first of those whose lanes were taken go on in this one, which is free."""
+        first = min(self._suspended, key=lambda kept: kept[0].rank, default=None)
+        if first is not None:
+            self._suspended.remove(first)
+            row, suspended = first
+            row.lane.move_to(lane)
             self.views[lane], self._waiting[lane] = row.lane, row
             if not self.kv.resume(lane, suspended):
                 row.error = RuntimeError("The cells of a suspended request could not be put back.")
 
     def compute(self, lane: Engine, tokens: Sequence[int]) -> None:
         """Evaluate `tokens` behind those that the lane has; its `row` then has the logits of the last one."""
-        self._cells[lane.seq].cut(lane.n_tokens)
+        lane.cells.cut(lane.n_tokens)
         self._waiting[lane.seq] = _Waiting(lane, tokens, jobs.current.get(), next(self._orders))
         model_thread.wait_for(self)
 
@@ -155,11 +159,11 @@ class Lanes:
         model_thread.wait_for(self)
 
     def step(self) -> bool:
+        for row in [row for row, _ in self._suspended if row.is_over]:
+            row.greenlet.throw(Cancelled())
         for waiting in [w for w in self._waiting.values() if w.is_over]:
             waiting.error = waiting.error or Cancelled()
             self._resume(waiting)
-        for row in [row for row, _ in self._suspended.values() if row.is_over]:
-            row.greenlet.throw(Cancelled())
         if self._waiting:
             try:
                 self._compute_step()
@@ -216,7 +220,9 @@ class Lanes:
             if (waiting := self._waiting[share.lane]).job is not None and waiting.reads
         ]
         others = self._engine._batch.batch.n_tokens - sum(n for _, n in parts)
-        clock = PrefillClock(self._engine, parts, others) if parts else contextlib.nullcontext()
+        # Whose cells are moved with this step would lose them if it stopped.
+        stops = self.kv.is_settled
+        clock = PrefillClock(self._engine, parts, others, stops) if parts else contextlib.nullcontext()
         with self._engine.thread_count.step(self._engine._batch.batch.n_tokens), clock:
             status = llama_cpp.llama_decode(self._engine.ctx, self._engine._batch.batch)
             llama_cpp.llama_synchronize(self._engine.ctx)
@@ -224,7 +230,7 @@ class Lanes:
             self._advance(self._waiting[share.lane], share.n_tokens, rows[share.lane])
         for lane in range(len(self.views)) if status else range(min(rows), max(rows) + 1):
             if status or lane not in rows:
-                self._cells[lane].cut(self.views[lane].n_tokens)
+                self.views[lane].cells.cut(self.views[lane].n_tokens)
         if status in (0, DECODE_ABORTED):
             return bool(status == 0)
         if len(shares) > 1:

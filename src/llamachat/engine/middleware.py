@@ -108,7 +108,7 @@ class RequestMiddleware:
             raise Refused(503, "The server is about to stop.", retry_after=1, code="draining")
         if self._queue.full:
             self._metrics.refused()
-            seconds = self._metrics.seconds_for(self._queue.waiting + 1)
+            seconds = self._metrics.seconds_for(self._queue.waiting // self._queue.lanes + 1)
             raise Refused(
                 503, "The server is busy, and its queue is full.", retry_after=seconds, code="queue_full"
             )

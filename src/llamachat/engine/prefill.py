@@ -23,11 +23,14 @@ TICKS = 8
 class PrefillClock:
     """The abort callback of one batch; llama.cpp calls it between two operations, in the same thread.
 
-    The batch has so many tokens of each job's prompt, and `others`. It stops where all jobs are cancelled.
+    The batch has so many tokens of each job's prompt, and `others`. If it `stops`, it does where all jobs are
+    cancelled.
     """
 
-    def __init__(self, llama: Engine, parts: Sequence[tuple[Job, int]], others: int = 0) -> None:
-        self._llama, self._parts = llama, parts
+    def __init__(
+        self, llama: Engine, parts: Sequence[tuple[Job, int]], others: int = 0, stops: bool = True
+    ) -> None:
+        self._llama, self._parts, self._stops = llama, parts, stops
         self._callback = llama_cpp.ggml_abort_callback(self._tick)
         self._ticks = 0
         self._n_tokens = sum(n for _, n in parts) + others
@@ -51,7 +54,7 @@ class PrefillClock:
         if self._ticks % TICKS == 0:
             for job, n_tokens in self._parts:
                 job.tell_progress(int(n_tokens * self._share()))
-        return all(job.cancelled for job, _ in self._parts)
+        return self._stops and all(job.cancelled for job, _ in self._parts)
 
     def _share(self) -> float:
         """How much of this batch is done, by the operations that the last one took."""

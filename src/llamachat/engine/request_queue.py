@@ -36,13 +36,12 @@ class RequestQueue:
             self.tickets = [*(t for t in served if t is not row), ticket, row, *waiting]
             self.moved()
             return ticket
-        behind = [other for other in waiting if priority < other.priority and other.overtaken < OVERTAKEN]
-        if len(served) < self.lanes or not behind:
-            self.tickets.append(ticket)
-            return ticket
-        at = self.tickets.index(behind[0])
-        for other in self.tickets[at:]:
+        at = len(self.tickets)
+        for other in reversed(waiting):
+            if priority >= other.priority or other.overtaken >= OVERTAKEN:
+                break
             other.overtaken += 1
+            at -= 1
         self.tickets.insert(at, ticket)
         self.moved()
         return ticket

@@ -97,12 +97,17 @@ class Pace:
             self._reading = _smooth(self._reading, beside / read)
 
     def read_limit(self, writing: int, watched: bool) -> int:
-        """Tokens; as many as fit into LONGEST_SECONDS if nobody watches."""
+        """Tokens; as many as fit into LONGEST_SECONDS if nobody watches.
+
+        None are read while nobody knows how long a watched step takes: the next one tells.
+        """
+        usual = self._usual(writing)
+        if watched and not usual:
+            return 0
         if not self._reading:
             return FIRST
-        usual = self._usual(writing)
         seconds = LONGEST_SECONDS
-        if watched and usual:
+        if watched:
             seconds = GAP * max(usual, SHORTEST_SECONDS) - usual
         return max(int(seconds / self._reading), LEAST)
 
