@@ -14,6 +14,7 @@ from llamachat.errors import ExitStatus, LlamachatError, ModelError, UsageError
 from llamachat.hub import catalogue, estimate, hardware, install, local_models, model_facts, projector, quants
 from llamachat.hub.local_models import LocalModel, Places
 from llamachat.language import N_, _
+from llamachat.server import backends
 from llamachat.settings.base import add_options, load
 from llamachat.settings.hub import ModelsSettings
 
@@ -102,7 +103,8 @@ def _show(settings: ModelsSettings, names: Sequence[str]) -> int:
         header = local_models.check(model)
         facts = model_facts.facts_of(model, settings.n_ctx)
         one, here = facts.need, hardware.look()
-        parallel, need = (1, one) if facts.projector else estimate.served(one, here.available)
+        alone = facts.projector is not None or backends.has_own_memory()
+        parallel, need = estimate.served(one, here.available, alone=alone)
         parts = _("weights {weights}, KV cache {kv_cache} ({parallel} at once)").format(
             weights=size(need.weights), kv_cache=size(need.kv_cache), parallel=parallel
         )

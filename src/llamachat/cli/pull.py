@@ -19,6 +19,7 @@ from llamachat.hub.http_file import FileChanged, TransferOptions
 from llamachat.hub.hub_client import Hub
 from llamachat.hub.model_folder import read_alias, writing
 from llamachat.language import N_, _
+from llamachat.server import backends
 from llamachat.settings.base import add_options, load
 from llamachat.settings.hub import PullSettings
 from llamachat.settings.serve import ServeSettings
@@ -124,9 +125,12 @@ def _list(hub: Hub, wanted: reference.Reference, settings: PullSettings) -> int:
             ) from change
     here = hardware.look()
     rows = []
+    sees_with = install.choose_projector(repository, first) if settings.projector else None
+    alone = sees_with is not None or backends.has_own_memory()
     for variant in repository.variants:
-        one = estimate.estimate_shape(shape, variant.size, n_ctx)
-        parallel, need = estimate.served(one, here.available)
+        weights = variant.size + (sees_with.size if sees_with else 0)
+        one = estimate.estimate_shape(shape, weights, n_ctx)
+        parallel, need = estimate.served(one, here.available, alone=alone)
         parts = " + ".join(size(part) for part in (need.weights, need.kv_cache, need.buffers))
         name = variant.name + (
             _(" ({count} parts)").format(count=len(variant.files)) if len(variant.files) > 1 else ""
@@ -138,7 +142,7 @@ def _list(hub: Hub, wanted: reference.Reference, settings: PullSettings) -> int:
         name=repository.id, n_ctx=n_ctx, memory=size(here.memory)
     )
     console.print_table(_COLUMNS, rows, spare=("file", "weights + KV + buffers", "at once"), title=title)
-    if sees_with := install.choose_projector(repository, first):
+    if sees_with:
         console.say(
             _("With {name} ({size}) they see pictures; it comes with each of them.").format(
                 name=sees_with.name, size=size(sees_with.size)

@@ -155,7 +155,7 @@ def _announce(plan: Plan) -> None:
 
 def _lanes(plan: Plan) -> tuple[int, str]:
     """How many requests are served at once, and why only one if more were to be."""
-    if plan.parallel == 1:
+    if plan.settings.plain or plan.settings.parallel == 1:
         return 1, ""
     said = health(plan.endpoint)
     return said.get("lanes", plan.parallel), said.get("one_lane", "")

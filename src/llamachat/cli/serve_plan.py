@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -78,7 +77,7 @@ def prepare(settings: ServeSettings, extra: list[str]) -> Plan:
     options = server_options(settings, model, port, extra, header)
     embeddings = _embeddings_model(settings)
     one = estimate.estimate(header, options.n_ctx)
-    own_memory = bool(options.n_gpu_layers) and sys.platform != "darwin"  # a GPU's, which nobody here can see
+    own_memory = bool(options.n_gpu_layers) and backends.has_own_memory()
     mmproj = _projector(settings, model)
     if mmproj is not None:
         one = replace(one, weights=one.weights + projector.check(mmproj))
@@ -194,10 +193,10 @@ def _check_window(header: GGUFHeader, n_ctx: int) -> None:
 
 def _parallel(settings: ServeSettings, one: estimate.Estimate, own_memory: bool, *, sees: bool) -> int:
     """How many requests are served at once; the engine itself says why it is one if more were asked for."""
-    if settings.plain or (settings.parallel == "auto" and (own_memory or sees)):
+    if settings.plain:
         return 1
     if settings.parallel == "auto":
-        return estimate.fitting_parallel(one, hardware.look().available)
+        return estimate.served(one, hardware.look().available, alone=own_memory or sees)[0]
     return settings.parallel
 
 

@@ -15,8 +15,9 @@ from typing import Literal
 from llamachat.core.units import size
 from llamachat.errors import LlamachatError
 from llamachat.hub import estimate, hardware, local_models
+from llamachat.hub.model_facts import facts_of
 from llamachat.language import N_, _
-from llamachat.server import bind
+from llamachat.server import backends, bind
 
 Level = Literal["good", "warning", "bad"]
 WORDS = (
@@ -116,11 +117,11 @@ def check_models(where: local_models.Places, here: hardware.Machine) -> Finding:
 
 def _described(model: local_models.LocalModel, here: hardware.Machine) -> str:
     """With how many requests at once its memory allows."""
-    try:
-        one = estimate.estimate(local_models.check(model), N_CTX)
-    except LlamachatError:
+    facts = facts_of(model, N_CTX)
+    if facts.problem:
         return model.name
-    parallel = estimate.fitting_parallel(one, here.available)
+    alone = facts.projector is not None or backends.has_own_memory()
+    parallel = estimate.served(facts.need, here.available, alone=alone)[0]
     return _("{model} ({parallel} at once)").format(model=model.name, parallel=parallel)
 
 

@@ -82,18 +82,13 @@ def shape_of(header: GGUFHeader) -> Shape:
     )
 
 
-def fitting_parallel(one: Estimate, available: int) -> int:
-    """How many windows `llamachat serve` keeps by default: four, or what fits into half of the free memory.
+def served(one: Estimate, available: int, *, alone: bool) -> tuple[int, Estimate]:
+    """How many windows `llamachat serve` keeps by default, and the need with all of them.
 
-    `one` is the need with one window; bytes.
+    Four, or what fits into half of the free memory; `alone`, one. `one` is the need with that; bytes.
     """
-    spare = max(available - one.total, 0) // 2
-    return 1 + min(PARALLEL - 1, spare // max(one.kv_cache, 1))
-
-
-def served(one: Estimate, available: int) -> tuple[int, Estimate]:
-    """How many windows that are by default, and the need with all of them."""
-    parallel = fitting_parallel(one, available)
+    spare = 0 if alone else max(available - one.total, 0) // 2
+    parallel = 1 + min(PARALLEL - 1, spare // max(one.kv_cache, 1))
     return parallel, one.times(parallel)
 
 

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 
 # Backends that run on the CPU or on another computer; every other one offloads.
 _CPU_BACKENDS = ("base", "cpu", "blas", "rpc", "zdnn", "zendnn")
+
+
+def has_own_memory() -> bool:
+    """Whether there is a GPU with memory of its own, of which nobody here can see how much is free."""
+    return bool(gpu_backends()) and sys.platform != "darwin"
 
 
 def gpu_backends() -> tuple[str, ...]:
