@@ -495,9 +495,10 @@ def run_hostile(arguments: argparse.Namespace) -> str:
     easily = ", ".join(f"{said} {count}" for said, count in harmless_seen.outcomes.most_common())
     print("harmless:", easily, file=sys.stderr)
     lines += [f"| answered: {said} | {count} |" for said, count in hostile_seen.outcomes.most_common()]
+    more = hostile_seen.most_mb - max(before, harmless_seen.most_mb)
     lines += [
         f"| it was restarted | {log.count('restart')} times |",
-        f"| memory more at most, MB | {hostile_seen.most_mb - before:.0f} |",
+        f"| memory more than beside harmless ones, at most, MB | {more:.0f} |",
         f"| others' first token without load, median, ms | {1000 * statistics.median(alone.first):.0f} |",
     ]
     for label, of in (("median", statistics.median), ("90th percentile", ninetieth)):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import psutil
 import pytest
 
 from llamachat.engine.compiler import TOO_LONG, Compiler
 from llamachat.engine.failures import Refused
-from llamachat.engine.grammar_jobs import gbnf_job, schema_job
+from llamachat.engine.grammar_jobs import calls_job, gbnf_job, schema_job
 from llamachat.grammar.nodes import GrammarError
+from llamachat.tools.family import Family
+from llamachat.tools.request import Offer, Tool
 from tests.support import wait_for
 
 TAKES_LONG = schema_job({"type": "string", "pattern": "(x+x+)+y", "minLength": 729})
@@ -57,6 +60,17 @@ def test_a_worker_that_is_killed_is_replaced(compiler: Compiler) -> None:
         compiler.rules(schema_job({"const": 2}), "response_format")
     assert compiler.rules(schema_job({"const": 2}), "response_format").matcher.accepts(b"2")
     wait_for(lambda: not killed & workers(), "the killed one is gone")
+
+
+def test_what_is_nested_too_deeply_is_refused() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(5_000):
+        deep = {"items": deep}
+    offer = Offer((Tool("f", parameters=deep),))
+    with pytest.raises(GrammarError, match="too deeply"):
+        schema_job(deep)
+    with pytest.raises(GrammarError, match="too deeply"):
+        calls_job(offer, Family.HERMES, {}, thinks=False, whole=False)
 
 
 def test_a_grammar_that_names_too_many_tokens_is_refused_before_they_are_looked_up() -> None:

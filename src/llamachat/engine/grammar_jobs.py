@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from llamachat.grammar import gbnf, schema
@@ -66,13 +66,16 @@ def calls_job(
         schema.check_size(tool.parameters)
     if content is not None:
         schema.check_size(content)
-    tools = [asdict(tool) for tool in offer.tools]
+    tools = [{"name": tool.name, "parameters": tool.parameters} for tool in offer.tools]
     told = {"parallel": offer.parallel, "family": family.value, "markers": markers, "thinks": thinks}
     return _encoded({"tools": tools, **told, "whole": whole, "content": content})
 
 
 def _encoded(job: Mapping[str, Any]) -> bytes:
-    return json.dumps(job).encode()
+    try:
+        return json.dumps(job).encode()
+    except RecursionError as error:
+        raise GrammarError("It is nested too deeply.") from error
 
 
 def compiled(job: bytes) -> Compiled | NotCompiled:
