@@ -10,13 +10,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from llamachat.errors import ExitStatus
 from llamachat.running import running
 from tests.programs.conftest import Recorder
 from tests.pty_chat import Chat
-from tests.support import ServerProcess, free_port, llamachat
+from tests.support import ServerProcess, free_port, llamachat, wait_for
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 16
 
@@ -189,6 +190,13 @@ def test_a_server_that_is_kept_is_where_the_next_question_looks_for_one(
     command = [sys.executable, "-c", code, url]
     done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=True)
     (kept,) = running(tmp_path / "home" / "state" / "llamachat" / "running")
+    (engine,) = psutil.Process(kept.pid).children()
+    engine.kill()
+    # It says so, although whoever started it has left.
+    wait_for(
+        lambda: any(child.pid != engine.pid for child in psutil.Process(kept.pid).children()),
+        "the engine to come back",
+    )
     os.kill(kept.pid, signal.SIGTERM)
     assert [line.split("-")[0] for line in done.stdout.split()] == ["starting", "SmolLM2", "SmolLM2"]
     assert kept.base_url == url

@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-import threading
+import tempfile
 from collections.abc import Iterator
 from types import TracebackType
 
@@ -30,20 +30,19 @@ class OwnServer:
         self.base_url = self.api_key = ""
 
     def __enter__(self) -> OwnServer:
+        # A file, not a pipe: a server that is kept can go on writing when nobody reads.
+        self._messages = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "llamachat", "serve", *self._arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._messages,
             text=True,
             encoding="utf-8",
             errors="replace",
             start_new_session=os.name == "posix",
         )
-        said: list[str] = []
-        assert self._process.stdout and self._process.stderr
-        reader = threading.Thread(target=lambda: said.extend(self._process.stderr or ()), daemon=True)
-        reader.start()
+        assert self._process.stdout
         try:
             line = next((line for line in self._process.stdout if _READY.match(line)), "")
         except BaseException:
@@ -51,7 +50,9 @@ class OwnServer:
             raise
         if not line:
             status = self._process.wait()
-            reader.join(1)
+            self._messages.seek(0)
+            said = self._messages.readlines()
+            self._close()
             raise _error(status, said)
         ready, key = _READY.match(line), _KEY.search(line)
         assert ready
@@ -61,7 +62,9 @@ class OwnServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._keep:
+        if self._keep:
+            self._close()
+        else:
             self._end()
 
     def _end(self) -> None:
@@ -71,10 +74,12 @@ class OwnServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        for stream in (self._process.stdout, self._process.stderr):
-            with contextlib.suppress(OSError):
-                if stream:
-                    stream.close()
+        self._close()
+
+    def _close(self) -> None:
+        self._messages.close()
+        if self._process.stdout:
+            self._process.stdout.close()
 
 
 def _error(status: int, said: list[str]) -> LlamachatError:
