@@ -46,7 +46,7 @@ SURFACE: Mapping[str, str] = {
         mtmd_support_vision mtmd_tokenize
     """,
     "llama_cpp.Llama": """
-        _batch _ctx _is_hybrid _is_recurrent _logits_all _sampler _seed _stack chat_format chat_handler
+        _batch _ctx _is_hybrid _is_recurrent _logits_all _sampler _seed _stack cache chat_format chat_handler
         context_params create_chat_completion create_completion ctx detokenize eval generate
         input_ids kv_overrides lora_path lora_scale metadata model model_params model_path n_batch n_ctx
         n_embd n_threads n_tokens n_vocab reset sample token_bos token_eos tokenize tokenizer_ verbose
