@@ -440,3 +440,21 @@ def test_more_tabs_than_a_browser_has_connections(page: Page) -> None:
                 page.driver.switch_to.window(tab)
                 page.driver.close()
         page.driver.switch_to.window(first)
+
+
+def test_a_message_waits_for_its_file_and_stays_if_that_is_too_large(page: Page) -> None:
+    page.type("what is it?")
+    drop_and_send = (
+        "const files = new DataTransfer(); files.items.add(new File([args[0]], 'dropped.txt'));"
+        "document.body.dispatchEvent(new DragEvent('drop', { dataTransfer: files, bubbles: true }));"
+        "document.querySelector('#composer').requestSubmit()"
+    )
+    page.run(drop_and_send, "word " * 100_000)
+    page.wait(lambda: "the window has room for" in page.text(".error"), "the error")
+    assert "/file" not in page.text(".error")  # no command can be typed here
+    assert page.one("#message").get_attribute("value") == "what is it?"
+    page.run(drop_and_send, "a few words")
+    page.wait(lambda: page.text("article.answer answer-text").endswith("what is it?"), "it")
+    assert "a few words" in page.text("article.answer")
+    page.wait_until_idle()
+    page.driver.get_log("browser")

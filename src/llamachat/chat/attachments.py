@@ -108,9 +108,10 @@ def _fitting(session: Session, where: str, message: Message) -> int:
         _("{where} has {size}, and the window has room for {room}{rest}.").format(
             where=where, size=size, room=max(0, limit), rest=rest
         ),
-        _("Attach lines of it: /file PATH:FROM-TO (/file {detach} detaches what is attached).").format(
-            detach=DETACH
-        ),
+        _("Start the server with a larger --n-ctx, send a part, or split it."),
+        command_hint=_(
+            "Attach lines of it: /file PATH:FROM-TO (/file {detach} detaches what is attached)."
+        ).format(detach=DETACH),
     )
 
 

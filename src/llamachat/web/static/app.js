@@ -345,6 +345,7 @@ function fitBox() {
   const area = box();
   area.style.height = "auto";
   area.style.height = `${area.scrollHeight + area.offsetHeight - area.clientHeight}px`;
+  follow();
 }
 
 function onKey(event) {
@@ -615,10 +616,10 @@ const composer = () => {
 const panel = () => {
   const { settings } = state.conversation ?? {};
   if (!state.panelOpen || !settings) return nothing;
-  const field = (name, kind) => html`<label>${name}<input type="text" inputmode=${kind} .value=${settings[name] ?? ""} placeholder=${words.default}
+  const field = (name, kind) => html`<label>${name}<input type="text" inputmode=${kind} ?disabled=${state.running} .value=${settings[name] ?? ""} placeholder=${words.default}
     @change=${(event) => adjust({ set: { [name]: event.target.value.trim() || "default" } })}></label>`;
   return html`<aside id="panel" aria-label=${words.settings}>
-    <label>${words.system}<textarea rows="4" .value=${settings.system ?? ""} @change=${(event) => adjust({ system: event.target.value })}></textarea></label>
+    <label>${words.system}<textarea rows="4" ?disabled=${state.running} .value=${settings.system ?? ""} @change=${(event) => adjust({ system: event.target.value })}></textarea></label>
     ${["temperature", "top_p", "top_k", "min_p", "repeat_penalty", "max_tokens", "seed"].map((name) => field(name, "decimal"))}</aside>`;
 };
 
