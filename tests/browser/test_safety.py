@@ -200,6 +200,21 @@ def test_a_wrong_body_is_refused(web: WebProcess, status: int, more: dict[str, s
         connection.close()
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/turns", {"action": "ask", "text": "hi", "head": []}),
+        ("POST", "/turns", {"action": "dance"}),
+        ("PATCH", "", {"pin": {}}),
+        ("PATCH", "", {"set": ["top_k"]}),
+    ],
+)
+def test_a_value_of_a_wrong_type_is_refused(web: WebProcess, method: str, path: str, body: object) -> None:
+    cookie = {"Cookie": f"llamachat_{web.port}={KEY}"}
+    mine = {**cookie, "Origin": web.url, "Content-Type": "application/json"}
+    assert call(web, method, f"/api/conversations/new{path}", mine, body)[0] == 400
+
+
 def test_the_key_is_in_a_strict_cookie_and_the_policy_on_every_answer(web: WebProcess) -> None:
     own = {"Origin": f"http://127.0.0.1:{web.port}", "Content-Type": "application/json"}
     status, headers = call(web, "POST", "/api/sign-in", own, {"token": KEY})

@@ -169,8 +169,8 @@ class OpenConversation:
                         raise ConversationChanged(_("That message is no longer there."))
                     session.pin(ids.index(changes[name]), pinned)
             if "system" in changes:
-                session.change(replace(session.settings, system=str(changes["system"])))
-                session.set_system(str(changes["system"]))
+                session.change(replace(session.settings, system=changes["system"]))
+                session.set_system(changes["system"])
             for name, value in (changes.get("set") or {}).items():
                 sampling = session.settings.sampling.with_value(name, str(value))
                 session.change(replace(session.settings, sampling=sampling))

@@ -9,8 +9,9 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
+from pydantic import BaseModel, ConfigDict, ValidationError
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -47,6 +48,31 @@ class PageTemplate:
     name: str
     about: str
     text: str
+
+
+class Turn(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    action: Literal["ask", "edit", "retry", "continue"]
+    text: str | None = None
+    head: int | None = None
+    node: int | None = None
+
+
+class Changes(BaseModel):
+    """Of a conversation; only what is given changes."""
+
+    model_config = ConfigDict(strict=True)
+
+    name: str = ""
+    on_top: bool = False
+    head: int | None = None
+    pin: int = 0
+    unpin: int = 0
+    undo: bool = False
+    system: str = ""
+    set: dict[str, str | float | bool | None] | None = None
+    detach: bool = False
 
 
 class Page:
@@ -129,15 +155,17 @@ class Page:
         return {**conversation.view(), "key": stored or key, "title": title}
 
     async def change(self, request: Request) -> Response:
-        key, changes = request.path_params["key"], await _body(request)
-        await asyncio.to_thread(self._change, key, changes)
+        changes = await _read(Changes, request)
+        await asyncio.to_thread(
+            self._change, request.path_params["key"], changes.model_dump(exclude_unset=True)
+        )
         return JSONResponse({})
 
     def _change(self, key: str, changes: Mapping[str, Any]) -> None:
         if "name" in changes:
-            self._conversations.rename(key, str(changes["name"]))
+            self._conversations.rename(key, changes["name"])
         if "on_top" in changes:
-            self._conversations.pin(key, bool(changes["on_top"]))
+            self._conversations.pin(key, changes["on_top"])
         if changes.keys() - {"name", "on_top"}:
             self._conversations.get(key).change(changes)
 
@@ -146,16 +174,12 @@ class Page:
         return JSONResponse({})
 
     async def turn(self, request: Request) -> Response:
-        wanted = await _body(request)
+        wanted = await _read(Turn, request)
         await asyncio.to_thread(self._turn, request.path_params["key"], wanted)
         return JSONResponse({}, 202)
 
-    def _turn(self, key: str, wanted: Mapping[str, Any]) -> None:
-        action = wanted.get("action")
-        if action not in ("ask", "edit", "retry", "continue"):
-            raise UsageError(_("There is no action {action!r}.").format(action=action))
-        text, node = str(wanted.get("text") or ""), wanted.get("node")
-        self._conversations.get(key).start(action, text, wanted.get("head"), node)
+    def _turn(self, key: str, wanted: Turn) -> None:
+        self._conversations.get(key).start(wanted.action, wanted.text or "", wanted.head, wanted.node)
 
     async def stop(self, request: Request) -> Response:
         conversation = await asyncio.to_thread(self._conversations.get, request.path_params["key"])
@@ -207,6 +231,17 @@ class Page:
                 yield ServerSentEvent(json.dumps(event, ensure_ascii=False), id=str(place))
 
         return EventSourceResponse(pour(), ping=15, headers={"Cache-Control": "no-store"})
+
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+async def _read(kind: type[Body], request: Request) -> Body:
+    try:
+        return kind.model_validate(await _body(request))
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise UsageError(_("This value can't be used: {name}.").format(name=where)) from error
 
 
 async def _body(request: Request) -> Mapping[str, Any]:
