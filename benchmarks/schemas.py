@@ -594,6 +594,7 @@ PARTS = {"hostile": run_hostile, "cost": run_cost}
 
 
 def main() -> None:
+    sys.setrecursionlimit(100_000)  # some cases are nested deeper than is written by default
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
