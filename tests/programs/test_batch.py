@@ -156,6 +156,7 @@ def test_openais_batch_files_are_read_and_written_in_their_form(
                 "messages": [{"role": "user", "content": f"question {i}"}],
                 "temperature": 0.5,
                 "presence_penalty": 0.25,
+                **({"logprobs": True} if i == 2 else {}),
                 **({"tools": [{"type": "function"}]} if i == 3 else {}),
                 **({"max_completion_tokens": 2} if i == 4 else {}),
             },
@@ -171,7 +172,8 @@ def test_openais_batch_files_are_read_and_written_in_their_form(
     response = lines[1]["response"]
     assert (response["status_code"], lines[1]["error"]) == (200, None)
     assert response["body"]["choices"][0]["message"]["content"] == "answer to question 1"
-    assert lines[3]["response"] is None and "'tools'" in lines[3]["error"]["message"]
+    for line, name in ((lines[2], "logprobs"), (lines[3], "tools")):
+        assert line["response"] is None and repr(name) in line["error"]["message"]
     (cut,) = lines[4]["response"]["body"]["choices"]
     assert (cut["finish_reason"], cut["message"]["content"]) == ("length", "answer t")
     assert {(r["temperature"], r["presence_penalty"]) for r in server.requests()} == {(0.5, 0.25)}

@@ -137,7 +137,7 @@ def _openai_row(number: int, record: Mapping[str, Any]) -> Row:
         error = _("its body has no messages")
     elif not all(isinstance(m, dict) and {"role", "content"} <= m.keys() for m in messages):
         error = _("a message in its body has no role or no content")
-    elif refused := [name for name in _REFUSED if body.get(name) not in (None, False, 1, [])]:
+    elif refused := [name for name in _REFUSED if body.get(name) and (name, body[name]) != ("n", 1)]:
         error = _("its body has {name!r}, which a batch does not support").format(name=refused[0])
     return Row(number, {}, str(record["custom_id"]), body if isinstance(body, dict) else {}, error)
 
