@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from llamachat import paths
@@ -80,7 +80,7 @@ def prepare(settings: ServeSettings, extra: list[str]) -> Plan:
     own_memory = bool(options.n_gpu_layers) and backends.has_own_memory()
     mmproj = _projector(settings, model)
     if mmproj is not None:
-        one = replace(one, weights=one.weights + projector.check(mmproj))
+        one = one.with_weights(projector.check(mmproj))
     parallel = _parallel(settings, one, own_memory, sees=mmproj is not None)
     need = one.times(parallel)
     if embeddings is not None:

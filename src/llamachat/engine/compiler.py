@@ -25,6 +25,7 @@ from llamachat.engine import grammar_worker
 from llamachat.engine.failures import Refused
 from llamachat.engine.grammar_jobs import Compiled, NotCompiled
 from llamachat.grammar.matcher import Matcher
+from llamachat.grammar.nodes import GrammarError
 
 WORKERS = 2
 """So that a job that takes long holds up nobody else's."""
@@ -50,10 +51,10 @@ class Rules:
         self.lock = threading.Lock()
 
 
-class _Uncompilable(Exception):
+class _Uncompilable(GrammarError):
     def __init__(self, why: NotCompiled) -> None:
         super().__init__(why.message)
-        self.why = why
+        self.param = why.param
 
 
 class Compiler:
@@ -69,12 +70,12 @@ class Compiler:
 
     def rules(self, job: bytes, param: str) -> Rules:
         """Wait for what becomes of `job`; raises Refused, with the `param` that it is of."""
-        with _refusing(param):
+        with refusing(param):
             return self._start(job).result()
 
     async def check(self, job: bytes, param: str) -> None:
         """The same on the event loop. `rules` then has them at once."""
-        with _refusing(param):
+        with refusing(param):
             # Shielded: others may wait for the same when this client leaves.
             await asyncio.shield(asyncio.wrap_future(self._start(job)))
 
@@ -134,11 +135,12 @@ class Compiler:
 
 
 @contextlib.contextmanager
-def _refusing(param: str) -> Iterator[None]:
+def refusing(param: str) -> Iterator[None]:
+    """Within, a grammar that can't be had is a 400 about this field, or the one that the job names."""
     try:
         yield
-    except _Uncompilable as error:
-        raise Refused(400, error.why.message, param=error.why.param or param) from error
+    except GrammarError as error:
+        raise Refused(400, str(error), param=getattr(error, "param", None) or param) from error
 
 
 def _succeeded(future: Future[Rules]) -> bool:

@@ -30,7 +30,7 @@ from llamachat.engine import (
 )
 from llamachat.engine.answer_length import longest_answer
 from llamachat.engine.body_limits import check_ids
-from llamachat.engine.compiler import Compiler, Rules
+from llamachat.engine.compiler import Compiler, Rules, refusing
 from llamachat.engine.failures import Refused, refusal
 from llamachat.engine.jobs import Cancelled, Job
 from llamachat.engine.kv_cache import KvCache
@@ -42,7 +42,6 @@ from llamachat.engine.marks import Marks
 from llamachat.engine.pictures import Pictures, Piece
 from llamachat.engine.prefill import PrefillClock
 from llamachat.engine.threads import ThreadCount
-from llamachat.grammar.nodes import GrammarError
 from llamachat.language import N_
 from llamachat.tools import prompt as prompts
 from llamachat.tools.call_parser import THINK
@@ -527,11 +526,11 @@ class Engine(llama_cpp.Llama):
         told = {"thinks": turn.thinks, "whole": turn.is_whole}
         # Where a call is needed there is nothing else.
         content = None if turn.offer.needed else turn.content
-        with _refusing("tools"):
+        with refusing("tools"):
             return grammar_jobs.calls_job(turn.offer, turn.family, markers, **told, content=content)
 
     def _gbnf_job(self, grammar: str) -> bytes:
-        with _refusing("grammar"):
+        with refusing("grammar"):
             return grammar_jobs.gbnf_job(grammar, self._token_of, self.n_vocab())
 
     @cached_property
@@ -579,16 +578,8 @@ class Engine(llama_cpp.Llama):
 
 
 def _schema_job(wanted: Any) -> bytes:
-    with _refusing("response_format"):
+    with refusing("response_format"):
         return grammar_jobs.schema_job(wanted)
-
-
-@contextlib.contextmanager
-def _refusing(param: str) -> Iterator[None]:
-    try:
-        yield
-    except GrammarError as error:
-        raise Refused(400, str(error), param=param) from error
 
 
 def _adding(bias: Mapping[str, float]) -> Callable[..., npt.NDArray[np.single]]:

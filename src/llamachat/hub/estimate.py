@@ -44,6 +44,9 @@ class Estimate:
             self.weights + other.weights, self.kv_cache + other.kv_cache, self.buffers + other.buffers
         )
 
+    def with_weights(self, more: int) -> Estimate:
+        return replace(self, weights=self.weights + more)
+
     def times(self, parallel: int) -> Estimate:
         """For `parallel` windows: each has a KV cache, and all share the compute buffers."""
         return replace(self, kv_cache=self.kv_cache * parallel)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from llamachat.errors import LlamachatError, ModelError
@@ -38,7 +38,7 @@ def facts_of(model: LocalModel, n_ctx: int) -> Facts:
         sees_with = projector.beside(model)
         need = estimate.estimate(header, n_ctx)
         if sees_with:
-            need = replace(need, weights=need.weights + projector.check(sees_with))
+            need = need.with_weights(projector.check(sees_with))
     except LlamachatError as error:
         return Facts(problem=error.message)
     record = read_record(model.path)

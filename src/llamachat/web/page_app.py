@@ -38,7 +38,7 @@ from llamachat.web.page_access import Access
 RETRY_MILLISECONDS = 500
 """A tab that lost its connection tries again after so long; by itself, Chromium would wait three seconds."""
 STATIC = Path(__file__).parent / "static"
-T = TypeVar("T")
+Body = TypeVar("Body", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,9 +231,6 @@ class Page:
                 yield ServerSentEvent(json.dumps(event, ensure_ascii=False), id=str(place))
 
         return EventSourceResponse(pour(), ping=15, headers={"Cache-Control": "no-store"})
-
-
-Body = TypeVar("Body", bound=BaseModel)
 
 
 async def _read(kind: type[Body], request: Request) -> Body:
